@@ -1,0 +1,1 @@
+export function f(): u32 { return 1; }

@@ -1,0 +1,1 @@
+import { X } from "#assembly/abi"; console.log(process.version, X);

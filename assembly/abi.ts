@@ -116,3 +116,141 @@ export const D_WILL_PRESENT: u32 = 136;
 export const D_VALUES: u32 = 256;
 /** The same for the Will Properties. */
 export const D_WILL_VALUES: u32 = 1024;
+
+// STATS: u64 counters, offsets from STATS.
+
+export const S_PACKETS_RECEIVED: u32 = 0;
+export const S_PACKETS_SENT: u32 = 8;
+export const S_BYTES_RECEIVED: u32 = 16;
+export const S_PUBLISH_RECEIVED: u32 = 24;
+export const S_PUBLISH_SENT: u32 = 32;
+export const S_PUBLISH_BYTES_RECEIVED: u32 = 40;
+export const S_PUBLISH_BYTES_SENT: u32 = 48;
+/** QoS 0 messages not sent because the receiver reads too slowly. */
+export const S_DROPPED_SLOW: u32 = 56;
+/** QoS 1 and 2 messages dropped from a full queue. */
+export const S_DROPPED_QUEUE_FULL: u32 = 64;
+export const S_DROPPED_EXPIRED: u32 = 72;
+/** Over the client's Maximum Packet Size. */
+export const S_DROPPED_TOO_LARGE: u32 = 80;
+/** The memory cap was reached. */
+export const S_DROPPED_MEMORY: u32 = 88;
+/** QoS 1 and 2 messages refused with 0x97, or their connection closed, at the memory cap. */
+export const S_REFUSED_MEMORY: u32 = 96;
+/** Acknowledgements for identifiers that are not in use. */
+export const S_ACKNOWLEDGEMENTS_UNKNOWN: u32 = 104;
+/** Acknowledgements that waited for a commit. */
+export const S_ACKNOWLEDGEMENTS_HELD: u32 = 112;
+export const S_JOURNAL_BYTES: u32 = 120;
+export const S_JOURNAL_RECORDS: u32 = 128;
+export const S_QUEUED_MESSAGES: u32 = 136;
+export const S_MESSAGES_STORED: u32 = 144;
+export const S_MESSAGE_BYTES_STORED: u32 = 152;
+export const S_BYTES_SENT: u32 = 160;
+export const S_PARTIAL_BYTES: u32 = 168;
+export const STATS_BYTES: u32 = 176;
+
+// CONNECTIONS: the fields of a record that TypeScript reads; connection.ts has them all.
+
+/** Chain of output not yet handed to the host; 0 = none. */
+export const C_OUT_HEAD: u32 = 16;
+/** Unix seconds, low 32 bits, of the last bytes received. */
+export const C_ACTIVE_SECONDS: u32 = 52;
+/** QoS 0 messages dropped because this client reads too slowly. */
+export const C_DROPPED: u32 = 112;
+
+// Session records: the fields that TypeScript reads; session-layout.ts has them all.
+
+/** Incarnation of the Session, never reused; 0 where the record is free. */
+export const SESSION_NUMBER: u32 = 0;
+/** Record of the connection that carries the Session, or 0. */
+export const SESSION_CONNECTION: u32 = 16;
+export const SESSION_FLAGS: u32 = 20;
+/** Bit of SESSION_FLAGS: the Session outlives its connection. */
+export const SESSION_DURABLE: u32 = 1;
+/** Client Identifier: address, bytes. */
+export const SESSION_ID_AT: u32 = 24;
+export const SESSION_ID_BYTES: u32 = 28;
+/** Session Expiry Interval, seconds; 0xffffffff never. */
+export const SESSION_EXPIRY_INTERVAL: u32 = 108;
+/** Unix seconds, low 32 bits, at which it expires while it has no connection; 0 = never. */
+export const SESSION_EXPIRES_SECONDS: u32 = 124;
+/** Messages dropped from its queue. */
+export const SESSION_DROPPED: u32 = 116;
+
+// What receive() and resume() answer besides −Reason Code.
+
+/** All bytes are consumed, or kept as a partial packet. */
+export const R_DONE: i32 = 0;
+/** A control packet is in DECODED: act on it, then call resume() or park(). */
+export const R_CONTROL: i32 = 1;
+/** The budget of the turn is used up; the rest is parked: call resume() in a later turn. */
+export const R_BUDGET: i32 = 2;
+/** The connection must not read on; the rest is parked until an E_RESUME event names it. */
+export const R_PAUSED: i32 = 3;
+
+// FLUSH: a record per piece of output, u32 each.
+
+export const F_CONNECTION: u32 = 0;
+export const F_AT: u32 = 4;
+export const F_BYTES: u32 = 8;
+/** 1 where another piece of the same connection follows. */
+export const F_MORE: u32 = 12;
+/** Written by the host: 0 the kernel took all of it, 1 written() will be called. */
+export const F_PENDING: u32 = 16;
+export const FLUSH_RECORD_BYTES: u32 = 20;
+export const FLUSH_RECORDS_MAX: u32 = 262144;
+
+// EVENTS: a record of three u32 each: kind, connection or Session, argument.
+
+/** The connection may read on: call resume(). */
+export const E_RESUME: u32 = 1;
+/** The retained messages of the connection may go on: call continueRetained(). */
+export const E_RETAINED: u32 = 4;
+/** The connection is to be closed; the argument is the Reason Code. */
+export const E_CLOSE: u32 = 2;
+/** A Session's queue is full and drops; once per episode. The argument is the Session's address. */
+export const E_QUEUE_FULL: u32 = 3;
+export const EVENT_BYTES: u32 = 12;
+
+// Journal records. Each begins with u32 type | bytes << 8 (the whole record, header included, a
+// multiple of 4), u32 Session number (0 where none); the fields below follow.
+
+export const JOURNAL_FORMAT: u32 = 1;
+/** u32 format, u32 turn, u64 Unix time in milliseconds. */
+export const JOURNAL_HEADER_BYTES: u32 = 16;
+export const JOURNAL_RECORD_BYTES: u32 = 8;
+/** u32 flags, u32 version, u32 Session Expiry Interval, u32 bytes, Client Identifier. */
+export const J_OPENED: u32 = 1;
+/** u32 Session Expiry Interval, u32 Unix seconds it expires at (0 never), u64 Unix milliseconds. */
+export const J_CLOSED: u32 = 2;
+/** The Session ended: everything of it is gone. */
+export const J_ENDED: u32 = 3;
+/** u32 options, u32 Subscription Identifier, u32 bytes, Topic Filter. */
+export const J_SUBSCRIBED: u32 = 4;
+/** u32 bytes, Topic Filter. */
+export const J_UNSUBSCRIBED: u32 = 5;
+/**
+ * An Application Message; later records of the page name it by its offset in the page. u32 flags,
+ * u32 Topic Name bytes, u32 property bytes, u32 publisher bytes, u32 payload bytes, u32 0, u64 expiry in
+ * Unix milliseconds, then the four texts.
+ */
+export const J_MESSAGE: u32 = 6;
+/** u64 sequence, u32 offset of the message, u32 flags, then u32 Subscription Identifiers. */
+export const J_ENQUEUED: u32 = 7;
+/** u64 sequence: all up to here may have been sent. */
+export const J_SENT: u32 = 8;
+/** u64 sequence: acknowledged, or dropped. */
+export const J_DONE: u32 = 9;
+/** u64 sequence: PUBREC came, PUBREL is owed. */
+export const J_RELEASED: u32 = 10;
+/** u32 Packet Identifier of a QoS 2 message received. */
+export const J_RECEIVED: u32 = 11;
+/** u32 Packet Identifier released by PUBREL. */
+export const J_FREED: u32 = 12;
+/** u32 offset of the message retained for its Topic Name. */
+export const J_RETAINED: u32 = 13;
+/** u32 bytes, Topic Name whose retained message is deleted. */
+export const J_RETAINED_DELETED: u32 = 14;
+/** u32 bytes, PUBLISH packet in version 5: the will to send should the broker fail; 0 bytes: cancelled. */
+export const J_WILL: u32 = 15;

@@ -1,1 +1,74 @@
-export function f(): u32 { return 1; }
+/**
+ * The engine's exports: what the host calls per chunk, per turn, and per control packet.
+ */
+import { recordOf } from "./connection";
+import { hasHolders, sendInOrder } from "./held";
+import { journalBytes, journalReset } from "./journal";
+import { nextTurn, turn } from "./settings";
+import { hasCommitWaiters } from "./window";
+
+export { alloc as allocBlock, free as freeBlock } from "./memory";
+export {
+  heapBlocksUsed,
+  heapBytesCap,
+  heapBytesCommitted,
+  heapBytesUsed,
+  memoryStart,
+  memoryTight,
+} from "./memory";
+export { configure, setClock } from "./settings";
+export { takeEvents } from "./connection";
+export { acceptConnection, closeConnection, committed, flushDone, openConnection, written } from "./lifecycle";
+export { inject, park, receive, resume } from "./receive";
+export { flush } from "./out";
+export { dumpSession, replay, replayApart } from "./replay";
+export {
+  attachSession,
+  createSession,
+  detachSession,
+  endSession,
+  findSession,
+  firstSession,
+  freeSessionTable,
+  sessionCount,
+  sessionOfNumber,
+  setExpiry,
+  setSessionSeed,
+} from "./session";
+export { pump } from "./window";
+export { addSubscription, removeSubscription } from "./subscriptions";
+export { continueRetained, dropRetained, retainedRoom, startRetained } from "./retained";
+export { retainedCount } from "./retained-tree";
+export { journalApart, journalApartCount, journalBytes, journalFree, journalPage, journalWill } from "./journal";
+export { cutPacket, decodePacket, firstFilter, nextFilter } from "./decode";
+export { decodePublish } from "./publish-decode";
+export { topicNameStatus, utf8Valid } from "./utf8";
+export { setHashSeed } from "./topic";
+export { filterOf, nextSubscription, subscriptionCount, subscriptionIdentifier, subscriptionOptions } from "./topic-tree";
+export { cacheBytes, cacheCount, clearCache, lookup, match, releaseList } from "./match-cache";
+
+/**
+ * Sends a packet of the control plane behind the acknowledgements that wait.
+ *
+ * @param hold  1: only after the page being filled is committed
+ * @returns 1, or 0 where there is no memory: close the connection
+ */
+export function send(connection: u32, at: usize, bytes: u32, hold: u32): u32 {
+  return sendInOrder(recordOf(connection), at, bytes, hold != 0) ? 1 : 0;
+}
+
+/** Number of the page being filled. */
+export function currentTurn(): u32 {
+  return turn;
+}
+
+/** 1 where the turn is to be ended and committed: records are written, or something waits for it. */
+export function turnPending(): u32 {
+  return journalBytes() != 0 || hasHolders() || hasCommitWaiters() ? 1 : 0;
+}
+
+/** Ends the page being filled and forgets it. @returns its turn, for committed() */
+export function endTurn(): u32 {
+  journalReset();
+  return nextTurn();
+}

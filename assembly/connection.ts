@@ -1,0 +1,131 @@
+/**
+ * Records of Network Connections, by number; 0 is the broker itself, which publishes wills and $SYS.
+ *
+ * The host gives out the numbers. A generation tells a connection from the next one with its number,
+ * so that a commit or a write that ends late never reaches a stranger.
+ */
+import {
+  CONNECTION_BYTES,
+  CONNECTIONS,
+  E_QUEUE_FULL,
+  EVENT_BYTES,
+  EVENTS,
+  EVENTS_BYTES,
+} from "./abi";
+
+export { C_ACTIVE_SECONDS, C_DROPPED, C_OUT_HEAD } from "./abi";
+
+export const C_GENERATION: u32 = 0;
+/** Protocol version 3, 4, 5; 0 before CONNECT. */
+export const C_VERSION: u32 = 4;
+/** Session record, or 0. */
+export const C_SESSION: u32 = 8;
+export const C_FLAGS: u32 = 12;
+/** End of the chain that C_OUT_HEAD begins; bytes of it and of what is being written. */
+export const C_OUT_TAIL: u32 = 20;
+export const C_OUT_BYTES: u32 = 24;
+/** Chain handed to the host, and its bytes. */
+export const C_WRITING: u32 = 28;
+export const C_WRITING_BYTES: u32 = 32;
+/** Bytes not consumed yet: a partial packet, or a parked chunk; block, bytes, bytes consumed. */
+export const C_REST_AT: u32 = 36;
+export const C_REST_BYTES: u32 = 40;
+export const C_REST_USED: u32 = 44;
+/** Whole size of the partial packet, where its length is known. */
+export const C_REST_NEED: u32 = 48;
+/** Maximum Packet Size of the client; 0 = none. */
+export const C_PACKET_BYTES_MAX: u32 = 56;
+/** Held acknowledgements: ring block, first entry, count, capacity. */
+export const C_HELD_AT: u32 = 60;
+export const C_HELD_FIRST: u32 = 64;
+export const C_HELD_COUNT: u32 = 68;
+export const C_HELD_CAPACITY: u32 = 72;
+/** PUBACKs that are held: they count against our Receive Maximum. */
+export const C_HELD_PUBACKS: u32 = 76;
+/** Topic Alias table: topicAliasMaximum addresses of {u32 bytes, text}. */
+export const C_ALIASES: u32 = 80;
+export const C_DIRTY_NEXT: u32 = 84;
+export const C_HELD_NEXT: u32 = 88;
+/** A PUBLISH whose receivers were not all served: list, next entry, whether its ack is held. */
+export const C_SLICE_LIST: u32 = 92;
+export const C_SLICE_INDEX: u32 = 96;
+export const C_SLICE_HELD: u32 = 100;
+/** Retained messages to send, by Topic Filter: first and last job, bytes of all. */
+export const C_RETAINED_JOBS: u32 = 104;
+export const C_RETAINED_LAST: u32 = 108;
+export const C_RETAINED_BYTES: u32 = 116;
+
+// C_FLAGS.
+export const C_OPEN: u32 = 1;
+/** In the list of connections with output. */
+export const C_DIRTY: u32 = 2;
+/** The host has a write under way. */
+export const C_BUSY: u32 = 4;
+/** Its unconsumed bytes wait for resume(). */
+export const C_PARKED: u32 = 8;
+/** In the list of connections with held acknowledgements. */
+export const C_HOLDS: u32 = 16;
+/** Closed, but a write is still under way. */
+export const C_CLOSING: u32 = 32;
+/** Its Session has more to send once output drains. */
+export const C_WANTS_PUMP: u32 = 64;
+/** Not read on until output drains, or a commit comes. */
+export const C_PAUSED: u32 = 128;
+/** Retained messages are due and wait for output to drain, or for room in the window. */
+export const C_RETAINED_WAITS: u32 = 256;
+
+let dirtyHead: u32 = 0;
+let dirtyTail: u32 = 0;
+let eventCount: u32 = 0;
+
+/** Address of a connection's record. Hot. */
+export function recordOf(connection: u32): usize {
+  return CONNECTIONS + connection * CONNECTION_BYTES;
+}
+
+/** Number of the connection with this record. */
+export function connectionOf(record: usize): u32 {
+  return <u32>(record - CONNECTIONS) / CONNECTION_BYTES;
+}
+
+/** Puts the connection into the list of those with output. Hot. */
+export function markDirty(record: usize): void {
+  const flags = load<u32>(record, C_FLAGS);
+  if (flags & C_DIRTY) return;
+  store<u32>(record, flags | C_DIRTY, C_FLAGS);
+  store<u32>(record, 0, C_DIRTY_NEXT);
+  if (dirtyTail != 0) store<u32>(dirtyTail, <u32>record, C_DIRTY_NEXT);
+  else dirtyHead = <u32>record;
+  dirtyTail = <u32>record;
+}
+
+/** Takes the first connection of the list. @returns its record, or 0 */
+export function takeDirty(): usize {
+  const record = dirtyHead;
+  if (record == 0) return 0;
+  dirtyHead = load<u32>(record, C_DIRTY_NEXT);
+  if (dirtyHead == 0) dirtyTail = 0;
+  store<u32>(record, load<u32>(record, C_FLAGS) & ~C_DIRTY, C_FLAGS);
+  return record;
+}
+
+/**
+ * Tells the host something at the turn's end. Connections raise at most two events a turn, for which
+ * the list has room; what Sessions tell is dropped past a quarter of it.
+ */
+export function raise(kind: u32, subject: u32, argument: u32): void {
+  const room = kind == E_QUEUE_FULL ? EVENTS_BYTES >> 2 : EVENTS_BYTES;
+  if ((eventCount + 1) * EVENT_BYTES > room) return;
+  const at = EVENTS + eventCount * EVENT_BYTES;
+  store<u32>(at, kind);
+  store<u32>(at, subject, 4);
+  store<u32>(at, argument, 8);
+  eventCount++;
+}
+
+/** @returns number of records in EVENTS, 0 … EVENTS_BYTES / EVENT_BYTES; they are gone with the call */
+export function takeEvents(): u32 {
+  const events = eventCount;
+  eventCount = 0;
+  return events;
+}

@@ -1,0 +1,331 @@
+/**
+ * Journal pages become Session State again, and Session State becomes records.
+ *
+ * A page is applied record by record, in the order in which it was written; nothing is sent, nothing
+ * is journalled. A dump writes what is left of a Session as the fewest records that make it again:
+ * two engines have the same State exactly when their dumps are the same.
+ */
+import {
+  J_CLOSED,
+  J_DONE,
+  J_ENDED,
+  J_ENQUEUED,
+  J_FREED,
+  J_MESSAGE,
+  J_OPENED,
+  J_RECEIVED,
+  J_RELEASED,
+  J_RETAINED,
+  J_RETAINED_DELETED,
+  J_SENT,
+  J_SUBSCRIBED,
+  J_UNSUBSCRIBED,
+  J_WILL,
+  JOURNAL_FORMAT,
+  JOURNAL_HEADER_BYTES,
+  JOURNAL_RECORD_BYTES,
+  NO_MEMORY,
+  SCRATCH,
+} from "./abi";
+import { describeStored } from "./encode";
+import {
+  journalClosed,
+  journalEnqueued,
+  journalIdentifier,
+  journalOpened,
+  journalPause,
+  journalSequence,
+  journalSubscribed,
+} from "./journal";
+import { M_QOS, M_RETAIN, M_TEXT, newMessage, releaseMessage } from "./message";
+import { addReceived, nextReceived, removeReceived } from "./received";
+import { deleteRetained, replaceRetained } from "./retained";
+import { createSession, detachSession, endSession, sessionOfNumber, setExpiry } from "./session";
+import {
+  SESSION_CONNECTION,
+  SESSION_CURSOR,
+  SESSION_HEAD,
+  SESSION_NEXT,
+  SESSION_NUMBER,
+  SESSION_QUEUE_HEAD,
+} from "./session-layout";
+import { addSubscription, removeSubscription } from "./subscriptions";
+import {
+  filterOf,
+  nextSubscription,
+  subscriptionIdentifier,
+  subscriptionOptions,
+} from "./topic-tree";
+import {
+  AWAITS_PUBCOMP,
+  AWAITS_PUBREC,
+  DONE,
+  E_FLAGS,
+  E_IDENTIFIERS,
+  E_MESSAGE,
+  E_NEXT,
+  E_SEQUENCE,
+  E_SEVERAL,
+  entryOf,
+  finish,
+  forgetQueued,
+  appendEntry,
+  makeEntry,
+  placeEntry,
+  release,
+  sendUpTo,
+  stateOf,
+} from "./window";
+
+/** The page is not of a format that this engine reads, or is damaged. */
+const DAMAGED: i32 = -0x83;
+
+/** Payloads that stand outside the page: addresses and bytes, given before replay(). */
+const apart: usize = memory.data(8 * 1024, 4);
+const APART_MAX: u32 = 1024;
+let apartCount: u32 = 0;
+
+let page: usize = 0;
+let pageBytes: u32 = 0;
+/** The Session that the last record named. */
+let current: usize = 0;
+let currentNumber: u32 = 0;
+
+/**
+ * Hands in a payload that the page to be replayed keeps apart.
+ *
+ * @param index  0 … 1023, in order
+ * @param at  the bytes, borrowed until replay() has ended
+ * @returns 0, or a negative status
+ */
+export function replayApart(index: u32, at: usize, bytes: u32): i32 {
+  if (index >= APART_MAX) return DAMAGED;
+  store<u32>(apart + (index << 3), <u32>at);
+  store<u32>(apart + (index << 3), bytes, 4);
+  apartCount = index + 1;
+  return 0;
+}
+
+function sessionFor(number: u32): usize {
+  if (number != currentNumber || current == 0) {
+    current = sessionOfNumber(number);
+    currentNumber = number;
+  }
+  return current;
+}
+
+/** Makes the message of a J_MESSAGE record. @returns it with one reference, or 0 */
+function loadMessage(offset: u32): usize {
+  if (offset < JOURNAL_HEADER_BYTES || offset + JOURNAL_RECORD_BYTES + 32 > pageBytes) return 0;
+  if ((load<u32>(page + offset) & 0xff) != J_MESSAGE) return 0;
+  const at = page + offset + JOURNAL_RECORD_BYTES;
+  const topicBytes = load<u32>(at, 4);
+  const propertiesBytes = load<u32>(at, 8);
+  const publisherBytes = load<u32>(at, 12);
+  const payloadBytes = load<u32>(at, 16);
+  const index = load<u32>(at, 20);
+  if (index > apartCount) return 0;
+  const head = topicBytes + propertiesBytes + publisherBytes;
+  const message = newMessage(
+    load<u32>(at), topicBytes, propertiesBytes, publisherBytes, payloadBytes, load<u64>(at, 24),
+  );
+  if (message == 0) return 0;
+  memory.copy(message + M_TEXT, at + 32, head);
+  const from: usize = index == 0 ? at + 32 + head : load<u32>(apart + ((index - 1) << 3));
+  memory.copy(message + M_TEXT + head, from, payloadBytes);
+  return message;
+}
+
+function opened(number: u32, at: usize): i32 {
+  const expiryInterval = load<u32>(at, 8);
+  let session = sessionFor(number);
+  if (session == 0) {
+    session = createSession(at + 16, load<u32>(at, 12), number, load<u32>(at, 4), expiryInterval);
+    current = session;
+    currentNumber = number;
+    return session == 0 ? NO_MEMORY : 0;
+  }
+  setExpiry(session, expiryInterval, load<u32>(at, 4));
+  return 0;
+}
+
+function enqueued(session: usize, at: usize, bytes: u32): i32 {
+  const sequence = load<u64>(at);
+  const flags = load<u32>(at, 12);
+  const listed = (bytes - 16) >> 2;
+  const message = loadMessage(load<u32>(at, 8));
+  if (message == 0) return DAMAGED;
+  describeStored(message);
+  // {count, identifiers}: the count goes where the flags of the record were.
+  store<u32>(at, listed, 12);
+  const several = listed > 1;
+  const identifiers: u32 = several ? <u32>at + 12 : listed == 1 ? load<u32>(at, 16) : 0;
+  const retain = (flags & M_RETAIN) != 0;
+  const entry = makeEntry(sequence, flags & M_QOS, retain, several, identifiers);
+  store<u32>(at, flags, 12);
+  releaseMessage(message);
+  if (entry == 0) return NO_MEMORY;
+  appendEntry(session, entry);
+  store<u64>(session, sequence + 1, SESSION_NEXT);
+  return 0;
+}
+
+function retainedRecord(at: usize): i32 {
+  const message = loadMessage(load<u32>(at));
+  if (message == 0) return DAMAGED;
+  const status = replaceRetained(message);
+  releaseMessage(message);
+  return status;
+}
+
+/** A sequence is done: it may be in the window or still in the queue. */
+function done(session: usize, sequence: u64): void {
+  if (sequence < load<u64>(session, SESSION_CURSOR)) {
+    if (sequence >= load<u64>(session, SESSION_HEAD)) finish(session, sequence);
+  } else {
+    forgetQueued(session, sequence);
+  }
+}
+
+function released(session: usize, sequence: u64): void {
+  if (sequence >= load<u64>(session, SESSION_CURSOR)) {
+    // Of a dump, which no longer has the message.
+    placeEntry(session, sequence, 0, AWAITS_PUBCOMP);
+    store<u64>(session, max(sequence + 1, load<u64>(session, SESSION_NEXT)), SESSION_NEXT);
+  } else if (
+    sequence >= load<u64>(session, SESSION_HEAD) &&
+    stateOf(session, sequence) == AWAITS_PUBREC
+  ) {
+    release(session, sequence);
+  }
+}
+
+/** Records of a Session that must exist. */
+function ofSession(type: u32, session: usize, at: usize, bytes: u32): i32 {
+  if (type == J_SUBSCRIBED) {
+    const filterBytes = load<u32>(at, 8);
+    const options = load<u32>(at);
+    return min(0, addSubscription(session, at + 12, filterBytes, options, load<u32>(at, 4)));
+  }
+  if (type == J_UNSUBSCRIBED) removeSubscription(session, at + 4, load<u32>(at));
+  else if (type == J_ENQUEUED) return enqueued(session, at, bytes);
+  else if (type == J_SENT) return sendUpTo(session, load<u64>(at)) ? 0 : NO_MEMORY;
+  else if (type == J_DONE) done(session, load<u64>(at));
+  else if (type == J_RELEASED) released(session, load<u64>(at));
+  else if (type == J_RECEIVED) return addReceived(session, load<u32>(at));
+  else if (type == J_FREED) removeReceived(session, load<u32>(at));
+  else if (type == J_CLOSED) detachSession(session, load<u32>(at, 4));
+  else if (type == J_ENDED) {
+    endSession(session);
+    current = 0;
+  } else return DAMAGED;
+  return 0;
+}
+
+function apply(type: u32, number: u32, at: usize, bytes: u32): i32 {
+  if (type == J_MESSAGE || type == J_WILL) return 0;
+  if (type == J_OPENED) return opened(number, at);
+  if (type == J_RETAINED) return retainedRecord(at);
+  if (type == J_RETAINED_DELETED) return replaceRetainedBy(at);
+  const session = sessionFor(number);
+  // A Session that ended in this page may still have records behind its end: none revives it.
+  if (session == 0) return 0;
+  return ofSession(type, session, at, bytes);
+}
+
+function replaceRetainedBy(at: usize): i32 {
+  deleteRetained(at + 4, load<u32>(at));
+  return 0;
+}
+
+/**
+ * Applies a journal page to the State that the engine has.
+ *
+ * @param at  a page as journalPage() gives it; unchanged afterwards
+ * @returns 0; NO_MEMORY; −0x83 where the page is damaged or of another format
+ */
+export function replay(at: usize, bytes: u32): i32 {
+  if (bytes < JOURNAL_HEADER_BYTES || load<u32>(at) != JOURNAL_FORMAT) return DAMAGED;
+  page = at;
+  pageBytes = bytes;
+  current = 0;
+  journalPause(true);
+  let offset = JOURNAL_HEADER_BYTES;
+  let status: i32 = 0;
+  while (offset < bytes && status == 0) {
+    const recordBytes = load<u32>(at + offset) >> 8;
+    const whole = recordBytes >= JOURNAL_RECORD_BYTES && recordBytes <= bytes - offset;
+    if (!whole) {
+      status = DAMAGED;
+      break;
+    }
+    status = apply(
+      load<u32>(at + offset) & 0xff,
+      load<u32>(at + offset, 4),
+      at + offset + JOURNAL_RECORD_BYTES,
+      recordBytes - JOURNAL_RECORD_BYTES,
+    );
+    offset += recordBytes;
+  }
+  journalPause(false);
+  apartCount = 0;
+  return status;
+}
+
+function dumpEntry(number: u32, entry: usize): void {
+  const flags = load<u32>(entry, E_FLAGS);
+  journalEnqueued(
+    number,
+    load<u64>(entry, E_SEQUENCE),
+    load<u32>(entry, E_MESSAGE),
+    flags & (M_QOS | M_RETAIN),
+    (flags & E_SEVERAL) != 0,
+    load<u32>(entry, E_IDENTIFIERS),
+  );
+}
+
+/** Window: what was sent, oldest first, with how far its handshake is. */
+function dumpWindow(session: usize, number: u32): void {
+  const cursor = load<u64>(session, SESSION_CURSOR);
+  for (let at = load<u64>(session, SESSION_HEAD); at < cursor; at++) {
+    const state = stateOf(session, at);
+    if (state == DONE) continue;
+    const entry = entryOf(session, at);
+    if (entry != 0) dumpEntry(number, entry);
+    journalSequence(state == AWAITS_PUBCOMP ? J_RELEASED : J_SENT, number, at);
+  }
+}
+
+/**
+ * Appends the State of a Session to the journal page, as records.
+ *
+ * Filters pass through SCRATCH.
+ */
+export function dumpSession(session: usize): void {
+  const number = load<u32>(session, SESSION_NUMBER);
+  journalOpened(session);
+  let subscription = nextSubscription(session, 0);
+  while (subscription != 0) {
+    const bytes = filterOf(subscription, SCRATCH);
+    journalSubscribed(
+      number,
+      subscriptionOptions(subscription),
+      subscriptionIdentifier(subscription),
+      SCRATCH,
+      bytes,
+    );
+    subscription = nextSubscription(session, subscription);
+  }
+  dumpWindow(session, number);
+  let entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
+  while (entry != 0) {
+    dumpEntry(number, entry);
+    entry = load<u32>(entry, E_NEXT);
+  }
+  let identifier = nextReceived(session, 1);
+  while (identifier != 0) {
+    journalIdentifier(J_RECEIVED, number, identifier);
+    identifier = identifier == 65535 ? 0 : nextReceived(session, identifier + 1);
+  }
+  if (load<u32>(session, SESSION_CONNECTION) == 0) journalClosed(session);
+}

@@ -1,0 +1,224 @@
+/**
+ * Retained messages: kept by Topic Name in a tree (retained-tree.ts), sent upon SUBSCRIBE in slices.
+ *
+ *   job: ┌──────┬────────┬─────────┬────────────┬───────┬────────┐   one per Topic Filter, in the
+ *        │ next │ cursor │ options │ identifier │ bytes │ filter │   order of the SUBSCRIBE
+ *        └──────┴────────┴─────────┴────────────┴───────┴────────┘
+ *
+ * The connection is read on meanwhile: acknowledgements must come through. Its jobs are bounded.
+ */
+import { E_CLOSE, NO_MEMORY, R_BUDGET, R_DONE, R_PAUSED } from "./abi";
+import {
+  C_FLAGS,
+  C_OUT_BYTES,
+  C_RETAINED_BYTES,
+  C_RETAINED_JOBS,
+  C_RETAINED_LAST,
+  C_RETAINED_WAITS,
+  C_SESSION,
+  connectionOf,
+  raise,
+  recordOf,
+} from "./connection";
+import { describeStored, sendPublish, storeDescribed } from "./encode";
+import { journalRetained, journalRetainedDeleted } from "./journal";
+import { alloc, free } from "./memory";
+import {
+  holdMessage,
+  M_EXPIRES_MS,
+  M_FLAGS,
+  M_PUBLISHER_BYTES,
+  M_QOS,
+  M_TOPIC_BYTES,
+  publisherOf,
+  releaseMessage,
+  topicOf,
+} from "./message";
+import { CURSOR_END, CURSOR_PAUSE, cursorClose, cursorNext, cursorOpen } from "./retained-cursor";
+import { retainedCount, retainedRemove, retainedReplaced, retainedSet } from "./retained-tree";
+import { SESSION_ID_AT, SESSION_ID_BYTES, SESSION_QUEUED_COUNT } from "./session-layout";
+import { nowMs, outgoingBytesMax } from "./settings";
+import { FLAG_RETAIN, OPTION_NO_LOCAL, OPTION_QOS } from "./spec";
+import { owe } from "./window";
+
+const J_NEXT: u32 = 0;
+const J_CURSOR: u32 = 4;
+const J_OPTIONS: u32 = 8;
+const J_IDENTIFIER: u32 = 12;
+const J_FILTER_BYTES: u32 = 16;
+const J_FILTER: u32 = 20;
+
+/** Jobs that one connection may have, bytes: past it a SUBSCRIBE is refused. */
+const JOBS_BYTES_MAX: u32 = 4 * 1024 * 1024;
+/** Steps through the tree in one slice. */
+const STEPS_MAX: u32 = 4096;
+/** Retained messages that wait in one Session's queue: the rest follows as its window opens. */
+export const RETAINED_QUEUED_MAX: u32 = 64;
+
+/**
+ * Keeps the described message for its topic; an empty payload deletes instead [MQTT-3.3.1-6].
+ *
+ * @returns 0, or NO_MEMORY with nothing changed
+ */
+export function retain(topicAt: usize, topicBytes: u32, payloadBytes: u32): i32 {
+  if (payloadBytes == 0) {
+    if (deleteRetained(topicAt, topicBytes)) journalRetainedDeleted(topicAt, topicBytes);
+    return 0;
+  }
+  const message = storeDescribed();
+  if (message == 0) return NO_MEMORY;
+  const status = replaceRetained(message);
+  if (status == 0) journalRetained(message);
+  return status;
+}
+
+/** Keeps a message for its topic, as a journal says. @returns 0, or NO_MEMORY */
+export function replaceRetained(message: usize): i32 {
+  const status = retainedSet(topicOf(message), load<u32>(message, M_TOPIC_BYTES), <u32>message);
+  if (status < 0) return status;
+  holdMessage(message);
+  const before = retainedReplaced();
+  if (before != 0) releaseMessage(before);
+  return 0;
+}
+
+/** Deletes what is retained for a topic. @returns whether there was something */
+export function deleteRetained(topicAt: usize, topicBytes: u32): bool {
+  const before = retainedRemove(topicAt, topicBytes);
+  if (before == 0) return false;
+  releaseMessage(before);
+  return true;
+}
+
+/** Forgets all retained messages under a filter: for tests and administration. */
+export function dropRetained(filterAt: usize, filterBytes: u32): void {
+  const cursor = cursorOpen(filterAt, filterBytes);
+  if (cursor == 0) return;
+  for (;;) {
+    const found = cursorNext(cursor, STEPS_MAX);
+    if (found == CURSOR_END) break;
+    if (found != CURSOR_PAUSE) forget(found);
+  }
+  cursorClose(cursor);
+}
+
+function forget(message: usize): void {
+  retainedRemove(topicOf(message), load<u32>(message, M_TOPIC_BYTES));
+  releaseMessage(message);
+}
+
+/** Whether a SUBSCRIBE of so many bytes may add its jobs. */
+export function retainedRoom(connection: u32, filterBytes: u32): bool {
+  if (retainedCount() == 0) return true;
+  return load<u32>(recordOf(connection), C_RETAINED_BYTES) + filterBytes <= JOBS_BYTES_MAX;
+}
+
+/**
+ * Notes that the retained messages of a filter are to be sent; continueRetained() sends them.
+ *
+ * @returns 0, or NO_MEMORY
+ */
+export function startRetained(
+  connection: u32,
+  filterAt: usize,
+  filterBytes: u32,
+  options: u32,
+  identifier: u32,
+): i32 {
+  if (retainedCount() == 0) return 0;
+  const record = recordOf(connection);
+  const job = alloc(J_FILTER + filterBytes);
+  if (job == 0) return NO_MEMORY;
+  store<u32>(job, 0, J_NEXT);
+  store<u32>(job, 0, J_CURSOR);
+  store<u32>(job, options, J_OPTIONS);
+  store<u32>(job, identifier, J_IDENTIFIER);
+  store<u32>(job, filterBytes, J_FILTER_BYTES);
+  memory.copy(job + J_FILTER, filterAt, filterBytes);
+  if (load<u32>(record, C_RETAINED_JOBS) == 0) store<u32>(record, <u32>job, C_RETAINED_JOBS);
+  else store<u32>(load<u32>(record, C_RETAINED_LAST), <u32>job, J_NEXT);
+  store<u32>(record, <u32>job, C_RETAINED_LAST);
+  addJobBytes(record, J_FILTER + filterBytes);
+  return 0;
+}
+
+function addJobBytes(record: usize, bytes: i32): void {
+  store<u32>(record, load<u32>(record, C_RETAINED_BYTES) + bytes, C_RETAINED_BYTES);
+}
+
+function endJob(record: usize): void {
+  const job: usize = load<u32>(record, C_RETAINED_JOBS);
+  addJobBytes(record, -<i32>(J_FILTER + load<u32>(job, J_FILTER_BYTES)));
+  const cursor: usize = load<u32>(job, J_CURSOR);
+  if (cursor != 0) cursorClose(cursor);
+  store<u32>(record, load<u32>(job, J_NEXT), C_RETAINED_JOBS);
+  free(job);
+}
+
+/** Frees the jobs: the connection closes. */
+export function dropRetainedJobs(record: usize): void {
+  while (load<u32>(record, C_RETAINED_JOBS) != 0) endJob(record);
+}
+
+function isOwn(session: usize, message: usize): bool {
+  const bytes = load<u32>(session, SESSION_ID_BYTES);
+  if (load<u32>(message, M_PUBLISHER_BYTES) != bytes) return false;
+  return memory.compare(publisherOf(message), load<u32>(session, SESSION_ID_AT), bytes) == 0;
+}
+
+/** Sends one retained message; its RETAIN is 1 whatever Retain As Published says, §3.8.3.1. */
+function sendRetained(record: usize, session: usize, job: usize, message: usize): void {
+  const expires = load<u64>(message, M_EXPIRES_MS);
+  if (expires != 0 && expires <= nowMs) {
+    forget(message);
+    return;
+  }
+  const options = load<u32>(job, J_OPTIONS);
+  if (options & OPTION_NO_LOCAL && isOwn(session, message)) return; // [MQTT-3.8.3-3]
+  const qos = min(load<u32>(message, M_FLAGS) & M_QOS, options & OPTION_QOS);
+  const identifier = load<u32>(job, J_IDENTIFIER);
+  describeStored(message);
+  if (qos != 0) {
+    owe(session, qos, true, false, identifier);
+    return;
+  }
+  const status = sendPublish(record, 0, FLAG_RETAIN, 0, false, identifier);
+  if (status == NO_MEMORY) raise(E_CLOSE, connectionOf(record), 0x97);
+}
+
+/**
+ * Sends the next slice of the retained messages due.
+ *
+ * @returns R_DONE, R_BUDGET (call again in a later turn), or R_PAUSED until an E_RETAINED event
+ */
+export function continueRetained(connection: u32): i32 {
+  const record = recordOf(connection);
+  store<u32>(record, load<u32>(record, C_FLAGS) & ~C_RETAINED_WAITS, C_FLAGS);
+  let sent: u32 = 0;
+  while (load<u32>(record, C_RETAINED_JOBS) != 0) {
+    const session: usize = load<u32>(record, C_SESSION);
+    if (session == 0) return R_DONE;
+    const job: usize = load<u32>(record, C_RETAINED_JOBS);
+    if (
+      load<u32>(record, C_OUT_BYTES) >= outgoingBytesMax ||
+      load<u32>(session, SESSION_QUEUED_COUNT) >= RETAINED_QUEUED_MAX
+    ) {
+      store<u32>(record, load<u32>(record, C_FLAGS) | C_RETAINED_WAITS, C_FLAGS);
+      return R_PAUSED;
+    }
+    if (load<u32>(job, J_CURSOR) == 0) {
+      const opened = cursorOpen(job + J_FILTER, load<u32>(job, J_FILTER_BYTES));
+      store<u32>(job, <u32>opened, J_CURSOR);
+      if (opened == 0) {
+        endJob(record);
+        continue;
+      }
+    }
+    const found = cursorNext(load<u32>(job, J_CURSOR), STEPS_MAX);
+    if (found == CURSOR_PAUSE) return R_BUDGET;
+    if (found == CURSOR_END) endJob(record);
+    else sendRetained(record, session, job, found);
+    if (++sent > STEPS_MAX) return R_BUDGET;
+  }
+  return R_DONE;
+}

@@ -1,0 +1,96 @@
+/**
+ * What the operator set, the clock, the turn, and the counters: plain numbers that every part reads.
+ */
+import { STATS } from "./abi";
+
+/** Largest packet a client may send, bytes. */
+export let packetBytesMax: u32 = 2000000;
+/** Unfinished QoS 1 and 2 messages that we allow a client to have on its way to us. */
+export let receiveMaximum: u32 = 1000;
+/** Unfinished QoS 1 and 2 messages that we send at most to one client. */
+export let inFlightMax: u32 = 1000;
+/** Messages and bytes that wait for one Session. */
+export let queuedMessagesMax: u32 = 100000;
+export let queuedBytesMax: u64 = 67108864;
+/** Bytes not yet taken by the kernel past which QoS 0 is dropped and the rest waits: as set, and less
+ * where memory gets short. */
+export let outgoingBytesMax: u32 = 8388608;
+let outgoingBytesSet: u32 = 8388608;
+/** Every connection may have so much unsent, however short memory is. */
+const OUTGOING_BYTES_MIN: u32 = 65536;
+/** Share of the free memory that one connection's output may take. */
+const OUTGOING_SHARE_SHIFT: u32 = 6;
+/** Largest payload of a PUBLISH, bytes. */
+export let payloadBytesMax: u32 = 268435455;
+/** Whether a PUBLISH may carry RETAIN. */
+export let retainAvailable: bool = true;
+/** Highest Topic Alias a client may use. */
+export let topicAliasMaximum: u32 = 10;
+/** Unix time, milliseconds; the host sets it each turn. */
+export let nowMs: u64 = 0;
+/** Number of the journal page being filled. */
+export let turn: u32 = 1;
+/** The page committed last. */
+export let turnCommitted: u32 = 0;
+
+/**
+ * Takes over the limits; the host calls it before the first connection.
+ *
+ * @param packetBytes  5 … 268435460
+ * @param received  told to clients as Receive Maximum, 1 … 65535
+ * @param inFlight  1 … 65535
+ * @param queuedMessages  0 … 2^30
+ * @param queuedBytes  0 … 2^63
+ * @param outgoingBytes  at least 65536
+ * @param aliases  0 … 65535
+ * @param payloadBytes  1 … 268435455
+ * @param mayRetain  1, or 0: RETAIN is refused
+ */
+export function configure(
+  packetBytes: u32,
+  received: u32,
+  inFlight: u32,
+  queuedMessages: u32,
+  queuedBytes: f64,
+  outgoingBytes: u32,
+  aliases: u32,
+  payloadBytes: u32,
+  mayRetain: u32,
+): void {
+  packetBytesMax = packetBytes;
+  receiveMaximum = received;
+  inFlightMax = inFlight;
+  queuedMessagesMax = queuedMessages;
+  queuedBytesMax = <u64>queuedBytes;
+  outgoingBytesSet = outgoingBytes;
+  outgoingBytesMax = outgoingBytes;
+  payloadBytesMax = payloadBytes;
+  retainAvailable = mayRetain != 0;
+  topicAliasMaximum = aliases;
+}
+
+/** @param unixMs  Unix time, milliseconds; never goes back for the engine */
+export function setClock(unixMs: f64): void {
+  const value = <u64>unixMs;
+  if (value > nowMs) nowMs = value;
+}
+
+/** Fits the output that one connection may have to the memory that is left; once a turn. */
+export function fitOutgoing(freeBytes: u64): void {
+  const share = <u32>min(freeBytes >> OUTGOING_SHARE_SHIFT, <u64>outgoingBytesSet);
+  outgoingBytesMax = max(share, min(outgoingBytesSet, OUTGOING_BYTES_MIN));
+}
+
+/** Ends the page being filled. @returns its number */
+export function nextTurn(): u32 {
+  return turn++;
+}
+
+export function setTurnCommitted(value: u32): void {
+  turnCommitted = value;
+}
+
+/** Adds to the counter at this offset of STATS. Hot. */
+export function count(offset: u32, amount: u64): void {
+  store<u64>(STATS + offset, load<u64>(STATS + offset) + amount);
+}

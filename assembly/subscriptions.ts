@@ -1,0 +1,59 @@
+/**
+ * SUBSCRIBE and UNSUBSCRIBE of a Session: the tree, the count, and the journal of a durable one.
+ */
+import { NO_MEMORY } from "./abi";
+import { journalSubscribed, journalUnsubscribed } from "./journal";
+import { memoryTight } from "./memory";
+import {
+  SESSION_DURABLE,
+  SESSION_FLAGS,
+  SESSION_NUMBER,
+  SESSION_SUBSCRIPTION_COUNT,
+} from "./session-layout";
+import { subscribe, unsubscribe } from "./topic-tree";
+
+function isDurable(session: usize): bool {
+  return (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) != 0;
+}
+
+function addCount(session: usize, change: i32): void {
+  const total = load<u32>(session, SESSION_SUBSCRIPTION_COUNT) + change;
+  store<u32>(session, total, SESSION_SUBSCRIPTION_COUNT);
+}
+
+/**
+ * Adds a subscription, or replaces the one with the same Topic Filter [MQTT-3.8.4-3].
+ *
+ * @param options  the Subscription Options byte
+ * @param identifier  Subscription Identifier; 0 = none
+ * @returns 0 new, 1 replaced, NO_MEMORY
+ */
+export function addSubscription(
+  session: usize,
+  filterAt: usize,
+  filterBytes: u32,
+  options: u32,
+  identifier: u32,
+): i32 {
+  if (memoryTight()) return NO_MEMORY;
+  const status = subscribe(session, filterAt, filterBytes, options, identifier);
+  if (status < 0) return status;
+  if (status == 0) addCount(session, 1);
+  if (isDurable(session)) {
+    journalSubscribed(
+      load<u32>(session, SESSION_NUMBER), options, identifier, filterAt, filterBytes,
+    );
+  }
+  return status;
+}
+
+/** Removes a subscription [MQTT-3.10.4-1]. @returns 0 removed, 1 there was none */
+export function removeSubscription(session: usize, filterAt: usize, filterBytes: u32): i32 {
+  const status = unsubscribe(session, filterAt, filterBytes);
+  if (status != 0) return status;
+  addCount(session, -1);
+  if (isDurable(session)) {
+    journalUnsubscribed(load<u32>(session, SESSION_NUMBER), filterAt, filterBytes);
+  }
+  return 0;
+}

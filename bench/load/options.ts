@@ -1,0 +1,38 @@
+/** What a run of the load generator is asked to do. */
+import type { Transport } from "./connection.ts";
+import type { ProtocolLevel, QoS } from "./packet.ts";
+
+export type Scenario = "fan-in" | "fan-out" | "pairs" | "connect";
+
+export interface LoadOptions {
+  readonly scenario: Scenario;
+  readonly host: string;
+  readonly port: number;
+  readonly transport: Transport;
+  readonly path: string;
+  readonly level: ProtocolLevel;
+  readonly qos: QoS;
+  /** Connections of `connect`; in the other scenarios publishers and subscribers count. */
+  readonly clientCount: number;
+  readonly publisherCount: number;
+  readonly subscriberCount: number;
+  readonly payloadBytes: number;
+  readonly seconds: number;
+  readonly warmupSeconds: number;
+  /** Published in all, after the warm-up; 0: until `seconds` are over. */
+  readonly messagesMax: number;
+  /** Published per second in all; 0: as fast as possible. */
+  readonly ratePerSecond: number;
+  /** 0: no window. */
+  readonly windowMessages: number;
+  readonly inflightMax: number;
+  /** The run fails when nothing comes for so long though something is owed. */
+  readonly idleSeconds: number;
+  /** CONNECTs that wait for their CONNACK at a time. */
+  readonly concurrency: number;
+  readonly keepAliveSeconds: number;
+  /** The broker's processes; empty if not known. */
+  readonly pids: readonly number[];
+  readonly jsonFile: string | undefined;
+  readonly progress: boolean;
+}

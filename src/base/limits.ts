@@ -1,0 +1,31 @@
+/**
+ * Every limit of the control plane that a peer can reach, with its unit and its reason. Those of the
+ * data plane stand beside the code that keeps them, in assembly/.
+ */
+import assert from "node:assert";
+
+/** From the accepted connection to the end of its CONNECT: a slow or silent peer holds a socket. */
+export const CONNECT_SECONDS_MAX = 30;
+
+/** Network Connections at once: the engine has so many records (abi.ts, CONNECTIONS_MAX). */
+export const CONNECTIONS_MAX = 262_143;
+
+/** How long a closed connection may still take what was written to it, milliseconds. */
+export const LINGER_MILLISECONDS_MAX = 2_000;
+
+/** From the decision to stop to the moment all connections are cut, milliseconds. */
+export const STOP_FLUSH_MILLISECONDS_MAX = 3_000;
+
+/** Longest User Name or Client Identifier shown in a log line, characters. */
+export const LOGGED_NAME_CHARACTERS_MAX = 256;
+
+/** Bytes that a WebSocket may have unsent before nothing more is handed to it. */
+export const WEBSOCKET_UNSENT_BYTES_MAX = 1024 * 1024 * 1024;
+
+/** Longest Keep Alive factor: a client is given one and a half times its interval [MQTT-3.1.2-22]. */
+export const KEEP_ALIVE_FACTOR = 1.5;
+
+/** Turns that one connection's events may follow each other before others get theirs. */
+export const RESUMES_PER_TURN_MAX = 1024;
+
+assert(LINGER_MILLISECONDS_MAX < STOP_FLUSH_MILLISECONDS_MAX);

@@ -1,0 +1,95 @@
+/**
+ * From a command line to an exit code: reads flags and configuration, then serves.
+ *
+ *   0  ended as asked        1  a fault of the command line, the configuration, the machine
+ */
+import { readFileSync } from "node:fs";
+import { createLog, type Log } from "../base/log.ts";
+import { type Configuration, type ConfigurationFile, configure } from "../config/configuration.ts";
+import type { Settings } from "../config/settings.ts";
+import { type Flags, parseFlags } from "./flags.ts";
+import { serve } from "./serve.ts";
+
+/**
+ * Runs the program to its end.
+ *
+ * @param args  the command line without the program's name
+ * @returns the exit code
+ */
+export async function run(args: readonly string[]): Promise<number> {
+  const version = readVersion();
+  const asked = parseFlags(args, version);
+  if ("exitCode" in asked) {
+    (asked.exitCode === 0 ? process.stdout : process.stderr).write(asked.text);
+    return asked.exitCode;
+  }
+  const { flags } = asked;
+  if (flags.testConfig && flags.configFile === null) {
+    return fail(["--test-config needs a configuration file: -c FILE"]);
+  }
+  const file = flags.configFile === null ? null : readConfigurationFile(flags.configFile);
+  if (typeof file === "string") return fail([file]);
+  const configuration = configure(file, flags);
+  if (configuration.errors.length > 0) return fail(configuration.errors);
+  return flags.testConfig ? reportTest(configuration, flags) : start(configuration, version, flags);
+}
+
+async function start(
+  { settings, warnings }: Configuration,
+  version: string,
+  flags: Flags,
+): Promise<number> {
+  const log = openLog(settings);
+  if (typeof log === "string") return fail([log]);
+  for (const warning of warnings) log.warn(warning);
+  const origin = flags.configFile === null ? "defaults" : flags.configFile;
+  const fault = await serve(settings, log, { version, origin });
+  // On a terminal the line of fail() is enough; a log file wants it, too.
+  const isFileOnly = settings.log.destinations.every(({ kind }) => kind === "file");
+  if (fault !== null && isFileOnly) log.error(fault);
+  await log.close();
+  return fault === null ? 0 : fail([fault]);
+}
+
+function reportTest({ warnings }: Configuration, flags: Flags): number {
+  for (const warning of warnings) process.stderr.write(`holdfast: warning: ${warning}\n`);
+  process.stdout.write(`holdfast: ${flags.configFile} is accepted\n`);
+  return 0;
+}
+
+/** Says what is wrong, a line each. */
+function fail(lines: readonly string[]): number {
+  for (const line of lines) process.stderr.write(`holdfast: ${line}\n`);
+  return 1;
+}
+
+/** @returns the file, or why it cannot be read */
+function readConfigurationFile(name: string): ConfigurationFile | string {
+  try {
+    return { name, content: readFileSync(name, "utf8") };
+  } catch (error) {
+    return `cannot read the configuration file ${name}: ${reasonOf(error)}`;
+  }
+}
+
+/** @returns the log, or why it cannot be written */
+function openLog(settings: Settings): Log | string {
+  try {
+    return createLog(settings.log);
+  } catch (error) {
+    const files = settings.log.destinations.flatMap((to) => (to.kind === "file" ? to.path : []));
+    return `cannot write the log (${files.join(", ")}): ${reasonOf(error)}`;
+  }
+}
+
+/** `ENOENT: no such file or directory`, without the system call that Node.js appends. */
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? (error.message.split(", ")[0] ?? "") : String(error);
+}
+
+/** The version in package.json, which lies two directories above, built or not. */
+function readVersion(): string {
+  const path = new URL("../../package.json", import.meta.url);
+  const { version }: { readonly version: string } = JSON.parse(readFileSync(path, "utf8"));
+  return version;
+}

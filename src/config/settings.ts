@@ -1,0 +1,93 @@
+/**
+ * What the broker is told to do: configuration file and command line, checked, in plain units.
+ */
+import type { LogSettings } from "../base/log.ts";
+
+/** The address of a listener that takes connections on every address of the machine. */
+export const ANY_ADDRESS = "";
+
+export interface ListenerSettings {
+  readonly protocol: "mqtt" | "websockets";
+  /** An IP address or host name; ANY_ADDRESS: all addresses, IPv6 and IPv4. */
+  readonly address: string;
+  /** 1 … 65535; 0: the system chooses a free port. */
+  readonly port: number;
+  /** Whether a CONNECT without a user name is accepted; otherwise Reason Code 0x87. */
+  readonly allowAnonymous: boolean;
+  /** Network Connections held at once; Infinity: no limit of the listener's own. */
+  readonly connectionsMax: number;
+}
+
+export interface Settings {
+  /** At least one; no two share address and port. */
+  readonly listeners: readonly ListenerSettings[];
+
+  /** Whether a CONNECT with an empty Client Identifier has one assigned, or is refused. */
+  readonly emptyClientIdAllowed: boolean;
+  /** First characters of an assigned Client Identifier; at most 50. */
+  readonly clientIdPrefix: string;
+
+  /** Largest packet from a client, fixed header included: 20 … 268,435,455. */
+  readonly packetBytesMax: number;
+  /** Largest payload of a PUBLISH from a client: 1 … 268,435,455. */
+  readonly payloadBytesMax: number;
+  /**
+   * Longest Keep Alive; 0: any, and off. Who asks for more, or for none, is told this one as
+   * Server Keep Alive (5.0), or refused as Client Identifier not valid (3.1, 3.1.1).
+   */
+  readonly keepAliveSecondsMax: number;
+  /** Server Keep Alive for MQTT 5.0 clients; 0: none is sent, the client's own counts. */
+  readonly serverKeepAliveSeconds: number;
+  /** Receive Maximum told to MQTT 5.0 clients, 1 … 65535. */
+  readonly receiveMaximum: number;
+  /** Topic Alias Maximum told to MQTT 5.0 clients, 0 … 65535. */
+  readonly topicAliasMax: number;
+  /** QoS 1 and 2 messages in flight to a client, 1 … 65535; its Receive Maximum bounds it too. */
+  readonly inflightMessagesMax: number;
+  /** QoS 1 and 2 messages waiting in a Session; Infinity: no limit. */
+  readonly queuedMessagesMax: number;
+  /** Bytes of the messages waiting in a Session; Infinity: no limit. */
+  readonly queuedBytesMax: number;
+  /** Bytes a connection may have unsent before QoS 0 messages to it are dropped. */
+  readonly outgoingBytesMax: number;
+  /** Bytes of the engine's heap; 0: all that it can address. */
+  readonly memoryBytesMax: number;
+  /** Retain Available: whether a PUBLISH may carry RETAIN. */
+  readonly retainAvailable: boolean;
+
+  /** Longest life of a Session without its connection, seconds; SECONDS_NEVER: no limit. */
+  readonly sessionExpirySecondsMax: number;
+  /** Whether Sessions and retained messages are to be kept on disk. */
+  readonly persistence: boolean;
+  /** The directory of everything kept on disk; relative to the working directory, or absolute. */
+  readonly dataDirectory: string;
+
+  /** Seconds between updates of `$SYS`; 0: there are none. */
+  readonly sysIntervalSeconds: number;
+  /** Whether connects and disconnects are logged. */
+  readonly connectionMessages: boolean;
+  readonly log: LogSettings;
+}
+
+/** What the command line adds to the configuration file. */
+export interface CommandLine {
+  /** `-p`: ports of MQTT listeners on loopback, for want of listeners in the file. */
+  readonly ports: readonly number[];
+  /** `--ws-port`: one more WebSocket listener on loopback; null: none. */
+  readonly webSocketPort: number | null;
+  /** `-v`: all types are logged, whatever the file says. */
+  readonly verbose: boolean;
+  /** `-q`: nothing is logged, whatever the file and `-v` say. */
+  readonly quiet: boolean;
+  /** `--data`, in place of persistence_location; null: not given. */
+  readonly dataDirectory: string | null;
+}
+
+/** A command line without flags. */
+export const NO_FLAGS: CommandLine = {
+  ports: [],
+  webSocketPort: null,
+  verbose: false,
+  quiet: false,
+  dataDirectory: null,
+};

@@ -1,0 +1,140 @@
+/**
+ * The types of option values: what text each accepts, and what it means.
+ */
+import { LOG_TYPES, type LogType } from "../base/log.ts";
+import { parseDurationSeconds, parseInteger } from "../base/quantity.ts";
+
+export interface ValueType<Value> {
+  /** The type's name in the table of options. */
+  readonly name: string;
+  /** What is accepted, as the end of a sentence: "… is not accepted; expected …". */
+  readonly form: string;
+  /** Whether the value is the rest of the line, blanks included; otherwise it is one word. */
+  readonly isRestOfLine: boolean;
+  /** @returns null if `text`, never empty and without blanks at its ends, is not accepted */
+  readonly read: (text: string) => Value | null;
+}
+
+/** `listener PORT [ADDRESS]`. */
+export interface ListenerValue {
+  /** 1 … 65535; 0 lets the system choose a free port. */
+  readonly port: number;
+  /** An IP address or host name; empty if the line has none. */
+  readonly address: string;
+}
+
+/** `log_dest KIND`, or `log_dest file PATH`. */
+export interface LogDestinationValue {
+  readonly kind: (typeof LOG_DESTINATIONS)[number];
+  /** Empty but for `file`. */
+  readonly path: string;
+}
+
+const LOG_DESTINATIONS = [
+  "stdout",
+  "stderr",
+  "file",
+  "none",
+  "syslog",
+  "topic",
+  "dlt",
+  "android",
+] as const;
+
+/** The highest TCP port. */
+const PORT_MAX = 65_535;
+
+/** `true` or `false`, for which mosquitto also takes 1 and 0. */
+export const SWITCH: ValueType<boolean> = {
+  name: "true or false",
+  form: "true or false",
+  isRestOfLine: false,
+  read: (text) => {
+    if (text === "true" || text === "1") return true;
+    return text === "false" || text === "0" ? false : null;
+  },
+};
+
+/** A whole number from `min` to `max`. */
+export function integer(min: number, max: number): ValueType<number> {
+  return {
+    name: "integer",
+    form: `an integer from ${min} to ${max}`,
+    isRestOfLine: false,
+    read: (text) => {
+      const value = parseInteger(text);
+      return value !== null && value >= min && value <= max ? value : null;
+    },
+  };
+}
+
+/** A span of time; the value is in seconds, SECONDS_NEVER at most. */
+export const DURATION: ValueType<number> = {
+  name: "duration",
+  form: "seconds, or a number with h, d, w, m or y behind it, such as 14d",
+  isRestOfLine: false,
+  read: parseDurationSeconds,
+};
+
+/** One of a few words. */
+export function oneOf<const Word extends string>(words: readonly Word[]): ValueType<Word> {
+  return {
+    name: words.join(" or "),
+    form: words.join(" or "),
+    isRestOfLine: false,
+    read: (text) => words.find((word) => word === text) ?? null,
+  };
+}
+
+/** Any text up to the end of the line. */
+export function text(what: string, charactersMax: number): ValueType<string> {
+  return {
+    name: what,
+    form: `a ${what} of at most ${charactersMax} characters`,
+    isRestOfLine: true,
+    read: (written) => (written.length <= charactersMax ? written : null),
+  };
+}
+
+/** `PORT`, see ListenerValue. */
+export const PORT: ValueType<number> = {
+  name: "port",
+  form: `a port from 1 to ${PORT_MAX}, or 0 for any free one`,
+  isRestOfLine: false,
+  read: (written) => integer(0, PORT_MAX).read(written),
+};
+
+/** `PORT [ADDRESS]`. */
+export const LISTENER: ValueType<ListenerValue> = {
+  name: "PORT [ADDRESS]",
+  form: `PORT [ADDRESS] with ${PORT.form.slice("a ".length)}; Unix sockets are not supported`,
+  isRestOfLine: true,
+  read: (written) => {
+    const words = written.split(/[ \t]+/);
+    const port = PORT.read(words[0] ?? "");
+    const address = words[1] ?? "";
+    if (port === null || words.length > 2 || /^[/#]/.test(address)) return null;
+    return { port, address };
+  },
+};
+
+/** `stdout`, `file PATH`, … */
+export const LOG_DESTINATION: ValueType<LogDestinationValue> = {
+  name: "destination",
+  form: "stdout, stderr, none, or file PATH",
+  isRestOfLine: true,
+  read: (written) => {
+    const [, word = "", path = ""] = /^(\S+)[ \t]*(.*)$/.exec(written) ?? [];
+    const kind = LOG_DESTINATIONS.find((known) => known === word);
+    if (kind === undefined || (kind === "file") !== (path !== "")) return null;
+    return { kind, path };
+  },
+};
+
+/** One of the log's types, or `all`, or `none`; mosquitto's `internal` is a part of `debug`. */
+export const LOG_TYPE: ValueType<LogType | "all" | "none" | "internal"> = oneOf([
+  ...LOG_TYPES,
+  "all",
+  "none",
+  "internal",
+]);

@@ -1,0 +1,232 @@
+/**
+ * The WebAssembly engine: sole owner of its memory and of the views on it.
+ *
+ * Addresses are numbers, 0 … 2^32 − 1. The memory is reserved whole at the start and never grows, so
+ * no view is ever detached; pages cost nothing until they are touched.
+ */
+import { readFileSync } from "node:fs";
+import * as abi from "#assembly/abi";
+import { StartError } from "../base/errors.ts";
+
+/** What the engine exports: see assembly/index.ts. i32 in, i32 out. */
+interface EngineExports {
+  /** Sets up the engine's globals; before anything else. */
+  _start(): void;
+  allocBlock(bytes: number): number;
+  freeBlock(at: number): void;
+  heapBlocksUsed(): number;
+  heapBytesCap(): bigint;
+  heapBytesCommitted(): bigint;
+  heapBytesUsed(): bigint;
+  memoryStart(limitBytes: bigint): void;
+  memoryTight(): number;
+  configure(
+    packetBytesMax: number,
+    receiveMaximum: number,
+    inFlightMax: number,
+    queuedMessagesMax: number,
+    queuedBytesMax: number,
+    outgoingBytesMax: number,
+    topicAliasMaximum: number,
+    payloadBytesMax: number,
+    mayRetain: number,
+  ): void;
+  setClock(unixMs: number): void;
+  takeEvents(): number;
+  acceptConnection(connection: number, version: number, packetBytesMax: number): void;
+  closeConnection(connection: number): number;
+  committed(turn: number): void;
+  flushDone(): void;
+  openConnection(connection: number): number;
+  written(connection: number): number;
+  inject(at: number, bytes: number): number;
+  park(): number;
+  receive(connection: number, bytes: number): number;
+  resume(connection: number): number;
+  flush(): number;
+  attachSession(session: number, connection: number, receiveMaximum: number): void;
+  createSession(
+    at: number,
+    bytes: number,
+    number: number,
+    version: number,
+    expiryInterval: number,
+  ): number;
+  detachSession(session: number, expiresSeconds: number): void;
+  endSession(session: number): void;
+  findSession(at: number, bytes: number): number;
+  firstSession(): number;
+  freeSessionTable(): void;
+  sessionCount(): number;
+  sessionOfNumber(number: number): number;
+  setExpiry(session: number, expiryInterval: number, version: number): void;
+  setSessionSeed(seed: bigint): void;
+  setHashSeed(seed: bigint): void;
+  pump(session: number): void;
+  addSubscription(
+    session: number,
+    at: number,
+    bytes: number,
+    options: number,
+    identifier: number,
+  ): number;
+  removeSubscription(session: number, at: number, bytes: number): number;
+  continueRetained(connection: number): number;
+  startRetained(
+    connection: number,
+    at: number,
+    bytes: number,
+    options: number,
+    identifier: number,
+  ): number;
+  retainedRoom(connection: number, filterBytes: number): number;
+  dropRetained(at: number, bytes: number): void;
+  retainedCount(): number;
+  subscriptionCount(): number;
+  firstFilter(): number;
+  nextFilter(): number;
+  send(connection: number, at: number, bytes: number, hold: number): number;
+  journalWill(number: number, at: number, bytes: number): void;
+  journalBytes(): number;
+  journalPage(): number;
+  journalApart(index: number): number;
+  journalApartCount(): number;
+  journalFree(): void;
+  journalStart(): void;
+  replay(at: number, bytes: number): number;
+  replayApart(index: number, at: number, bytes: number): number;
+  dumpSession(session: number): void;
+  currentTurn(): number;
+  turnPending(): number;
+  endTurn(): number;
+  clearCache(): void;
+  cacheCount(): number;
+  match(at: number, bytes: number): number;
+  lookup(at: number, bytes: number): number;
+  releaseList(list: number): void;
+  cutPacket(at: number, end: number, packetBytesMax: number): number;
+  decodePacket(version: number, at: number, end: number): number;
+  decodePublish(version: number, at: number, end: number): number;
+  topicNameStatus(at: number, bytes: number): number;
+  utf8Valid(at: number, bytes: number): number;
+}
+
+/** Which build of the engine: `debug` keeps its assertions. */
+export type EngineBuild = "release" | "debug";
+
+/** Pages of 64 KiB to try, largest first: an address-space limit may forbid the larger ones. */
+const MEMORY_PAGES = [65536, 16384, 4096] as const;
+
+const decoder = new TextDecoder();
+
+function reserve(): WebAssembly.Memory {
+  for (const pages of MEMORY_PAGES) {
+    try {
+      return new WebAssembly.Memory({ initial: pages, maximum: 65536 });
+    } catch {
+      // Too large for this process: try the next.
+    }
+  }
+  throw new StartError(
+    "cannot reserve 256 MiB of address space for the engine; raise the limit (ulimit -v)",
+  );
+}
+
+function loadModule(build: EngineBuild): WebAssembly.Module {
+  const name = build === "debug" ? "engine.debug.wasm" : "engine.wasm";
+  // The same relative place from src/engine (tests) and from dist/engine.
+  for (const folder of ["../", "../../dist/"]) {
+    try {
+      return new WebAssembly.Module(readFileSync(new URL(`${folder}${name}`, import.meta.url)));
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+    }
+  }
+  throw new StartError(`${name} is not built: run npm run build`);
+}
+
+/** What memory and limits the engine works with. */
+export interface EngineOptions {
+  readonly build: EngineBuild;
+  /** Cap of the heap, bytes; 0 = all that is reserved. */
+  readonly memoryBytesMax: number;
+}
+
+export class Engine {
+  readonly memory: WebAssembly.Memory;
+  readonly calls: EngineExports;
+  readonly bytes: Buffer;
+  readonly words: Uint32Array;
+  /** SCRATCH: texts are written here, since Buffer's own writes fail in a buffer of 4 GiB. */
+  readonly scratch: Buffer;
+  /** Where the kernel puts what it read. */
+  readonly readRegion: Buffer;
+
+  constructor(options: EngineOptions) {
+    this.memory = reserve();
+    const { buffer } = this.memory;
+    const instance = new WebAssembly.Instance(loadModule(options.build), {
+      env: {
+        memory: this.memory,
+        abort: (message: number, file: number, line: number, column: number): never => {
+          throw new Error(`engine: assertion failed at ${file}:${line}:${column} (${message})`);
+        },
+      },
+    });
+    this.calls = instance.exports as unknown as EngineExports;
+    this.bytes = Buffer.from(buffer);
+    this.words = new Uint32Array(buffer);
+    this.scratch = Buffer.from(buffer, abi.SCRATCH, abi.SCRATCH_BYTES);
+    this.readRegion = Buffer.from(buffer, abi.READ, abi.READ_BYTES);
+    this.calls._start();
+    this.calls.memoryStart(BigInt(options.memoryBytesMax));
+    this.calls.setClock(Date.now());
+  }
+
+  /** A u32 field of DECODED. */
+  decoded(offset: number): number {
+    return this.words[(abi.DECODED + offset) >>> 2] as number;
+  }
+
+  /** Whether the packet decoded last has the property. */
+  hasProperty(identifier: number): boolean {
+    return hasBit(this, abi.D_PRESENT, identifier);
+  }
+
+  hasWillProperty(identifier: number): boolean {
+    return hasBit(this, abi.D_WILL_PRESENT, identifier);
+  }
+
+  /** Value of a numeric property, or `absent`. */
+  numberProperty(identifier: number, absent: number): number {
+    return this.hasProperty(identifier) ? this.decoded(abi.D_VALUES + identifier * 8) : absent;
+  }
+
+  /** A UTF-8 string in memory; it was validated when it was decoded. */
+  text(at: number, bytes: number): string {
+    return decoder.decode(this.bytes.subarray(at, at + bytes));
+  }
+
+  /** A counter of STATS. */
+  counter(offset: number): number {
+    const at = (abi.STATS + offset) >>> 2;
+    return (this.words[at] as number) + (this.words[at + 1] as number) * 2 ** 32;
+  }
+
+  /** A u32 field of a record at an address that is a multiple of 4. */
+  word(at: number): number {
+    return this.words[at >>> 2] as number;
+  }
+
+  /** Copies bytes into a block of the engine's heap. @returns its address, or 0: no memory */
+  keep(bytes: Uint8Array): number {
+    const at = this.calls.allocBlock(Math.max(bytes.length, 1)) >>> 0;
+    if (at !== 0) this.bytes.set(bytes, at);
+    return at;
+  }
+}
+
+function hasBit(engine: Engine, offset: number, identifier: number): boolean {
+  const word = engine.decoded(offset + (identifier >> 5) * 4);
+  return ((word >>> (identifier & 31)) & 1) === 1;
+}

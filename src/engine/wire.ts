@@ -1,0 +1,28 @@
+/**
+ * How the engine's output leaves: what a transport does for one Network Connection.
+ *
+ * With Link, the only interface by which a lower floor calls a higher one.
+ */
+export interface Wire {
+  /** Who is at the other end, `address:port`, for the log. */
+  readonly remote: string;
+
+  /**
+   * Writes pieces of engine memory, in order.
+   *
+   * @param pieces  address and length of each, alternating; borrowed for the call, but the memory they
+   *   name stays as it is until the write is done
+   * @returns true where all bytes are taken; false where `written` will be called when they are, or
+   *   when the connection is gone
+   */
+  write(pieces: readonly number[]): boolean;
+
+  /** Stops and starts the flow of bytes from the peer. */
+  pauseReading(): void;
+  resumeReading(): void;
+
+  /** Ends in order: what was written goes out, then the connection closes. */
+  end(): void;
+  /** Closes at once. */
+  destroy(): void;
+}

@@ -1,0 +1,267 @@
+/**
+ * CONNECT, §3.1: who is it, may it, which Session, which limits; then CONNACK.
+ *
+ * The engine has validated the packet; its fields are in DECODED until the connection goes on.
+ */
+import { randomBytes } from "node:crypto";
+import * as abi from "#assembly/abi";
+import {
+  AUTHENTICATION_METHOD,
+  BAD_AUTHENTICATION_METHOD,
+  CLIENT_IDENTIFIER_NOT_VALID,
+  CONNECT_CLEAN_START,
+  CONNECT_USER_NAME,
+  CONNECT_WILL,
+  CONNECT_WILL_QOS_SHIFT,
+  CONNECT_WILL_RETAIN,
+  MAXIMUM_PACKET_SIZE,
+  NOT_AUTHORIZED,
+  QUOTA_EXCEEDED,
+  RECEIVE_MAXIMUM,
+  REQUEST_PROBLEM_INFORMATION,
+  RETAIN_NOT_SUPPORTED,
+  SESSION_EXPIRY_INTERVAL,
+  SESSION_TAKEN_OVER,
+  WILL_DELAY_INTERVAL,
+} from "#assembly/spec";
+import { ProtocolError } from "../base/errors.ts";
+import type { NetworkConnection } from "../session/network-connection.ts";
+import { EXPIRY_NEVER } from "../session/sessions.ts";
+import type { Will } from "../session/wills.ts";
+import { type Accepted, sendAccepted } from "./connack.ts";
+import type { PacketWriter } from "./packet-writer.ts";
+import type { Plane } from "./plane.ts";
+import { withoutProperty } from "./will-properties.ts";
+
+/** Ends a connection whose Session goes to another one. */
+export type TakeOver = (connection: NetworkConnection, reasonCode: number) => void;
+
+/** What CONNECT asks for, before it is granted. */
+interface Request {
+  readonly version: number;
+  readonly cleanStart: boolean;
+  readonly keepAliveSeconds: number;
+  readonly expirySeconds: number;
+  readonly packetBytesMax: number;
+  readonly receiveMaximum: number;
+}
+
+export class Connecting {
+  readonly #plane: Plane;
+  readonly #writer: PacketWriter;
+  readonly #takeOver: TakeOver;
+  /** Connections whose CONNACK waits for a commit, by the address of their Session. */
+  readonly #waiting = new Map<number, NetworkConnection>();
+
+  constructor(plane: Plane, writer: PacketWriter, takeOver: TakeOver) {
+    this.#plane = plane;
+    this.#writer = writer;
+    this.#takeOver = takeOver;
+  }
+
+  /**
+   * Acts on the CONNECT in DECODED.
+   *
+   * @returns true where the CONNACK is sent and the connection goes on; false where both wait for the
+   *   commit of the Session's record
+   * @throws ProtocolError with the Reason Code of the CONNACK that refuses
+   */
+  connect(connection: NetworkConnection): boolean {
+    const request = this.#read(connection);
+    const assigned = this.#identify(connection, request);
+    this.#admit(connection);
+    const { keepAlive, serverKeepAliveSeconds } = this.#keepAlive(request);
+    connection.keepAliveSeconds = keepAlive;
+    const granted = this.#expiry(request);
+    connection.sessionExpirySeconds = granted;
+    const will = this.#readWill();
+    const sessionPresent = this.#openSession(connection, request, granted, assigned);
+    connection.will = will;
+    const accepted = {
+      sessionPresent,
+      assignedClientId: request.version === 5 ? assigned : null,
+      serverKeepAliveSeconds,
+      sessionExpirySeconds: granted === request.expirySeconds ? null : granted,
+    };
+    this.#logAccepted(connection, request);
+    const { session } = connection;
+    const isDurable = this.#plane.sessions.isDurable(session);
+    if (!isDurable) {
+      this.#accept(connection, request, accepted);
+      return true;
+    }
+    connection.phase = "waiting";
+    this.#waiting.set(session, connection);
+    this.#plane.turn.afterCommit(() => {
+      if (this.#waiting.get(session) === connection) this.#waiting.delete(session);
+      if (connection.phase !== "waiting") return;
+      this.#accept(connection, request, accepted);
+      this.#plane.turn.resumeNow(connection);
+    });
+    return false;
+  }
+
+  #read(connection: NetworkConnection): Request {
+    const { engine } = this.#plane;
+    const version = engine.decoded(abi.D_VERSION);
+    connection.version = version;
+    connection.problemInformation = engine.numberProperty(REQUEST_PROBLEM_INFORMATION, 1) === 1;
+    const cleanStart = (engine.decoded(abi.D_CONNECT_FLAGS) & CONNECT_CLEAN_START) !== 0;
+    const asked = engine.numberProperty(SESSION_EXPIRY_INTERVAL, 0);
+    return {
+      version,
+      cleanStart,
+      keepAliveSeconds: engine.decoded(abi.D_KEEP_ALIVE),
+      // Before 5.0 a Session that is not clean lasts [MQTT-3.1.2-4 @3.1.1].
+      expirySeconds: version === 5 ? asked : cleanStart ? 0 : EXPIRY_NEVER,
+      packetBytesMax: engine.numberProperty(MAXIMUM_PACKET_SIZE, 0),
+      receiveMaximum: engine.numberProperty(RECEIVE_MAXIMUM, 65535),
+    };
+  }
+
+  /** @returns the Client Identifier that was assigned, or null: the client brought one */
+  #identify(connection: NetworkConnection, request: Request): string | null {
+    const { engine, settings } = this.#plane;
+    const byteCount = engine.decoded(abi.D_CLIENT_ID_BYTES);
+    if (byteCount > 0) {
+      connection.clientId = engine.text(engine.decoded(abi.D_CLIENT_ID_AT), byteCount);
+      return null;
+    }
+    // [MQTT-3.1.3-8 @3.1.1]; 3.1 wants one in any case.
+    const isNeeded = request.version === 3 || (request.version === 4 && !request.cleanStart);
+    if (isNeeded || !settings.emptyClientIdAllowed) {
+      throw new ProtocolError(CLIENT_IDENTIFIER_NOT_VALID, "empty Client Identifier");
+    }
+    connection.clientId = settings.clientIdPrefix + randomBytes(11).toString("hex"); // [MQTT-3.1.3-6]
+    return connection.clientId;
+  }
+
+  #admit(connection: NetworkConnection): void {
+    const { engine } = this.#plane;
+    if (engine.hasProperty(AUTHENTICATION_METHOD)) {
+      throw new ProtocolError(BAD_AUTHENTICATION_METHOD, "no such Authentication Method");
+    }
+    const hasUserName = (engine.decoded(abi.D_CONNECT_FLAGS) & CONNECT_USER_NAME) !== 0;
+    if (!connection.rules.allowAnonymous) {
+      const who = hasUserName ? "user names cannot be checked" : "anonymous is not allowed";
+      throw new ProtocolError(NOT_AUTHORIZED, who);
+    }
+  }
+
+  #keepAlive(request: Request): { keepAlive: number; serverKeepAliveSeconds: number | null } {
+    const { keepAliveSecondsMax, serverKeepAliveSeconds } = this.#plane.settings;
+    const asked = request.keepAliveSeconds;
+    let granted = asked;
+    if (request.version === 5 && serverKeepAliveSeconds > 0) granted = serverKeepAliveSeconds;
+    if (keepAliveSecondsMax > 0 && (granted === 0 || granted > keepAliveSecondsMax)) {
+      granted = keepAliveSecondsMax;
+    }
+    if (granted === asked) return { keepAlive: asked, serverKeepAliveSeconds: null };
+    if (request.version !== 5) {
+      throw new ProtocolError(CLIENT_IDENTIFIER_NOT_VALID, "Keep Alive above max_keepalive");
+    }
+    return { keepAlive: granted, serverKeepAliveSeconds: granted }; // [MQTT-3.2.2-21]
+  }
+
+  #expiry(request: Request): number {
+    const max = this.#plane.settings.sessionExpirySecondsMax;
+    return Math.min(request.expirySeconds, Number.isFinite(max) ? max : EXPIRY_NEVER);
+  }
+
+  #readWill(): Will | null {
+    const { engine, settings, wills } = this.#plane;
+    const flags = engine.decoded(abi.D_CONNECT_FLAGS);
+    if ((flags & CONNECT_WILL) === 0) return null;
+    const retain = (flags & CONNECT_WILL_RETAIN) !== 0;
+    if (retain && !settings.retainAvailable) {
+      throw new ProtocolError(RETAIN_NOT_SUPPORTED, "Will Retain"); // [MQTT-3.2.2-13]
+    }
+    const part = (at: number, bytes: number): Buffer => {
+      const from = engine.decoded(at);
+      return Buffer.from(engine.bytes.subarray(from, from + engine.decoded(bytes)));
+    };
+    const delaySeconds = engine.hasWillProperty(WILL_DELAY_INTERVAL)
+      ? engine.decoded(abi.D_WILL_VALUES + WILL_DELAY_INTERVAL * 8)
+      : 0;
+    const will = wills.keep({
+      topic: part(abi.D_WILL_TOPIC_AT, abi.D_WILL_TOPIC_BYTES),
+      payload: part(abi.D_WILL_PAYLOAD_AT, abi.D_WILL_PAYLOAD_BYTES),
+      qos: (flags >>> CONNECT_WILL_QOS_SHIFT) & 3,
+      retain,
+      properties: withoutProperty(
+        part(abi.D_WILL_PROPERTIES_AT, abi.D_WILL_PROPERTIES_BYTES),
+        WILL_DELAY_INTERVAL,
+      ),
+      delaySeconds,
+    });
+    if (will === null) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for the will");
+    return will;
+  }
+
+  /** Finds or makes the Session, after any other connection gave it up. @returns Session Present */
+  #openSession(
+    connection: NetworkConnection,
+    request: Request,
+    expirySeconds: number,
+    assigned: string | null,
+  ): boolean {
+    const { engine, sessions, turn } = this.#plane;
+    let at = engine.decoded(abi.D_CLIENT_ID_AT);
+    let byteCount = engine.decoded(abi.D_CLIENT_ID_BYTES);
+    if (assigned !== null) {
+      at = abi.SCRATCH;
+      byteCount = engine.scratch.write(assigned);
+    }
+    let session = sessions.find(at, byteCount);
+    if (session !== 0) {
+      const other = this.#carrier(session);
+      if (other !== undefined) {
+        if (request.cleanStart) other.sessionExpirySeconds = 0;
+        this.#takeOver(other, SESSION_TAKEN_OVER); // [MQTT-3.1.4-3]
+        session = sessions.find(at, byteCount);
+      }
+    }
+    if (session !== 0 && request.cleanStart) {
+      sessions.end(session);
+      session = 0;
+    }
+    const isPresent = session !== 0;
+    if (isPresent) sessions.continue(session, request.version, expirySeconds);
+    else session = sessions.create(at, byteCount, request.version, expirySeconds);
+    if (session === 0) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for a Session");
+    connection.session = session;
+    turn.schedule();
+    return isPresent;
+  }
+
+  /** The connection that has the Session, attached or about to be. */
+  #carrier(session: number): NetworkConnection | undefined {
+    const { sessions, turn } = this.#plane;
+    const number = sessions.connectionOf(session);
+    if (number !== 0) return turn.at(number);
+    return this.#waiting.get(session);
+  }
+
+  #accept(connection: NetworkConnection, request: Request, accepted: Accepted): void {
+    const { engine, keepAlive, settings } = this.#plane;
+    const { number, session } = connection;
+    connection.phase = "open";
+    engine.calls.acceptConnection(number, request.version, request.packetBytesMax);
+    sendAccepted(this.#writer, connection, settings, accepted);
+    engine.calls.attachSession(session, number, request.receiveMaximum);
+    engine.calls.pump(session);
+    keepAlive.watch(connection);
+  }
+
+  #logAccepted(connection: NetworkConnection, request: Request): void {
+    const { log, settings } = this.#plane;
+    if (!settings.connectionMessages || !log.has("notice")) return;
+    const flags = `p${request.version}, c${request.cleanStart ? 1 : 0}`;
+    const { remote } = connection.wire;
+    log.notice(
+      `New client connected from ${remote} as ${connection.clientId} ` +
+        `(${flags}, k${connection.keepAliveSeconds}).`,
+    );
+  }
+
+}

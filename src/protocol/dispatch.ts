@@ -1,0 +1,238 @@
+/**
+ * What becomes of each answer of the engine: control packets go to their families, faults end the
+ * connection with their Reason Code. The only place that catches ProtocolError.
+ */
+import * as abi from "#assembly/abi";
+import {
+  AUTH,
+  CONNECT,
+  DISCONNECT,
+  DISCONNECT_WITH_WILL,
+  PROTOCOL_ERROR,
+  SESSION_EXPIRY_INTERVAL,
+  SUBSCRIBE,
+  SUCCESS,
+  UNSUBSCRIBE,
+  UNSUPPORTED_PROTOCOL_VERSION,
+} from "#assembly/spec";
+import { ProtocolError } from "../base/errors.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { NetworkConnection } from "../session/network-connection.ts";
+import type { TurnHandlers } from "../session/turn.ts";
+import { sendRefused } from "./connack.ts";
+import { Connecting } from "./connect.ts";
+import { PacketWriter } from "./packet-writer.ts";
+import { type Plane, unixSeconds } from "./plane.ts";
+import { reasonText } from "./reasons.ts";
+import { Subscribing } from "./subscribe.ts";
+
+/** The level byte of the CONNECT in DECODED, behind the protocol name; it was refused for it. */
+function askedVersion(engine: Engine): number {
+  const end = engine.decoded(abi.D_END);
+  let at = engine.decoded(abi.D_AT) + 1;
+  while (((engine.bytes[at++] ?? 0) & 0x80) !== 0);
+  const nameBytes = ((engine.bytes[at] ?? 0) << 8) | (engine.bytes[at + 1] ?? 0);
+  at += 2 + nameBytes;
+  return at < end ? (engine.bytes[at] ?? 0) : 0;
+}
+
+export class Dispatch implements TurnHandlers {
+  readonly #plane: Plane;
+  readonly #writer: PacketWriter;
+  readonly #connecting: Connecting;
+  readonly #subscribing: Subscribing;
+  /** Whether DECODED is of the connection being closed. */
+  #isConnectAtHand = false;
+
+  readonly #onClosed: (connection: NetworkConnection) => void;
+
+  /** @param onClosed  called when the record of a connection is gone */
+  constructor(plane: Plane, onClosed: (connection: NetworkConnection) => void) {
+    this.#plane = plane;
+    this.#onClosed = onClosed;
+    this.#writer = new PacketWriter(plane.engine);
+    this.#subscribing = new Subscribing(plane);
+    this.#connecting = new Connecting(plane, this.#writer, (connection, reasonCode) =>
+      this.close(connection, reasonCode),
+    );
+  }
+
+  onStatus(connection: NetworkConnection, first: number): void {
+    let status = first;
+    while (status === abi.R_CONTROL) {
+      if (!this.#control(connection)) return;
+      status = this.#plane.engine.calls.resume(connection.number);
+    }
+    if (status < 0) {
+      this.#isConnectAtHand = true;
+      this.close(connection, -status);
+      this.#isConnectAtHand = false;
+    } else if (status === abi.R_DONE) connection.wire.resumeReading();
+    else {
+      connection.wire.pauseReading();
+      if (status === abi.R_BUDGET) this.#plane.turn.resumeLater(connection);
+    }
+  }
+
+  onClose(connection: NetworkConnection, reasonCode: number): void {
+    this.close(connection, reasonCode);
+  }
+
+  onQueueFull(session: number): void {
+    const { log, sessions } = this.#plane;
+    log.warn(`Outgoing messages are being dropped for client ${sessions.clientIdOf(session)}.`);
+  }
+
+  onClosed(connection: NetworkConnection): void {
+    this.#onClosed(connection);
+  }
+
+  /** @returns whether the connection goes on at once */
+  #control(connection: NetworkConnection): boolean {
+    const { turn } = this.#plane;
+    try {
+      const goesOn = this.#act(connection);
+      if (goesOn || connection.phase === "closing" || connection.phase === "closed") return goesOn;
+      this.#park(connection);
+      return false;
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      connection.closeReason = error.message;
+      turn.schedule();
+      this.close(connection, error.reasonCode);
+      return false;
+    }
+  }
+
+  /** The rest of the chunk waits with the connection until turn.resumeNow(). */
+  #park(connection: NetworkConnection): void {
+    const status = this.#plane.engine.calls.park();
+    if (status < 0) this.close(connection, -status);
+    else connection.wire.pauseReading();
+  }
+
+  #act(connection: NetworkConnection): boolean {
+    const type = this.#plane.engine.decoded(abi.D_TYPE);
+    if (type === CONNECT) return this.#connecting.connect(connection);
+    if (type === SUBSCRIBE) {
+      if (this.#subscribing.subscribe(connection)) this.#plane.turn.retainedLater(connection);
+      return true;
+    }
+    if (type === UNSUBSCRIBE) {
+      this.#subscribing.unsubscribe(connection);
+      return true;
+    }
+    if (type === DISCONNECT) {
+      this.#disconnect(connection);
+      return false;
+    }
+    if (type === AUTH) throw new ProtocolError(PROTOCOL_ERROR, "AUTH without a method"); // [MQTT-4.12.0-7]
+    throw new ProtocolError(PROTOCOL_ERROR, `packet type ${type}`);
+  }
+
+  /** DISCONNECT from the client, §3.14: only success drops the will [MQTT-3.14.4-3]. */
+  #disconnect(connection: NetworkConnection): void {
+    const { engine } = this.#plane;
+    const reasonCode = engine.decoded(abi.D_REASON);
+    const asked = engine.numberProperty(SESSION_EXPIRY_INTERVAL, connection.sessionExpirySeconds);
+    if (asked !== connection.sessionExpirySeconds) this.#changeExpiry(connection, asked);
+    if (reasonCode === SUCCESS) this.#dropWill(connection);
+    connection.closeReason =
+      reasonCode === DISCONNECT_WITH_WILL ? "asked for its will" : "disconnected";
+    this.#leave(connection);
+    this.#plane.turn.closeAfterFlush(connection);
+  }
+
+  #changeExpiry(connection: NetworkConnection, asked: number): void {
+    if (connection.sessionExpirySeconds === 0) {
+      // §3.14.2.2.2: a Session that was to end cannot be kept after all; the will stays.
+      throw new ProtocolError(PROTOCOL_ERROR, "Session Expiry Interval was 0");
+    }
+    const { engine, settings } = this.#plane;
+    const granted = Math.min(asked, settings.sessionExpirySecondsMax);
+    connection.sessionExpirySeconds = granted;
+    engine.calls.setExpiry(connection.session, granted, connection.version);
+  }
+
+  #dropWill(connection: NetworkConnection): void {
+    if (connection.will === null) return;
+    this.#plane.wills.discard(connection.will);
+    connection.will = null;
+  }
+
+  /** The Session is left, and the will goes out now, later, or not at all [MQTT-3.1.2-8]. */
+  #leave(connection: NetworkConnection): void {
+    const { sessions, turn, wills } = this.#plane;
+    const { session, will } = connection;
+    if (session === 0) return;
+    const number = sessions.numberOf(session);
+    const stays = connection.sessionExpirySeconds > 0;
+    connection.will = null;
+    sessions.leave(connection, unixSeconds());
+    turn.schedule();
+    if (will === null) return;
+    if (stays && will.delaySeconds > 0) wills.delay(will, number, unixSeconds());
+    else wills.publish(will);
+  }
+
+  /**
+   * Ends a connection: what it is told depends on how far it got and on its version [MQTT-4.13.1-1].
+   */
+  close(connection: NetworkConnection, reasonCode: number): void {
+    if (connection.phase === "closing" || connection.phase === "closed") return;
+    const { phase } = connection;
+    this.#log(connection, reasonCode);
+    this.#leave(connection);
+    this.#dropWill(connection);
+    try {
+      if (phase === "connecting") this.#refuse(connection, reasonCode);
+      else if (phase === "open" && connection.version === 5) this.#tell(connection, reasonCode);
+    } catch (error) {
+      // No memory for a farewell: it closes without.
+      if (!(error instanceof ProtocolError)) throw error;
+    }
+    connection.wire.pauseReading();
+    this.#plane.turn.closeAfterFlush(connection);
+  }
+
+  /** Before CONNACK nothing but CONNACK goes out [MQTT-3.2.0-1], and only in answer to a CONNECT. */
+  #refuse(connection: NetworkConnection, reasonCode: number): void {
+    const version = this.#refusedVersion(connection, reasonCode);
+    if (version === null) return;
+    sendRefused(this.#writer, connection.number, version, reasonCode);
+  }
+
+  /** Version of the CONNECT that is refused; null where none came that may be answered. */
+  #refusedVersion(connection: NetworkConnection, reasonCode: number): number | null {
+    const { engine } = this.#plane;
+    if (connection.version !== 0) return connection.version;
+    if (!this.#isConnectAtHand || engine.decoded(abi.D_TYPE) !== CONNECT) return null;
+    if (reasonCode === UNSUPPORTED_PROTOCOL_VERSION) return askedVersion(engine) >= 5 ? 5 : 0;
+    return engine.decoded(abi.D_VERSION) === 5 ? 5 : null; // [MQTT-3.1.4-1 @3.1.1]
+  }
+
+  #tell(connection: NetworkConnection, reasonCode: number): void {
+    this.#writer.begin().byte(reasonCode).send(connection.number, DISCONNECT << 4, false);
+  }
+
+  /** The peer is gone. */
+  lost(connection: NetworkConnection, reason: string): void {
+    if (connection.phase === "closed") return;
+    if (connection.phase !== "closing") {
+      connection.closeReason = reason;
+      this.#log(connection, SUCCESS);
+      this.#leave(connection);
+      this.#dropWill(connection);
+    }
+    this.#plane.turn.drop(connection);
+  }
+
+  #log(connection: NetworkConnection, reasonCode: number): void {
+    const { log, settings } = this.#plane;
+    if (!settings.connectionMessages || !log.has("notice")) return;
+    const who = connection.clientId === "" ? "<unknown>" : connection.clientId;
+    const text = reasonCode === SUCCESS ? "" : reasonText(reasonCode);
+    const reason = [text, connection.closeReason].filter((part) => part !== "").join(": ");
+    log.notice(`Client ${who} [${connection.wire.remote}] disconnected: ${reason}.`);
+  }
+}

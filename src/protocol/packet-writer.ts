@@ -1,0 +1,107 @@
+/**
+ * Builds the packets of the control plane in the engine's SCRATCH region, from where they are sent.
+ *
+ *   SCRATCH ┌──────────────┬──────────────────────────────────┐
+ *           │ 8 bytes      │ variable header and payload      │  the fixed header is written last, in
+ *           └──────────────┴──────────────────────────────────┘  front of them
+ */
+import * as abi from "#assembly/abi";
+import { ProtocolError } from "../base/errors.ts";
+import type { Engine } from "../engine/engine.ts";
+
+const BODY = abi.SCRATCH + 8;
+const BODY_END = abi.SCRATCH + abi.SCRATCH_BYTES;
+/** Quota exceeded: the answer does not fit. */
+const QUOTA_EXCEEDED = 0x97;
+
+export class PacketWriter {
+  readonly #engine: Engine;
+  #at = BODY;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Forgets what was written. */
+  begin(): this {
+    this.#at = BODY;
+    return this;
+  }
+
+  byte(value: number): this {
+    this.#need(1);
+    this.#engine.bytes[this.#at++] = value;
+    return this;
+  }
+
+  twoBytes(value: number): this {
+    return this.byte(value >>> 8).byte(value & 0xff);
+  }
+
+  fourBytes(value: number): this {
+    return this.twoBytes(value >>> 16).twoBytes(value & 0xffff);
+  }
+
+  variableByteInteger(value: number): this {
+    let rest = value;
+    while (rest > 0x7f) {
+      this.byte((rest & 0x7f) | 0x80);
+      rest >>>= 7;
+    }
+    return this.byte(rest);
+  }
+
+  /** A UTF-8 Encoded String, §1.5.4. */
+  text(value: string): this {
+    const bytes = Buffer.byteLength(value);
+    this.twoBytes(bytes);
+    this.#need(bytes);
+    this.#engine.scratch.write(value, this.#at - abi.SCRATCH);
+    this.#at += bytes;
+    return this;
+  }
+
+  /** Bytes written so far. */
+  get byteCount(): number {
+    return this.#at - BODY;
+  }
+
+  /** Writes a property list by its parts: its length comes first, §2.2.2. */
+  properties(write: (list: this) => void): this {
+    const from = this.#at;
+    // Four bytes are kept for the length; the list moves down when it is known.
+    this.#need(4);
+    this.#at += 4;
+    write(this);
+    const length = this.#at - from - 4;
+    this.#at = from;
+    this.variableByteInteger(length);
+    this.#engine.bytes.copyWithin(this.#at, from + 4, from + 4 + length);
+    this.#at += length;
+    return this;
+  }
+
+  /**
+   * Sends the packet behind the acknowledgements that wait.
+   *
+   * @param hold  only after the page being filled is committed
+   * @throws ProtocolError 0x97 where the engine has no memory for it
+   */
+  send(connection: number, firstByte: number, hold: boolean): void {
+    const length = this.byteCount;
+    const head = [firstByte];
+    let rest = length;
+    do {
+      head.push(rest > 0x7f ? (rest & 0x7f) | 0x80 : rest);
+      rest >>>= 7;
+    } while (rest > 0);
+    const at = BODY - head.length;
+    this.#engine.bytes.set(head, at);
+    const sent = this.#engine.calls.send(connection, at, head.length + length, hold ? 1 : 0);
+    if (sent === 0) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for an answer");
+  }
+
+  #need(bytes: number): void {
+    if (this.#at + bytes > BODY_END) throw new ProtocolError(QUOTA_EXCEEDED, "answer too long");
+  }
+}

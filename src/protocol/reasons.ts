@@ -1,0 +1,26 @@
+/** Reason Codes in words, for the log; MQTT 5.0 §2.4. */
+const TEXTS: ReadonlyMap<number, string> = new Map([
+  [0x80, "unspecified error"],
+  [0x81, "malformed packet"],
+  [0x82, "protocol error"],
+  [0x84, "unsupported protocol version"],
+  [0x85, "Client Identifier not valid"],
+  [0x86, "bad user name or password"],
+  [0x87, "not authorized"],
+  [0x8b, "server shutting down"],
+  [0x8c, "bad authentication method"],
+  [0x8d, "exceeded timeout"],
+  [0x8e, "session taken over"],
+  [0x8f, "Topic Filter invalid"],
+  [0x90, "Topic Name invalid"],
+  [0x93, "Receive Maximum exceeded"],
+  [0x94, "Topic Alias invalid"],
+  [0x95, "packet too large"],
+  [0x97, "quota exceeded"],
+  [0x9a, "retain not supported"],
+]);
+
+/** @param reasonCode  0x80 … 0xff */
+export function reasonText(reasonCode: number): string {
+  return TEXTS.get(reasonCode) ?? `Reason Code 0x${reasonCode.toString(16)}`;
+}

@@ -1,0 +1,47 @@
+/**
+ * What the control plane knows of one Network Connection; the rest is the engine's record.
+ */
+import type { Wire } from "../engine/wire.ts";
+import type { Will } from "./wills.ts";
+
+/**
+ * `connecting`: no CONNECT yet. `waiting`: CONNECT taken, CONNACK due after a commit. `open`.
+ * `closing`: its last packet is on the way out. `closed`: its number may be another's.
+ */
+export type Phase = "connecting" | "waiting" | "open" | "closing" | "closed";
+
+/** What a listener says of the connections it takes. */
+export interface ListenerRules {
+  readonly port: number;
+  readonly allowAnonymous: boolean;
+}
+
+export class NetworkConnection {
+  /** Index of its record in the engine, 1 … CONNECTIONS_MAX. */
+  readonly number: number;
+  readonly wire: Wire;
+  readonly rules: ListenerRules;
+  phase: Phase = "connecting";
+  /** Protocol version, 3, 4 or 5; 0 before CONNECT. */
+  version = 0;
+  /** Address of its Session in the engine; 0 = none. */
+  session = 0;
+  clientId = "";
+  /** Effective Keep Alive; 0 = off. */
+  keepAliveSeconds = 0;
+  /** Session Expiry Interval in force, seconds. */
+  sessionExpirySeconds = 0;
+  /** Whether Reason Strings and User Properties may go out on any packet [MQTT-3.1.2-29]. */
+  problemInformation = true;
+  will: Will | null = null;
+  /** A write is under way: the engine's blocks are in use. */
+  isWriting = false;
+  /** Why it closes, for the log. */
+  closeReason = "";
+
+  constructor(number: number, wire: Wire, rules: ListenerRules) {
+    this.number = number;
+    this.wire = wire;
+    this.rules = rules;
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * The life of Sessions: opened or continued by CONNECT, left by their connection, ended by expiry or
+ * a clean start. Their State is the engine's; here is only what happens when.
+ */
+import * as abi from "#assembly/abi";
+import type { Engine } from "../engine/engine.ts";
+import type { NetworkConnection } from "./network-connection.ts";
+import { DeadlineWheel } from "./wheel.ts";
+import type { Wills } from "./wills.ts";
+
+/** Session Expiry Interval of a Session that never expires, §3.1.2.11.2. */
+export const EXPIRY_NEVER = 0xffffffff;
+
+/** A Session whose connection is gone, and when it was to expire. */
+interface Absent {
+  readonly session: number;
+  readonly number: number;
+  readonly second: number;
+}
+
+export class Sessions {
+  readonly #engine: Engine;
+  readonly #wills: Wills;
+  readonly #wheel: DeadlineWheel<Absent>;
+  /** Sessions ended because their interval had passed. */
+  expiredCount = 0;
+
+  constructor(engine: Engine, wills: Wills, nowSeconds: number) {
+    this.#engine = engine;
+    this.#wills = wills;
+    this.#wheel = new DeadlineWheel(nowSeconds, (absent) => this.#due(absent));
+  }
+
+  /** @returns address of the Session of this Client Identifier in engine memory, or 0 */
+  find(at: number, byteCount: number): number {
+    return this.#engine.calls.findSession(at, byteCount) >>> 0;
+  }
+
+  /** Number of the connection that carries the Session; 0 = none. */
+  connectionOf(session: number): number {
+    const record = this.#engine.word(session + abi.SESSION_CONNECTION);
+    return record === 0 ? 0 : (record - abi.CONNECTIONS) / abi.CONNECTION_BYTES;
+  }
+
+  numberOf(session: number): number {
+    return this.#engine.word(session + abi.SESSION_NUMBER);
+  }
+
+  isDurable(session: number): boolean {
+    return (this.#engine.word(session + abi.SESSION_FLAGS) & abi.SESSION_DURABLE) !== 0;
+  }
+
+  clientIdOf(session: number): string {
+    const at = this.#engine.word(session + abi.SESSION_ID_AT);
+    return this.#engine.text(at, this.#engine.word(session + abi.SESSION_ID_BYTES));
+  }
+
+  /** @returns address of a new Session, or 0: no memory */
+  create(at: number, byteCount: number, version: number, expirySeconds: number): number {
+    return this.#engine.calls.createSession(at, byteCount, 0, version, expirySeconds) >>> 0;
+  }
+
+  /** The Session is continued: its waiting will is cancelled. */
+  continue(session: number, version: number, expirySeconds: number): void {
+    this.#wills.cancel(this.numberOf(session));
+    this.#engine.calls.setExpiry(session, expirySeconds, version);
+  }
+
+  /** The Session ends, with all of its State [MQTT-3.1.2-4]; a waiting will is sent. */
+  end(session: number): void {
+    const number = this.numberOf(session);
+    this.#engine.calls.endSession(session);
+    this.#wills.sessionEnds(number);
+  }
+
+  /** The connection that carried the Session is gone: it ends or waits [MQTT-3.1.2-23]. */
+  leave(connection: NetworkConnection, nowSeconds: number): void {
+    const { session } = connection;
+    connection.session = 0;
+    if (session === 0) return;
+    const seconds = connection.sessionExpirySeconds;
+    const second = seconds === EXPIRY_NEVER ? 0 : nowSeconds + seconds;
+    this.#engine.calls.detachSession(session, second);
+    if (seconds === 0) {
+      this.end(session);
+      return;
+    }
+    if (seconds === EXPIRY_NEVER) return;
+    this.#wheel.add({ session, number: this.numberOf(session), second }, second);
+  }
+
+  tick(nowSeconds: number): void {
+    this.#wheel.tick(nowSeconds);
+  }
+
+  #due(absent: Absent): void {
+    const { session } = absent;
+    // Ended meanwhile, continued, or left again later: then another deadline counts.
+    if (this.numberOf(session) !== absent.number || this.connectionOf(session) !== 0) return;
+    if (this.#engine.word(session + abi.SESSION_EXPIRES_SECONDS) !== absent.second) return;
+    this.expiredCount++;
+    this.end(session);
+  }
+}

@@ -1,0 +1,264 @@
+/**
+ * What happens once per turn of the event loop: parked connections go on, the journal page is
+ * committed, output leaves with one write per connection, the engine's events are acted on.
+ */
+import * as abi from "#assembly/abi";
+import { CONNECTIONS_MAX } from "../base/limits.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Wire } from "../engine/wire.ts";
+import { type ListenerRules, NetworkConnection } from "./network-connection.ts";
+
+/** What the floors above do with what a turn finds. */
+export interface TurnHandlers {
+  /** The engine took bytes of this connection and answered `status` (R_… of abi.ts, −Reason Code). */
+  onStatus(connection: NetworkConnection, status: number): void;
+  /** The engine asks for this connection to be closed. */
+  onClose(connection: NetworkConnection, reasonCode: number): void;
+  /** A Session's queue began to drop; its address. */
+  onQueueFull(session: number): void;
+  /** The connection's record is gone. */
+  onClosed(connection: NetworkConnection): void;
+}
+
+export class Turn {
+  readonly #engine: Engine;
+  readonly #connections: (NetworkConnection | undefined)[] = [undefined];
+  readonly #freeNumbers: number[] = [];
+  readonly #pieces: number[] = [];
+  #handlers: TurnHandlers | null = null;
+  #isScheduled = false;
+  #resumable: NetworkConnection[] = [];
+  #retained: NetworkConnection[] = [];
+  #closing: NetworkConnection[] = [];
+  #afterCommit: (() => void)[] = [];
+  #injected = false;
+  #openCount = 0;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+    engine.calls.openConnection(0);
+    engine.calls.acceptConnection(0, 5, 0);
+  }
+
+  start(handlers: TurnHandlers): void {
+    this.#handlers = handlers;
+  }
+
+  /** Connections whose record is in use. */
+  get openCount(): number {
+    return this.#openCount;
+  }
+
+  /** All connections whose record is in use; a snapshot. */
+  all(): NetworkConnection[] {
+    return this.#connections.filter((connection) => connection !== undefined);
+  }
+
+  at(number: number): NetworkConnection | undefined {
+    return this.#connections[number];
+  }
+
+  /** @returns the new connection, or null where CONNECTIONS_MAX are open */
+  open(wire: Wire, rules: ListenerRules): NetworkConnection | null {
+    const number = this.#freeNumbers.pop() ?? this.#connections.length;
+    if (number > CONNECTIONS_MAX) return null;
+    const connection = new NetworkConnection(number, wire, rules);
+    this.#connections[number] = connection;
+    this.#openCount++;
+    this.#engine.calls.openConnection(number);
+    return connection;
+  }
+
+  /**
+   * Hands the engine bytes that lie in READ. Hot.
+   *
+   * @param byteCount  1 … READ_BYTES
+   */
+  received(connection: NetworkConnection, byteCount: number): void {
+    if (connection.phase === "closing" || connection.phase === "closed") return;
+    const status = this.#engine.calls.receive(connection.number, byteCount);
+    if (!this.#isScheduled) this.schedule();
+    if (status !== abi.R_DONE) this.#handlers?.onStatus(connection, status);
+  }
+
+  /** Makes sure that a turn's end comes. */
+  schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(this.#run);
+  }
+
+  /** Goes on with the connection's parked bytes in the next turn. */
+  resumeLater(connection: NetworkConnection): void {
+    this.#resumable.push(connection);
+    this.schedule();
+  }
+
+  /** Goes on with the connection's retained messages in the next turn. */
+  retainedLater(connection: NetworkConnection): void {
+    this.#retained.push(connection);
+    this.schedule();
+  }
+
+  /** Runs once the page being filled is committed. */
+  afterCommit(action: () => void): void {
+    this.#afterCommit.push(action);
+    this.schedule();
+  }
+
+  /** The broker itself has more to publish: see Engine.inject. */
+  injectedLater(): void {
+    this.#injected = true;
+    this.schedule();
+  }
+
+  /** Ends the connection when all of its output has left; nothing may be sent to it any more. */
+  closeAfterFlush(connection: NetworkConnection): void {
+    connection.phase = "closing";
+    this.#closing.push(connection);
+    this.schedule();
+  }
+
+  /** A write that was pending has ended. */
+  written(connection: NetworkConnection): void {
+    connection.isWriting = false;
+    if (connection.phase === "closed") {
+      if (this.#engine.calls.written(connection.number) === 1) this.#release(connection);
+      return;
+    }
+    this.#engine.calls.written(connection.number);
+    if (connection.phase === "closing") this.#closing.push(connection);
+    this.schedule();
+  }
+
+  /** Frees the connection's record at once; what it had to send is lost. */
+  drop(connection: NetworkConnection): void {
+    if (connection.phase === "closed") return;
+    connection.phase = "closed";
+    this.#handlers?.onClosed(connection);
+    if (this.#engine.calls.closeConnection(connection.number) === 0) this.#release(connection);
+  }
+
+  #release(connection: NetworkConnection): void {
+    this.#connections[connection.number] = undefined;
+    this.#freeNumbers.push(connection.number);
+    this.#openCount--;
+  }
+
+  readonly #run = (): void => {
+    this.#isScheduled = false;
+    const { calls } = this.#engine;
+    calls.setClock(Date.now());
+    this.#resume();
+    if (this.#afterCommit.length > 0 || calls.turnPending() === 1) this.#commit();
+    this.#flush();
+    this.#act(calls.takeEvents());
+    this.#finishClosing();
+  };
+
+  #resume(): void {
+    const { calls } = this.#engine;
+    if (this.#injected) {
+      this.#injected = calls.resume(0) === abi.R_BUDGET;
+      if (this.#injected) this.schedule();
+    }
+    if (this.#resumable.length > 0) {
+      const connections = this.#resumable;
+      this.#resumable = [];
+      for (const connection of connections) {
+        if (connection.phase === "open") this.resumeNow(connection);
+      }
+    }
+    if (this.#retained.length > 0) {
+      const connections = this.#retained;
+      this.#retained = [];
+      for (const connection of connections) this.#continueRetained(connection);
+    }
+  }
+
+  /** Goes on behind a control packet, or with parked bytes. */
+  resumeNow(connection: NetworkConnection): void {
+    const status = this.#engine.calls.resume(connection.number);
+    this.schedule();
+    if (status !== abi.R_DONE) this.#handlers?.onStatus(connection, status);
+    else connection.wire.resumeReading();
+  }
+
+  #continueRetained(connection: NetworkConnection): void {
+    if (connection.phase !== "open") return;
+    const status = this.#engine.calls.continueRetained(connection.number);
+    if (status === abi.R_BUDGET) this.retainedLater(connection);
+  }
+
+  #commit(): void {
+    const actions = this.#afterCommit;
+    this.#afterCommit = [];
+    const { calls } = this.#engine;
+    calls.committed(calls.endTurn());
+    for (const action of actions) action();
+  }
+
+  /** One write for each connection that has output. Hot. */
+  #flush(): void {
+    const { calls, words } = this.#engine;
+    const records = calls.flush();
+    if (records === 0) return;
+    const pieces = this.#pieces;
+    let at = abi.FLUSH >>> 2;
+    for (let i = 0; i < records; i++) {
+      pieces.push(words[at + 1] as number, words[at + 2] as number);
+      if (words[at + 3] === 0) {
+        const connection = this.#connections[words[at] as number];
+        if (connection !== undefined && !connection.wire.write(pieces)) {
+          connection.isWriting = true;
+          words[at + 4] = 1;
+        }
+        pieces.length = 0;
+      }
+      at += 5;
+    }
+    calls.flushDone();
+  }
+
+  #act(events: number): void {
+    const { words } = this.#engine;
+    // Copied first: what is done about one event may raise others.
+    const copied = words.slice(abi.EVENTS >>> 2, (abi.EVENTS >>> 2) + events * 3);
+    for (let i = 0; i < copied.length; i += 3) {
+      const kind = copied[i];
+      const subject = copied[i + 1] as number;
+      const argument = copied[i + 2] as number;
+      if (kind === abi.E_QUEUE_FULL) {
+        this.#handlers?.onQueueFull(argument);
+        continue;
+      }
+      const connection = this.#connections[subject];
+      if (connection === undefined || connection.phase !== "open") continue;
+      if (kind === abi.E_CLOSE) this.#handlers?.onClose(connection, argument);
+      else if (kind === abi.E_RETAINED) this.#continueRetained(connection);
+      else this.resumeNow(connection);
+    }
+    if (events > 0) this.schedule();
+  }
+
+  #finishClosing(): void {
+    if (this.#closing.length === 0) return;
+    const connections = this.#closing;
+    this.#closing = [];
+    for (const connection of connections) {
+      if (connection.phase !== "closing" || connection.isWriting) continue;
+      // More pieces than one flush takes: the next turn sends them.
+      if (this.#hasOutput(connection)) {
+        this.closeAfterFlush(connection);
+        continue;
+      }
+      connection.wire.end();
+      this.drop(connection);
+    }
+  }
+
+  #hasOutput(connection: NetworkConnection): boolean {
+    const record = abi.CONNECTIONS + connection.number * abi.CONNECTION_BYTES;
+    return this.#engine.word(record + abi.C_OUT_HEAD) !== 0;
+  }
+}

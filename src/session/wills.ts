@@ -1,0 +1,137 @@
+/**
+ * Will Messages, §3.1.2.5: kept with their connection, published when it ends without a DISCONNECT
+ * that says otherwise, delayed if asked [MQTT-3.1.3-9].
+ *
+ * A will is kept as the PUBLISH that it becomes, in the engine's heap.
+ */
+import * as abi from "#assembly/abi";
+import { FLAG_QOS_SHIFT, FLAG_RETAIN, PUBLISH } from "#assembly/spec";
+import type { Engine } from "../engine/engine.ts";
+import type { Turn } from "./turn.ts";
+import { DeadlineWheel } from "./wheel.ts";
+
+export interface Will {
+  /** The packet in the engine's heap: version 5, Packet Identifier 1 where it has one. */
+  readonly at: number;
+  readonly byteCount: number;
+  /** Will Delay Interval, seconds. */
+  readonly delaySeconds: number;
+}
+
+/** The parts of a will, as CONNECT brings them. */
+export interface WillParts {
+  readonly topic: Uint8Array;
+  readonly payload: Uint8Array;
+  readonly qos: number;
+  readonly retain: boolean;
+  /** Properties in the order they came, without Will Delay Interval [MQTT-3.1.3-10]. */
+  readonly properties: Uint8Array;
+  readonly delaySeconds: number;
+}
+
+function variableByteInteger(value: number): number[] {
+  const bytes = [];
+  let rest = value;
+  do {
+    const low = rest & 0x7f;
+    rest >>>= 7;
+    bytes.push(rest > 0 ? low | 0x80 : low);
+  } while (rest > 0);
+  return bytes;
+}
+
+/** The PUBLISH packet, version 5, that a will becomes [MQTT-3.1.2-14] [MQTT-3.1.2-15]. */
+export function encodeWill(parts: WillParts): Buffer {
+  const { topic, payload, properties, qos, retain } = parts;
+  const body = Buffer.concat([
+    Buffer.from([topic.length >> 8, topic.length & 0xff]),
+    topic,
+    qos > 0 ? Buffer.from([0, 1]) : Buffer.alloc(0),
+    Buffer.from(variableByteInteger(properties.length)),
+    properties,
+    payload,
+  ]);
+  const first = (PUBLISH << 4) | (qos << FLAG_QOS_SHIFT) | (retain ? FLAG_RETAIN : 0);
+  return Buffer.concat([Buffer.from([first, ...variableByteInteger(body.length)]), body]);
+}
+
+interface PendingWill {
+  readonly session: number;
+  readonly will: Will;
+  isCancelled: boolean;
+}
+
+export class Wills {
+  readonly #engine: Engine;
+  readonly #turn: Turn;
+  /** Wills that wait, by the number of their Session. */
+  readonly #pending = new Map<number, PendingWill>();
+  readonly #wheel: DeadlineWheel<PendingWill>;
+
+  constructor(engine: Engine, turn: Turn, nowSeconds: number) {
+    this.#engine = engine;
+    this.#turn = turn;
+    this.#wheel = new DeadlineWheel(nowSeconds, (pending) => this.#due(pending));
+  }
+
+  /** @returns the will in the engine's heap, or null: no memory */
+  keep(parts: WillParts): Will | null {
+    const packet = encodeWill(parts);
+    const at = this.#engine.keep(packet);
+    if (at === 0) return null;
+    return { at, byteCount: packet.length, delaySeconds: parts.delaySeconds };
+  }
+
+  discard(will: Will): void {
+    this.#engine.calls.freeBlock(will.at);
+  }
+
+  /** Publishes the will now and frees it. */
+  publish(will: Will): void {
+    const status = this.#engine.calls.inject(will.at, will.byteCount);
+    if (status === abi.R_BUDGET) this.#turn.injectedLater();
+    this.#turn.schedule();
+    this.discard(will);
+  }
+
+  /** Publishes it after its delay, unless the Session is continued before [MQTT-3.1.3-9]. */
+  delay(will: Will, sessionNumber: number, nowSeconds: number): void {
+    const pending = { session: sessionNumber, will, isCancelled: false };
+    this.#pending.set(sessionNumber, pending);
+    this.#engine.calls.journalWill(sessionNumber, will.at, will.byteCount);
+    this.#wheel.add(pending, nowSeconds + will.delaySeconds);
+  }
+
+  /** The Session is continued: its waiting will is not sent. */
+  cancel(sessionNumber: number): void {
+    const pending = this.#take(sessionNumber);
+    if (pending === undefined) return;
+    this.#engine.calls.journalWill(sessionNumber, 0, 0);
+    this.discard(pending.will);
+  }
+
+  /** The Session ends: its waiting will is due now [MQTT-3.1.2-8]. */
+  sessionEnds(sessionNumber: number): void {
+    const pending = this.#take(sessionNumber);
+    if (pending !== undefined) this.publish(pending.will);
+  }
+
+  tick(nowSeconds: number): void {
+    this.#wheel.tick(nowSeconds);
+  }
+
+  #take(sessionNumber: number): PendingWill | undefined {
+    const pending = this.#pending.get(sessionNumber);
+    if (pending === undefined) return undefined;
+    pending.isCancelled = true;
+    this.#pending.delete(sessionNumber);
+    return pending;
+  }
+
+  #due(pending: PendingWill): void {
+    if (pending.isCancelled) return;
+    this.#pending.delete(pending.session);
+    this.#engine.calls.journalWill(pending.session, 0, 0);
+    this.publish(pending.will);
+  }
+}

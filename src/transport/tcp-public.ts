@@ -1,0 +1,104 @@
+/**
+ * TCP over the public net.Socket: one copy in, nothing of Node's internals. Serves where the probe of
+ * tcp-probe.ts finds the raw path wanting.
+ */
+import type { Server, Socket } from "node:net";
+import { LINGER_MILLISECONDS_MAX } from "../base/limits.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Wire } from "../engine/wire.ts";
+import type { NetworkConnection } from "../session/network-connection.ts";
+import type { Turn } from "../session/turn.ts";
+import type { TransportHandlers } from "./listener.ts";
+
+class SocketWire implements Wire {
+  readonly remote: string;
+  readonly #engine: Engine;
+  readonly #turn: Turn;
+  readonly #socket: Socket;
+  connection: NetworkConnection | null = null;
+  #isEnding = false;
+
+  constructor(engine: Engine, turn: Turn, socket: Socket) {
+    this.#engine = engine;
+    this.#turn = turn;
+    this.#socket = socket;
+    this.remote = `${socket.remoteAddress ?? "unknown"}:${socket.remotePort ?? 0}`;
+  }
+
+  get isEnding(): boolean {
+    return this.#isEnding;
+  }
+
+  write(pieces: readonly number[]): boolean {
+    const socket = this.#socket;
+    if (socket.destroyed) return true;
+    socket.cork();
+    for (let i = 0; i < pieces.length; i += 2) {
+      const at = pieces[i] as number;
+      socket.write(this.#engine.bytes.subarray(at, at + (pieces[i + 1] as number)));
+    }
+    socket.uncork();
+    if (socket.writableLength === 0) return true;
+    // Called once what stands before it is written, or has failed.
+    socket.write("", () => {
+      if (this.connection !== null) this.#turn.written(this.connection);
+    });
+    return false;
+  }
+
+  pauseReading(): void {
+    if (!this.#isEnding) this.#socket.pause();
+  }
+
+  resumeReading(): void {
+    this.#socket.resume();
+  }
+
+  end(): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    this.#socket.end();
+    this.#socket.resume();
+    setTimeout(() => this.#socket.destroy(), LINGER_MILLISECONDS_MAX).unref();
+  }
+
+  destroy(): void {
+    this.#isEnding = true;
+    this.#socket.destroy();
+  }
+
+  /** Copies a chunk into READ, in parts that fit. */
+  receive(chunk: Buffer): void {
+    const region = this.#engine.readRegion;
+    for (let from = 0; from < chunk.length; from += region.length) {
+      if (this.connection === null || this.#isEnding) return;
+      const byteCount = chunk.copy(region, 0, from, from + region.length);
+      this.#turn.received(this.connection, byteCount);
+    }
+  }
+}
+
+/** Serves the connections of a server by its `connection` event. */
+export function serveSockets(
+  server: Server,
+  engine: Engine,
+  turn: Turn,
+  handlers: TransportHandlers,
+  mayOpen: () => boolean,
+): void {
+  server.on("connection", (socket) => {
+    const wire = new SocketWire(engine, turn, socket);
+    const connection = mayOpen() ? handlers.onOpen(wire) : null;
+    if (connection === null) {
+      socket.destroy();
+      return;
+    }
+    wire.connection = connection;
+    socket.setNoDelay(true);
+    socket.on("data", (chunk) => wire.receive(chunk));
+    socket.on("error", () => undefined);
+    socket.on("close", (isError) => {
+      if (!wire.isEnding) handlers.onEnd(connection, isError ? "connection error" : "closed");
+    });
+  });
+}

@@ -1,0 +1,270 @@
+/**
+ * TCP over Node's own stream handles, without a net.Socket each: the kernel reads into the engine's
+ * memory and writes from it. A connection costs about a kilobyte less, a read or write a third less.
+ *
+ * `_handle`, `onconnection`, `useUserBuffer`, `onread` and the binding `stream_wrap` are internals of
+ * Node.js; tcp-probe.ts proves at start-up that they work as this file expects, and tcp-public.ts
+ * serves where they do not. No other file knows them.
+ */
+import type { Server } from "node:net";
+import { LINGER_MILLISECONDS_MAX } from "../base/limits.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Wire } from "../engine/wire.ts";
+import type { NetworkConnection } from "../session/network-connection.ts";
+import type { Turn } from "../session/turn.ts";
+import type { TransportHandlers } from "./listener.ts";
+
+/** node: src/stream_base.h, StreamBase::StreamBaseStateFields. */
+const READ_BYTES_OR_ERROR = 0;
+const LAST_WRITE_WAS_ASYNC = 3;
+
+interface WriteRequest {
+  oncomplete: ((status: number) => void) | null;
+}
+
+interface PeerName {
+  address?: string;
+  port?: number;
+}
+
+/** A TCP stream handle of Node's binding tcp_wrap. */
+export interface TcpHandle {
+  onread: (this: TcpHandle) => void;
+  wire: RawWire | null;
+  useUserBuffer(buffer: Uint8Array): void;
+  readStart(): number;
+  readStop(): number;
+  setNoDelay(on: boolean): number;
+  writeBuffer(request: WriteRequest, bytes: Uint8Array): number;
+  writev(request: WriteRequest, pieces: Uint8Array[], allBuffers: boolean): number;
+  shutdown(request: WriteRequest): number;
+  close(callback?: () => void): void;
+  getpeername(name: PeerName): number;
+}
+
+interface StreamBinding {
+  readonly WriteWrap: new () => WriteRequest;
+  readonly ShutdownWrap: new () => WriteRequest;
+  readonly streamBaseState: Int32Array;
+}
+
+/** A listening handle, as net.Server keeps it. */
+interface ServerHandle {
+  onconnection: (error: number, handle: TcpHandle | undefined) => void;
+}
+
+/** The binding that raw writes need, or null where this Node.js has none of the kind. */
+export function streamBinding(): StreamBinding | null {
+  const { binding } = process as unknown as { binding?: (name: string) => StreamBinding };
+  if (typeof binding !== "function") return null;
+  try {
+    const found = binding.call(process, "stream_wrap");
+    return typeof found.WriteWrap === "function" && typeof found.ShutdownWrap === "function"
+      ? found
+      : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The listening handle with the members that this file needs, or null. */
+export function serverHandle(server: Server): ServerHandle | null {
+  const { _handle: handle } = server as unknown as { _handle: ServerHandle | null };
+  return handle !== null && typeof handle?.onconnection === "function" ? handle : null;
+}
+
+/** What all raw connections of a broker share. */
+export class RawStreams {
+  readonly engine: Engine;
+  readonly turn: Turn;
+  readonly binding: StreamBinding;
+  readonly #buffer: ArrayBuffer;
+  /** A request that no write under way holds: most writes end within their call and leave it free. */
+  #spare: WriteRequest;
+
+  constructor(engine: Engine, turn: Turn, binding: StreamBinding) {
+    this.engine = engine;
+    this.turn = turn;
+    this.binding = binding;
+    this.#buffer = engine.memory.buffer as ArrayBuffer;
+    this.#spare = new binding.WriteWrap();
+  }
+
+  view(at: number, byteCount: number): Uint8Array {
+    return new Uint8Array(this.#buffer, at, byteCount);
+  }
+
+  /**
+   * @returns negative: an error of the system; 0: all is written; otherwise the request under way,
+   *   whose oncomplete the caller sets
+   */
+  write(handle: TcpHandle, pieces: readonly number[]): number | WriteRequest {
+    const request = this.#spare;
+    let error: number;
+    if (pieces.length === 2) {
+      error = handle.writeBuffer(request, this.view(pieces[0] as number, pieces[1] as number));
+    } else {
+      const views: Uint8Array[] = [];
+      for (let i = 0; i < pieces.length; i += 2) {
+        views.push(this.view(pieces[i] as number, pieces[i + 1] as number));
+      }
+      error = handle.writev(request, views, true);
+    }
+    if (error !== 0) return error < 0 ? error : -error;
+    if (this.binding.streamBaseState[LAST_WRITE_WAS_ASYNC] === 0) return 0;
+    this.#spare = new this.binding.WriteWrap();
+    return request;
+  }
+
+  get bytesRead(): number {
+    return this.binding.streamBaseState[READ_BYTES_OR_ERROR] as number;
+  }
+}
+
+function remoteOf(handle: TcpHandle): string {
+  const name: PeerName = {};
+  handle.getpeername(name);
+  return `${name.address ?? "unknown"}:${name.port ?? 0}`;
+}
+
+/** One TCP connection. */
+class RawWire implements Wire {
+  readonly streams: RawStreams;
+  readonly handlers: TransportHandlers;
+  #handle: TcpHandle | null;
+  connection: NetworkConnection | null = null;
+  #isReading = false;
+  #isPaused = false;
+  /** No more is written; what still comes in is thrown away until the peer closes. */
+  #isEnding = false;
+
+  constructor(streams: RawStreams, handlers: TransportHandlers, handle: TcpHandle) {
+    this.streams = streams;
+    this.handlers = handlers;
+    this.#handle = handle;
+  }
+
+  get remote(): string {
+    return this.#handle === null ? "unknown" : remoteOf(this.#handle);
+  }
+
+  write(pieces: readonly number[]): boolean {
+    const handle = this.#handle;
+    if (handle === null) return true;
+    const written = this.streams.write(handle, pieces);
+    if (written === 0) return true;
+    if (typeof written === "number") {
+      // The read side tells of the broken connection; it must not happen inside the flush.
+      setImmediate(() => this.#gone("write error"));
+      return true;
+    }
+    written.oncomplete = (status) => {
+      if (this.connection !== null) this.streams.turn.written(this.connection);
+      if (status < 0) this.#gone("write error");
+    };
+    return false;
+  }
+
+  start(): void {
+    this.#isReading = true;
+    this.#handle?.readStart();
+  }
+
+  pauseReading(): void {
+    if (this.#isPaused || this.#isEnding) return;
+    this.#isPaused = true;
+    this.#isReading = false;
+    this.#handle?.readStop();
+  }
+
+  resumeReading(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    if (this.#isReading) return;
+    this.#isReading = true;
+    this.#handle?.readStart();
+  }
+
+  end(): void {
+    const handle = this.#handle;
+    if (handle === null || this.#isEnding) return;
+    this.#isEnding = true;
+    const request = new this.streams.binding.ShutdownWrap();
+    request.oncomplete = () => undefined;
+    if (handle.shutdown(request) !== 0) {
+      this.destroy();
+      return;
+    }
+    // Closing with unread bytes would reset the connection and lose what was just written.
+    this.resumeReading();
+    setTimeout(() => this.destroy(), LINGER_MILLISECONDS_MAX).unref();
+  }
+
+  destroy(): void {
+    const handle = this.#handle;
+    if (handle === null) return;
+    this.#handle = null;
+    handle.wire = null;
+    handle.close();
+  }
+
+  /** Bytes came, or the end. */
+  onRead(byteCount: number): void {
+    if (byteCount > 0) {
+      const { connection } = this;
+      if (!this.#isEnding && connection !== null) {
+        this.streams.turn.received(connection, byteCount);
+      }
+    } else if (byteCount < 0) {
+      this.#gone("connection lost");
+    }
+  }
+
+  #gone(reason: string): void {
+    const { connection } = this;
+    if (this.#handle === null) return;
+    const isEnding = this.#isEnding;
+    this.destroy();
+    if (!isEnding && connection !== null) this.handlers.onEnd(connection, reason);
+  }
+}
+
+/** onread of every handle: a shared function, since there is one per connection. */
+function onread(this: TcpHandle): void {
+  const { wire } = this;
+  if (wire !== null) wire.onRead(wire.streams.bytesRead);
+}
+
+/**
+ * Takes the connections of a listening server over, before it makes sockets of them.
+ *
+ * @param mayOpen  asked before each connection; false refuses it
+ */
+export function takeConnections(
+  server: Server,
+  streams: RawStreams,
+  handlers: TransportHandlers,
+  mayOpen: () => boolean,
+): void {
+  const listening = serverHandle(server);
+  if (listening === null) throw new Error("takeConnections: the server does not listen");
+  listening.onconnection = (error, handle) => {
+    if (error !== 0 || handle === undefined) return;
+    if (!mayOpen()) {
+      handle.close();
+      return;
+    }
+    handle.setNoDelay(true);
+    const wire = new RawWire(streams, handlers, handle);
+    const connection = handlers.onOpen(wire);
+    if (connection === null) {
+      handle.close();
+      return;
+    }
+    wire.connection = connection;
+    handle.wire = wire;
+    handle.useUserBuffer(streams.engine.readRegion);
+    handle.onread = onread;
+    wire.start();
+  };
+}

@@ -1,0 +1,160 @@
+/** The configuration file: what each line means, and what is said about the wrong ones. */
+import { expect, test } from "vitest";
+import { configure } from "../../src/config/configuration.ts";
+import { OPTIONS, optionsAsMarkdown } from "../../src/config/options.ts";
+import { type CommandLine, NO_FLAGS, type Settings } from "../../src/config/settings.ts";
+import { UNSUPPORTED_NAMES } from "../../src/config/unsupported.ts";
+
+function read(content: string, flags: Partial<CommandLine> = {}) {
+  return configure({ name: "m.conf", content }, { ...NO_FLAGS, ...flags });
+}
+
+/** Two lines that keep a file free of warnings. */
+const OPEN = "listener 1883\nallow_anonymous true\n";
+
+const VALUES: readonly (readonly [line: string, settings: Partial<Settings>])[] = [
+  ["", { packetBytesMax: 2_000_000, inflightMessagesMax: 1_000, queuedMessagesMax: 100_000 }],
+  ["", { queuedBytesMax: 67_108_864, outgoingBytesMax: 1_048_576, memoryBytesMax: 0 }],
+  ["", { payloadBytesMax: 268_435_455, receiveMaximum: 1_000, topicAliasMax: 10 }],
+  ["", { keepAliveSecondsMax: 0, serverKeepAliveSeconds: 0, sysIntervalSeconds: 10 }],
+  ["", { sessionExpirySecondsMax: 0xffffffff, emptyClientIdAllowed: true }],
+  ["", { retainAvailable: true, persistence: true, dataDirectory: "holdfast-data" }],
+  ["max_packet_size 20", { packetBytesMax: 20 }],
+  ["max_packet_size 268435455", { packetBytesMax: 268_435_455 }],
+  ["message_size_limit 1000", { payloadBytesMax: 1_000 }],
+  ["max_inflight_messages 0", { inflightMessagesMax: 65_535 }],
+  ["max_inflight_messages 20", { inflightMessagesMax: 20 }],
+  ["max_queued_messages 0", { queuedMessagesMax: Number.POSITIVE_INFINITY }],
+  ["max_queued_bytes 0", { queuedBytesMax: Number.POSITIVE_INFINITY }],
+  ["max_keepalive 600", { keepAliveSecondsMax: 600 }],
+  ["server_keep_alive 30", { serverKeepAliveSeconds: 30 }],
+  ["persistent_client_expiration 90", { sessionExpirySecondsMax: 90 }],
+  ["persistent_client_expiration 2h", { sessionExpirySecondsMax: 7_200 }],
+  ["persistent_client_expiration 14d", { sessionExpirySecondsMax: 1_209_600 }],
+  ["persistent_client_expiration 1w", { sessionExpirySecondsMax: 604_800 }],
+  ["persistent_client_expiration 2m", { sessionExpirySecondsMax: 5_184_000 }],
+  ["persistent_client_expiration 1y", { sessionExpirySecondsMax: 31_536_000 }],
+  ["persistent_client_expiration 999y", { sessionExpirySecondsMax: 0xffffffff }],
+  ["max_session_expiry_interval 1d", { sessionExpirySecondsMax: 86_400 }],
+  ["allow_zero_length_clientid false", { emptyClientIdAllowed: false }],
+  ["auto_id_prefix fleet-", { clientIdPrefix: "fleet-" }],
+  ["persistence 0", { persistence: false }],
+  ["retain_available 1", { retainAvailable: true }],
+  ["sys_interval 0", { sysIntervalSeconds: 0 }],
+  ["connection_messages false", { connectionMessages: false }],
+  ["  \tmemory_limit \t 1000000  \r", { memoryBytesMax: 1_000_000 }],
+];
+
+test.each(VALUES)("%j is %j", (line, settings) => {
+  const configuration = read(`${OPEN}${line}\n`);
+  expect(configuration.errors).toEqual([]);
+  expect(configuration.warnings).toEqual([]);
+  expect(configuration.settings).toMatchObject(settings);
+});
+
+const ERRORS: readonly (readonly [line: string, error: string])[] = [
+  ["max_packet_size", "max_packet_size has no value; expected an integer from 20 to 268435455"],
+  [
+    "max_packet_size 19",
+    'max_packet_size: "19" is not accepted; expected an integer from 20 to 268435455',
+  ],
+  [
+    "max_packet_size 268435456",
+    'max_packet_size: "268435456" is not accepted; expected an integer from 20 to 268435455',
+  ],
+  ["max_topic_alias 1e3", '"1e3" is not accepted; expected an integer from 0 to 65535'],
+  ["retain_available yes", '"yes" is not accepted; expected true or false'],
+  ["protocol mqttsn", '"mqttsn" is not accepted; expected mqtt or websockets'],
+  ["persistent_client_expiration 0", "expected seconds, or a number with h, d, w, m or y"],
+  ["persistent_client_expiration 2x", '"2x" is not accepted'],
+  ["listener", "listener has no value; expected PORT [ADDRESS]"],
+  ["listener 65536", '"65536" is not accepted; expected PORT [ADDRESS] with port from 1 to 65535'],
+  ["listener 0 /run/mqtt.sock", "Unix sockets are not supported"],
+  ["listener 1884 # plain", "expected PORT [ADDRESS]"],
+  ["log_dest file", "expected stdout, stderr, none, or file PATH"],
+  ["log_type loud", '"loud" is not accepted; expected error or warning'],
+  ["  # indented", "a comment begins in the first column of its line"],
+  ["listner 1884", "unknown option listner; did you mean listener?"],
+  ["Max_Packet_Sise 1", "unknown option Max_Packet_Sise; did you mean max_packet_size?"],
+  ["pasword_file /x", "unknown option pasword_file; did you mean password_file?"],
+  ["zzzzzzzz 1", "unknown option zzzzzzzz"],
+  ["password_file /etc/passwd", "user names and passwords are not checked yet"],
+  ["acl_file /etc/acl", "access rules are not enforced yet"],
+  ["certfile /etc/cert.pem", "TLS is not supported yet"],
+  ["keyfile /etc/key.pem", "TLS is not supported yet"],
+  ["cafile /etc/ca.pem", "TLS is not supported yet"],
+  ["require_certificate true", "TLS is not supported yet"],
+  ["psk_file /etc/psk", "TLS is not supported yet"],
+  ["plugin /usr/lib/x.so", "plugins are not supported"],
+  ["auth_plugin /usr/lib/x.so", "plugins are not supported"],
+  ["per_listener_settings true", "access settings of one listener would count for all of them"],
+  ["include_dir /etc/conf.d", "the files in it, which may hold access rules, would not be read"],
+];
+
+test.each(ERRORS)("%j is refused: %s", (line, error) => {
+  const { errors } = read(`${OPEN}${line}\n`);
+  expect(errors).toHaveLength(1);
+  expect(errors[0]).toMatch(/^m\.conf:3: /);
+  expect(errors[0]).toContain(error);
+});
+
+const WARNINGS: readonly (readonly [line: string, warning: string])[] = [
+  ["user root", "m.conf:3: user is not supported yet and ignored"],
+  ["autosave_interval 1800", "m.conf:3: autosave_interval is not supported yet and ignored"],
+  ["auth_opt_backends files", "m.conf:3: auth_opt_backends is not supported yet and ignored"],
+  ["require_certificate false", "m.conf:3: require_certificate is not supported yet and ignored"],
+  ["log_dest syslog", "m.conf:3: log_dest syslog is not supported yet and ignored"],
+  ["log_dest topic", "m.conf:3: log_dest topic is not supported yet and ignored"],
+  [
+    "sys_interval 5 # often",
+    'm.conf:3: sys_interval: "# often" behind the value is ignored; a comment needs its own line',
+  ],
+  ["persistence true", "m.conf:3: persistence is accepted, but not obeyed by this version yet"],
+  ["allow_anonymous true", "m.conf:3: allow_anonymous is set a second time; this line counts"],
+];
+
+test.each(WARNINGS)("%j warns: %s", (line, warning) => {
+  const { errors, warnings } = read(`${OPEN}${line}\n`);
+  expect(errors).toEqual([]);
+  expect(warnings).toEqual([warning]);
+});
+
+test("comments, empty lines, CRLF, trailing blanks and a byte order mark mean nothing", () => {
+  const content =
+    "\ufeff# a comment\r\n\r\n   \r\n#listener 9\r\n" +
+    "listener 1883   \r\nallow_anonymous true\t\r\n";
+  const { settings, errors, warnings } = read(content);
+  expect([errors, warnings]).toEqual([[], []]);
+  expect(settings.listeners.map(({ port }) => port)).toEqual([1883]);
+});
+
+test("all errors of a file are shown together, each with its line", () => {
+  const { errors } = read("lisener 1\n\nmax_packet_size x\n# fine\nacl_file /a\n");
+  expect(errors.map((error) => error.slice(0, "m.conf:1".length))).toEqual([
+    "m.conf:1",
+    "m.conf:3",
+    "m.conf:5",
+  ]);
+});
+
+test("a long bad value is cut short in its error", () => {
+  const { errors } = read(`max_packet_size ${"9".repeat(10_000)}\n`);
+  expect(errors[0]?.length).toBeLessThan(200);
+});
+
+test("the table of options has a line for each, and names no unsupported one", () => {
+  const lines = optionsAsMarkdown().trimEnd().split("\n");
+  expect(lines).toHaveLength(2 + Object.keys(OPTIONS).length);
+  for (const line of lines) expect(line.replaceAll("\\|", "").match(/\|/g)).toHaveLength(8);
+  for (const name of UNSUPPORTED_NAMES) expect(Object.keys(OPTIONS)).not.toContain(name);
+});
+
+test("every sentence and every accepted form is one line, every default is accepted", () => {
+  for (const [name, option] of Object.entries(OPTIONS)) {
+    expect(option.sentence, name).toMatch(/^[^\n]+\.$/);
+    expect(option.type.form, name).not.toContain("\n");
+    const { defaultValue, type } = option;
+    if (defaultValue === null || type.name === "duration") continue;
+    expect(type.read(`${defaultValue}`), name).toBe(defaultValue);
+  }
+});

@@ -232,8 +232,8 @@ export const J_SUBSCRIBED: u32 = 4;
 export const J_UNSUBSCRIBED: u32 = 5;
 /**
  * An Application Message; later records of the page name it by its offset in the page. u32 flags,
- * u32 Topic Name bytes, u32 property bytes, u32 publisher bytes, u32 payload bytes, u32 0, u64 expiry in
- * Unix milliseconds, then the four texts.
+ * u32 Topic Name bytes, u32 property bytes, u32 publisher bytes, u32 payload bytes, u32 0, u64
+ * expiry in Unix milliseconds, then the four texts.
  */
 export const J_MESSAGE: u32 = 6;
 /** u64 sequence, u32 offset of the message, u32 flags, then u32 Subscription Identifiers. */
@@ -252,5 +252,8 @@ export const J_FREED: u32 = 12;
 export const J_RETAINED: u32 = 13;
 /** u32 bytes, Topic Name whose retained message is deleted. */
 export const J_RETAINED_DELETED: u32 = 14;
-/** u32 bytes, PUBLISH packet in version 5: the will to send should the broker fail; 0 bytes: cancelled. */
+/**
+ * u32 bytes, PUBLISH packet in version 5: the will to send should the broker fail; 0 bytes:
+ * cancelled.
+ */
 export const J_WILL: u32 = 15;

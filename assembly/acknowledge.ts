@@ -5,8 +5,8 @@
  *   we send QoS 2     PUBLISH ─▶   ◀─ PUBREC   PUBREL ─▶   ◀─ PUBCOMP
  *   we get QoS 2      ◀─ PUBLISH   PUBREC ─▶   ◀─ PUBREL   PUBCOMP ─▶
  *
- * An acknowledgement of the wrong kind for its message is a Protocol Error; one for an identifier that
- * is not in use is counted and, where the standard has an answer, answered with 0x92.
+ * An acknowledgement of the wrong kind for its message is a Protocol Error; one for an identifier
+ * that is not in use is counted and, where the standard has an answer, answered with 0x92.
  */
 import {
   D_PACKET_ID,
@@ -34,6 +34,7 @@ import {
   SESSION_RESEND,
 } from "./session-layout";
 import { count } from "./settings";
+import { AWAITS_PUBACK, AWAITS_PUBCOMP, AWAITS_PUBREC, DONE, sequenceOf, stateOf } from "./slots";
 import {
   PACKET_IDENTIFIER_NOT_FOUND,
   PROTOCOL_ERROR,
@@ -44,22 +45,12 @@ import {
   QUOTA_EXCEEDED,
   UNSPECIFIED_ERROR,
 } from "./spec";
-import {
-  AWAITS_PUBACK,
-  AWAITS_PUBCOMP,
-  AWAITS_PUBREC,
-  DONE,
-  finish,
-  pump,
-  release,
-  sequenceOf,
-  stateOf,
-} from "./window";
+import { finish, pump, release } from "./window";
 
 /** Room in the window: send what waits, and go on with retained messages. Hot. */
 function goOn(record: usize, session: usize): void {
   if (
-    load<u32>(session, SESSION_QUEUE_HEAD) != 0 ||
+    load<u32>(session, SESSION_QUEUE_HEAD) !== 0 ||
     load<u64>(session, SESSION_RESEND) < load<u64>(session, SESSION_CURSOR)
   ) {
     pump(session);
@@ -80,17 +71,17 @@ function send(record: usize, type: u32, packetIdentifier: u32, reason: i32, hold
 
 function unknown(record: usize, type: u32, packetIdentifier: u32): i32 {
   count(S_ACKNOWLEDGEMENTS_UNKNOWN, 1);
-  if (type != PUBREC) return R_DONE;
+  if (type !== PUBREC) return R_DONE;
   return send(record, PUBREL, packetIdentifier, PACKET_IDENTIFIER_NOT_FOUND, false);
 }
 
 /** PUBACK, PUBREC or PUBCOMP: the receiver of one of our messages speaks. Hot. */
 function ofOurs(record: usize, session: usize, type: u32, packetIdentifier: u32): i32 {
   const sequence = sequenceOf(session, packetIdentifier);
-  const state = sequence == u64.MAX_VALUE ? DONE : stateOf(session, sequence);
-  if (state == DONE) return unknown(record, type, packetIdentifier);
-  if (type == PUBREC) return received(record, session, sequence, state, packetIdentifier);
-  if (state != (type == PUBACK ? AWAITS_PUBACK : AWAITS_PUBCOMP)) return -PROTOCOL_ERROR;
+  const state = sequence === u64.MAX_VALUE ? DONE : stateOf(session, sequence);
+  if (state === DONE) return unknown(record, type, packetIdentifier);
+  if (type === PUBREC) return received(record, session, sequence, state, packetIdentifier);
+  if (state !== (type === PUBACK ? AWAITS_PUBACK : AWAITS_PUBCOMP)) return -PROTOCOL_ERROR;
   finish(session, sequence);
   goOn(record, session);
   return R_DONE;
@@ -104,9 +95,9 @@ function received(
   state: u32,
   packetIdentifier: u32,
 ): i32 {
-  if (state == AWAITS_PUBACK) return -PROTOCOL_ERROR;
-  const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) != 0;
-  if (state == AWAITS_PUBREC) {
+  if (state === AWAITS_PUBACK) return -PROTOCOL_ERROR;
+  const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
+  if (state === AWAITS_PUBREC) {
     if (load<u32>(DECODED, D_REASON) >= <u32>UNSPECIFIED_ERROR) {
       finish(session, sequence); // [MQTT-4.4.0-2]
       goOn(record, session);
@@ -124,7 +115,7 @@ function released(record: usize, session: usize, packetIdentifier: u32): i32 {
     count(S_ACKNOWLEDGEMENTS_UNKNOWN, 1);
     return send(record, PUBCOMP, packetIdentifier, PACKET_IDENTIFIER_NOT_FOUND, false);
   }
-  const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) != 0;
+  const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
   if (durable) journalIdentifier(J_FREED, load<u32>(session, SESSION_NUMBER), packetIdentifier);
   return send(record, PUBCOMP, packetIdentifier, 0, durable);
 }
@@ -140,6 +131,6 @@ export function acknowledgement(record: usize, version: u32, at: usize, end: usi
   const type = <u32>load<u8>(at) >> 4;
   const session: usize = load<u32>(record, C_SESSION);
   const packetIdentifier = load<u32>(DECODED, D_PACKET_ID);
-  if (type == PUBREL) return released(record, session, packetIdentifier);
+  if (type === PUBREL) return released(record, session, packetIdentifier);
   return ofOurs(record, session, type, packetIdentifier);
 }

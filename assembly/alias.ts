@@ -15,9 +15,9 @@ function slotOf(record: usize, alias: u32): usize {
 }
 
 function setAlias(record: usize, alias: u32): i32 {
-  if (load<u32>(record, C_ALIASES) == 0) {
+  if (load<u32>(record, C_ALIASES) === 0) {
     const table = alloc(topicAliasMaximum << 2);
-    if (table == 0) return NO_MEMORY;
+    if (table === 0) return NO_MEMORY;
     memory.fill(table, 0, topicAliasMaximum << 2);
     store<u32>(record, <u32>table, C_ALIASES);
   }
@@ -25,15 +25,15 @@ function setAlias(record: usize, alias: u32): i32 {
   const bytes = load<u32>(DECODED, D_TOPIC_BYTES);
   const before: usize = load<u32>(slot);
   const at = load<u32>(DECODED, D_TOPIC_AT);
-  if (before != 0 && load<u32>(before) == bytes && memory.compare(before + 4, at, bytes) == 0) {
+  if (before !== 0 && load<u32>(before) === bytes && memory.compare(before + 4, at, bytes) === 0) {
     return 0;
   }
   if (memoryTight()) return NO_MEMORY;
   const kept = alloc(4 + bytes);
-  if (kept == 0) return NO_MEMORY;
+  if (kept === 0) return NO_MEMORY;
   store<u32>(kept, bytes);
   memory.copy(kept + 4, at, bytes);
-  if (before != 0) free(before);
+  if (before !== 0) free(before);
   store<u32>(slot, <u32>kept);
   return 0;
 }
@@ -48,9 +48,9 @@ function setAlias(record: usize, alias: u32): i32 {
 export function resolveAlias(record: usize): i32 {
   const alias = load<u32>(DECODED, D_VALUES + (TOPIC_ALIAS << 3));
   if (alias > topicAliasMaximum) return -TOPIC_ALIAS_INVALID;
-  if (load<u32>(DECODED, D_TOPIC_BYTES) != 0) return setAlias(record, alias);
-  const kept = load<u32>(record, C_ALIASES) == 0 ? 0 : load<u32>(slotOf(record, alias));
-  if (kept == 0) return -PROTOCOL_ERROR;
+  if (load<u32>(DECODED, D_TOPIC_BYTES) !== 0) return setAlias(record, alias);
+  const kept = load<u32>(record, C_ALIASES) === 0 ? 0 : load<u32>(slotOf(record, alias));
+  if (kept === 0) return -PROTOCOL_ERROR;
   store<u32>(DECODED, kept + 4, D_TOPIC_AT);
   store<u32>(DECODED, load<u32>(kept), D_TOPIC_BYTES);
   return 0;
@@ -59,10 +59,10 @@ export function resolveAlias(record: usize): i32 {
 /** Frees the mappings: the connection closes. */
 export function dropAliases(record: usize): void {
   const table = load<u32>(record, C_ALIASES);
-  if (table == 0) return;
+  if (table === 0) return;
   for (let i: u32 = 0; i < topicAliasMaximum; i++) {
     const kept = load<u32>(table + (i << 2));
-    if (kept != 0) free(kept);
+    if (kept !== 0) free(kept);
   }
   free(table);
   store<u32>(record, 0, C_ALIASES);

@@ -1,8 +1,9 @@
 /**
- * Records of Network Connections, by number; 0 is the broker itself, which publishes wills and $SYS.
+ * Records of Network Connections, by number; 0 is the broker itself, which publishes wills and
+ * $SYS.
  *
- * The host gives out the numbers. A generation tells a connection from the next one with its number,
- * so that a commit or a write that ends late never reaches a stranger.
+ * The host gives out the numbers. A generation tells a connection from the next one with its
+ * number, so that a commit or a write that ends late never reaches a stranger.
  */
 import {
   CONNECTION_BYTES,
@@ -94,7 +95,7 @@ export function markDirty(record: usize): void {
   if (flags & C_DIRTY) return;
   store<u32>(record, flags | C_DIRTY, C_FLAGS);
   store<u32>(record, 0, C_DIRTY_NEXT);
-  if (dirtyTail != 0) store<u32>(dirtyTail, <u32>record, C_DIRTY_NEXT);
+  if (dirtyTail !== 0) store<u32>(dirtyTail, <u32>record, C_DIRTY_NEXT);
   else dirtyHead = <u32>record;
   dirtyTail = <u32>record;
 }
@@ -102,19 +103,19 @@ export function markDirty(record: usize): void {
 /** Takes the first connection of the list. @returns its record, or 0 */
 export function takeDirty(): usize {
   const record = dirtyHead;
-  if (record == 0) return 0;
+  if (record === 0) return 0;
   dirtyHead = load<u32>(record, C_DIRTY_NEXT);
-  if (dirtyHead == 0) dirtyTail = 0;
+  if (dirtyHead === 0) dirtyTail = 0;
   store<u32>(record, load<u32>(record, C_FLAGS) & ~C_DIRTY, C_FLAGS);
   return record;
 }
 
 /**
- * Tells the host something at the turn's end. Connections raise at most two events a turn, for which
- * the list has room; what Sessions tell is dropped past a quarter of it.
+ * Tells the host something at the turn's end. Connections raise at most two events a turn, for
+ * which the list has room; what Sessions tell is dropped past a quarter of it.
  */
 export function raise(kind: u32, subject: u32, argument: u32): void {
-  const room = kind == E_QUEUE_FULL ? EVENTS_BYTES >> 2 : EVENTS_BYTES;
+  const room = kind === E_QUEUE_FULL ? EVENTS_BYTES >> 2 : EVENTS_BYTES;
   if ((eventCount + 1) * EVENT_BYTES > room) return;
   const at = EVENTS + eventCount * EVENT_BYTES;
   store<u32>(at, kind);
@@ -123,7 +124,9 @@ export function raise(kind: u32, subject: u32, argument: u32): void {
   eventCount++;
 }
 
-/** @returns number of records in EVENTS, 0 … EVENTS_BYTES / EVENT_BYTES; they are gone with the call */
+/**
+ * @returns number of records in EVENTS, 0 … EVENTS_BYTES / EVENT_BYTES; they are gone with the call
+ */
 export function takeEvents(): u32 {
   const events = eventCount;
   eventCount = 0;

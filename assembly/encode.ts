@@ -9,7 +9,13 @@
  * A layout is version 5 or not × Packet Identifier or not. The message described last (describe…)
  * is the one that sendPublish() sends.
  */
-import { NO_MEMORY, S_DROPPED_TOO_LARGE, S_PUBLISH_BYTES_SENT, S_PUBLISH_SENT, TEMPLATE } from "./abi";
+import {
+  NO_MEMORY,
+  S_DROPPED_TOO_LARGE,
+  S_PUBLISH_BYTES_SENT,
+  S_PUBLISH_SENT,
+  TEMPLATE,
+} from "./abi";
 import { C_PACKET_BYTES_MAX, C_VERSION } from "./connection";
 import {
   M_EXPIRES_MS,
@@ -70,7 +76,9 @@ function setTemplate(layout: u32, at: usize, bytes: u32, identifierOffset: u32):
   store<u32>(template, identifierOffset, 8);
 }
 
-/** Describes a message that came as a packet; all addresses are borrowed until the next one. Hot. */
+/**
+ * Describes a message that came as a packet; all addresses are borrowed until the next one. Hot.
+ */
 export function describe(
   atTopic: usize,
   bytesTopic: u32,
@@ -101,7 +109,7 @@ export function describeOrigin(flags: u32, at: usize, bytes: u32): void {
 /** Lets the packet that came serve as the template of its own layout. Hot. */
 export function describeAsPacket(version5: bool, qos: u32, at: usize, bytes: u32): void {
   if (bytes > TEMPLATE_BYTES_MAX) return;
-  const layout = (version5 ? 2 : 0) | (qos != 0 ? 1 : 0);
+  const layout = (version5 ? 2 : 0) | (qos !== 0 ? 1 : 0);
   setTemplate(layout, at, bytes, <u32>(topicAt - at) + topicBytes);
 }
 
@@ -109,7 +117,7 @@ export function describeAsPacket(version5: bool, qos: u32, at: usize, bytes: u32
 export function describeStored(message: usize): void {
   const expires = load<u64>(message, M_EXPIRES_MS);
   let seconds: u32 = NO_EXPIRY;
-  if (expires != 0) seconds = expires > nowMs ? <u32>((expires - nowMs + 999) / 1000) : 0;
+  if (expires !== 0) seconds = expires > nowMs ? <u32>((expires - nowMs + 999) / 1000) : 0;
   describe(
     topicOf(message),
     load<u32>(message, M_TOPIC_BYTES),
@@ -125,12 +133,12 @@ export function describeStored(message: usize): void {
 /**
  * The described message in a block of its own, made when first asked for.
  *
- * @returns its address with the reference of the description, or 0 where there is no memory; whoever
- *   described it gives that reference back (forgetStored)
+ * @returns its address with the reference of the description, or 0 where there is no memory;
+ *   whoever described it gives that reference back (forgetStored)
  */
 export function storeDescribed(): usize {
-  if (stored != 0) return stored;
-  const expires: u64 = expirySeconds == NO_EXPIRY ? 0 : nowMs + <u64>expirySeconds * 1000;
+  if (stored !== 0) return stored;
+  const expires: u64 = expirySeconds === NO_EXPIRY ? 0 : nowMs + <u64>expirySeconds * 1000;
   const message = newMessage(
     storedFlags,
     topicBytes,
@@ -139,7 +147,7 @@ export function storeDescribed(): usize {
     payloadBytes,
     expires,
   );
-  if (message == 0) return 0;
+  if (message === 0) return 0;
   memory.copy(topicOf(message), topicAt, topicBytes);
   memory.copy(propertiesOf(message), propertiesAt, propertiesBytes);
   memory.copy(publisherOf(message), publisherAt, publisherBytes);
@@ -154,11 +162,12 @@ export function describedMessage(): usize {
 }
 
 function identifiersSize(several: bool, identifiers: u32): u32 {
-  if (identifiers == 0) return 0;
+  if (identifiers === 0) return 0;
   if (!several) return 1 + varintSize(identifiers);
   let bytes: u32 = 0;
   const total = load<u32>(identifiers);
-  for (let i: u32 = 0; i < total; i++) bytes += 1 + varintSize(load<u32>(identifiers + 4 + (i << 2)));
+  for (let i: u32 = 0; i < total; i++)
+    bytes += 1 + varintSize(load<u32>(identifiers + 4 + (i << 2)));
   return bytes;
 }
 
@@ -170,12 +179,12 @@ function writeIdentifier(at: usize, identifier: u32): usize {
 /** Writes the property list with its length: expiry and Subscription Identifiers first. */
 function writeProperties(at: usize, total: u32, several: bool, identifiers: u32): usize {
   let to = writeVarint(at, total);
-  if (expirySeconds != NO_EXPIRY) {
+  if (expirySeconds !== NO_EXPIRY) {
     store<u8>(to, MESSAGE_EXPIRY_INTERVAL);
     store<u32>(to, bswap<u32>(expirySeconds), 1);
     to += 5;
   }
-  if (identifiers == 0) return to;
+  if (identifiers === 0) return to;
   if (!several) return writeIdentifier(to, identifiers);
   const listed = load<u32>(identifiers);
   for (let i: u32 = 0; i < listed; i++) {
@@ -198,13 +207,13 @@ function writeIdentifierField(at: usize, packetIdentifier: u32): usize {
 
 /** Bytes of the property list without its length. */
 function propertyListSize(several: bool, identifiers: u32): u32 {
-  const expiry: u32 = expirySeconds != NO_EXPIRY ? 5 : 0;
+  const expiry: u32 = expirySeconds !== NO_EXPIRY ? 5 : 0;
   return expiry + propertiesBytes + identifiersSize(several, identifiers);
 }
 
 function remainingSize(version5: bool, qos: u32, listBytes: u32): u32 {
   let bytes = 2 + topicBytes + payloadBytes;
-  if (qos != 0) bytes += 2;
+  if (qos !== 0) bytes += 2;
   if (version5) bytes += varintSize(listBytes) + listBytes;
   return bytes;
 }
@@ -223,7 +232,7 @@ function writeWhole(
   let to = writeHead(at, first, remaining);
   memory.copy(to, topicAt, topicBytes);
   to += topicBytes;
-  if (qos != 0) to = writeIdentifierField(to, packetIdentifier);
+  if (qos !== 0) to = writeIdentifierField(to, packetIdentifier);
   if (version5) {
     to = writeProperties(to, listBytes, several, identifiers);
     memory.copy(to, propertiesAt, propertiesBytes);
@@ -250,20 +259,20 @@ function sendInPieces(
   identifiers: u32,
 ): i32 {
   const message = storeDescribed();
-  if (message == 0) return NO_MEMORY;
+  if (message === 0) return NO_MEMORY;
   const head = room(record, 1 + varintSize(remaining) + 2);
-  if (head == 0) return NO_MEMORY;
+  if (head === 0) return NO_MEMORY;
   writeHead(head, first, remaining);
   let whole = appendPart(record, message, topicOf(message), topicBytes);
-  if (qos != 0 && whole) {
+  if (qos !== 0 && whole) {
     const at = room(record, 2);
-    if (at != 0) writeIdentifierField(at, packetIdentifier);
+    if (at !== 0) writeIdentifierField(at, packetIdentifier);
     else whole = false;
   }
   if (version5 && whole) {
     const at = room(record, varintSize(listBytes) + listBytes - propertiesBytes);
-    if (at != 0) writeProperties(at, listBytes, several, identifiers);
-    whole = at != 0 && appendPart(record, message, propertiesOf(message), propertiesBytes);
+    if (at !== 0) writeProperties(at, listBytes, several, identifiers);
+    whole = at !== 0 && appendPart(record, message, propertiesOf(message), propertiesBytes);
   }
   if (whole) whole = appendPart(record, message, payloadOf(message), payloadBytes);
   return whole ? SENT : NO_MEMORY;
@@ -307,16 +316,32 @@ function sendGeneric(
   const remaining = remainingSize(version5, qos, listBytes);
   const total: u32 = 1 + varintSize(remaining) + remaining;
   const limit = load<u32>(record, C_PACKET_BYTES_MAX);
-  if (limit != 0 && total > limit) return TOO_LARGE;
+  if (limit !== 0 && total > limit) return TOO_LARGE;
   if (total > ONE_PIECE_BYTES_MAX) {
     return sendInPieces(
-      record, first, remaining, version5, qos, packetIdentifier, listBytes, several, identifiers,
+      record,
+      first,
+      remaining,
+      version5,
+      qos,
+      packetIdentifier,
+      listBytes,
+      several,
+      identifiers,
     );
   }
   const at = room(record, total);
-  if (at == 0) return NO_MEMORY;
+  if (at === 0) return NO_MEMORY;
   writeWhole(
-    at, first, remaining, version5, qos, packetIdentifier, listBytes, several, identifiers,
+    at,
+    first,
+    remaining,
+    version5,
+    qos,
+    packetIdentifier,
+    listBytes,
+    several,
+    identifiers,
   );
   return SENT;
 }
@@ -337,30 +362,36 @@ export function sendPublish(
   several: bool,
   identifiers: u32,
 ): i32 {
-  const version5 = load<u32>(record, C_VERSION) == 5;
+  const version5 = load<u32>(record, C_VERSION) === 5;
   const first = (PUBLISH << 4) | (qos << 1) | flags;
-  if (identifiers == 0 || !version5) {
-    const layout: u32 = (version5 ? 2 : 0) | (qos != 0 ? 1 : 0);
+  if (identifiers === 0 || !version5) {
+    const layout: u32 = (version5 ? 2 : 0) | (qos !== 0 ? 1 : 0);
     const template = templates + layout * 12;
-    if (load<u32>(template) != 0 || buildTemplate(layout, version5, qos)) {
+    if (load<u32>(template) !== 0 || buildTemplate(layout, version5, qos)) {
       const bytes = load<u32>(template, 4);
       const limit = load<u32>(record, C_PACKET_BYTES_MAX);
-      if (limit != 0 && bytes > limit) return tooLarge();
+      if (limit !== 0 && bytes > limit) return tooLarge();
       const at = room(record, bytes);
-      if (at == 0) return NO_MEMORY;
+      if (at === 0) return NO_MEMORY;
       copyTemplate(at, load<u32>(template), bytes);
       store<u8>(at, first);
-      if (qos != 0) writeIdentifierField(at + load<u32>(template, 8), packetIdentifier);
+      if (qos !== 0) writeIdentifierField(at + load<u32>(template, 8), packetIdentifier);
       sentOne();
       return SENT;
     }
   }
   const withIdentifiers = version5 ? identifiers : 0;
   const status = sendGeneric(
-    record, version5, first, qos, packetIdentifier, several, withIdentifiers,
+    record,
+    version5,
+    first,
+    qos,
+    packetIdentifier,
+    several,
+    withIdentifiers,
   );
-  if (status == TOO_LARGE) return tooLarge();
-  if (status == SENT) sentOne();
+  if (status === TOO_LARGE) return tooLarge();
+  if (status === SENT) sentOne();
   return status;
 }
 

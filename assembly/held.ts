@@ -1,7 +1,7 @@
 /**
- * Acknowledgements on their way out: one FIFO per Network Connection, so that they leave in the order
- * in which their packets came [MQTT-4.6.0-2] [MQTT-4.6.0-3]. Those that may leave only after a commit
- * wait in it, and nothing passes them.
+ * Acknowledgements on their way out: one FIFO per Network Connection, so that they leave in the
+ * order in which their packets came [MQTT-4.6.0-2] [MQTT-4.6.0-3]. Those that may leave only after
+ * a commit wait in it, and nothing passes them.
  *
  *   entry: ┌──────┬───────────────────────────────┬───────┐
  *          │ turn │ type << 24 | reason << 16 | id │ block │   type 0: a whole packet in the block,
@@ -39,24 +39,24 @@ export function writeAcknowledgement(
   packetIdentifier: u32,
   reason: u32,
 ): bool {
-  const flags: u32 = type == PUBREL ? 2 : 0;
-  const withReason = reason != 0 && load<u32>(record, C_VERSION) == 5;
+  const flags: u32 = type === PUBREL ? 2 : 0;
+  const withReason = reason !== 0 && load<u32>(record, C_VERSION) === 5;
   const at = room(record, withReason ? 5 : 4);
-  if (at == 0) return false;
+  if (at === 0) return false;
   count(S_PACKETS_SENT, 1);
   const identifier = ((packetIdentifier & 0xff) << 8) | (packetIdentifier >> 8);
-  store<u32>(at, ((type << 4) | flags) | ((withReason ? 3 : 2) << 8) | (identifier << 16));
+  store<u32>(at, (type << 4) | flags | ((withReason ? 3 : 2) << 8) | (identifier << 16));
   if (withReason) store<u8>(at, reason, 4);
   return true;
 }
 
 function growRing(record: usize): bool {
   const capacity = load<u32>(record, C_HELD_CAPACITY);
-  const grownCapacity = capacity == 0 ? ENTRIES_MIN : capacity << 1;
+  const grownCapacity = capacity === 0 ? ENTRIES_MIN : capacity << 1;
   const grown = alloc(grownCapacity * ENTRY_BYTES);
-  if (grown == 0) return false;
+  if (grown === 0) return false;
   const ring = load<u32>(record, C_HELD_AT);
-  if (ring != 0) {
+  if (ring !== 0) {
     const first = load<u32>(record, C_HELD_FIRST);
     const before = capacity - first;
     memory.copy(grown, ring + first * ENTRY_BYTES, before * ENTRY_BYTES);
@@ -71,7 +71,7 @@ function growRing(record: usize): bool {
 
 function push(record: usize, untilTurn: u32, word: u32, block: u32): bool {
   const held = load<u32>(record, C_HELD_COUNT);
-  if (held == load<u32>(record, C_HELD_CAPACITY) && !growRing(record)) return false;
+  if (held === load<u32>(record, C_HELD_CAPACITY) && !growRing(record)) return false;
   const capacity = load<u32>(record, C_HELD_CAPACITY);
   const index = (load<u32>(record, C_HELD_FIRST) + held) & (capacity - 1);
   const at = load<u32>(record, C_HELD_AT) + index * ENTRY_BYTES;
@@ -79,7 +79,7 @@ function push(record: usize, untilTurn: u32, word: u32, block: u32): bool {
   store<u32>(at, word, 4);
   store<u32>(at, block, 8);
   store<u32>(record, held + 1, C_HELD_COUNT);
-  if (word >> 24 == PUBACK) {
+  if (word >> 24 === PUBACK) {
     store<u32>(record, load<u32>(record, C_HELD_PUBACKS) + 1, C_HELD_PUBACKS);
   }
   const flags = load<u32>(record, C_FLAGS);
@@ -104,7 +104,7 @@ export function acknowledge(
   reason: u32,
   hold: bool,
 ): bool {
-  if (!hold && load<u32>(record, C_HELD_COUNT) == 0) {
+  if (!hold && load<u32>(record, C_HELD_COUNT) === 0) {
     return writeAcknowledgement(record, type, packetIdentifier, reason);
   }
   const word = (type << 24) | (reason << 16) | packetIdentifier;
@@ -113,12 +113,12 @@ export function acknowledge(
 
 /** Sends a packet of the control plane in the same order; if `hold`, after the commit. */
 export function sendInOrder(record: usize, at: usize, bytes: u32, hold: bool): bool {
-  if (!hold && load<u32>(record, C_HELD_COUNT) == 0) {
+  if (!hold && load<u32>(record, C_HELD_COUNT) === 0) {
     count(S_PACKETS_SENT, 1);
     return append(record, at, bytes);
   }
   const block = alloc(4 + bytes);
-  if (block == 0) return false;
+  if (block === 0) return false;
   store<u32>(block, bytes);
   memory.copy(block + 4, at, bytes);
   if (push(record, hold ? turn : turnCommitted, 0, <u32>block)) return true;
@@ -139,13 +139,13 @@ function releaseHeld(record: usize): bool {
     if (<i32>(load<u32>(at) - turnCommitted) > 0) break;
     const word = load<u32>(at, 4);
     const block = load<u32>(at, 8);
-    if (block != 0) {
+    if (block !== 0) {
       count(S_PACKETS_SENT, 1);
       whole = append(record, block + 4, load<u32>(block));
       free(block);
     } else {
       whole = writeAcknowledgement(record, word >> 24, word & 0xffff, (word >> 16) & 0xff);
-      if (word >> 24 == PUBACK) {
+      if (word >> 24 === PUBACK) {
         store<u32>(record, load<u32>(record, C_HELD_PUBACKS) - 1, C_HELD_PUBACKS);
       }
     }
@@ -159,7 +159,7 @@ function releaseHeld(record: usize): bool {
 
 /** Whether some connection holds acknowledgements. */
 export function hasHolders(): bool {
-  return holderHead != 0;
+  return holderHead !== 0;
 }
 
 /** First connection of those that hold acknowledgements; the list is then empty. */
@@ -178,7 +178,7 @@ export function releaseHolder(record: usize): bool {
   store<u32>(record, load<u32>(record, C_FLAGS) & ~C_HOLDS, C_FLAGS);
   if (!(load<u32>(record, C_FLAGS) & C_OPEN)) return true;
   const whole = releaseHeld(record);
-  if (load<u32>(record, C_HELD_COUNT) != 0) {
+  if (load<u32>(record, C_HELD_COUNT) !== 0) {
     store<u32>(record, load<u32>(record, C_FLAGS) | C_HOLDS, C_FLAGS);
     store<u32>(record, holderHead, C_HELD_NEXT);
     holderHead = <u32>record;
@@ -189,13 +189,13 @@ export function releaseHolder(record: usize): bool {
 /** Forgets all held acknowledgements: the connection closes. */
 export function dropHeld(record: usize): void {
   const ring = load<u32>(record, C_HELD_AT);
-  if (ring == 0) return;
+  if (ring === 0) return;
   const held = load<u32>(record, C_HELD_COUNT);
   const mask = load<u32>(record, C_HELD_CAPACITY) - 1;
   let first = load<u32>(record, C_HELD_FIRST);
   for (let i: u32 = 0; i < held; i++) {
     const block = load<u32>(ring + first * ENTRY_BYTES, 8);
-    if (block != 0) free(block);
+    if (block !== 0) free(block);
     first = (first + 1) & mask;
   }
   free(ring);

@@ -7,8 +7,29 @@ import { journalBytes, journalReset } from "./journal";
 import { nextTurn, turn } from "./settings";
 import { hasCommitWaiters } from "./window";
 
-export { alloc as allocBlock, free as freeBlock } from "./memory";
+export { takeEvents } from "./connection";
+export { cutPacket, decodePacket, firstFilter, nextFilter } from "./decode";
 export {
+  journalApartAt,
+  journalApartBytes,
+  journalApartCount,
+  journalBytes,
+  journalFree,
+  journalPage,
+  journalWill,
+} from "./journal";
+export {
+  acceptConnection,
+  closeConnection,
+  committed,
+  flushDone,
+  openConnection,
+  written,
+} from "./lifecycle";
+export { cacheBytes, cacheCount, clearCache, lookup, match, releaseList } from "./match-cache";
+export {
+  alloc as allocBlock,
+  free as freeBlock,
   heapBlocksUsed,
   heapBytesCap,
   heapBytesCommitted,
@@ -16,12 +37,12 @@ export {
   memoryStart,
   memoryTight,
 } from "./memory";
-export { configure, setClock } from "./settings";
-export { takeEvents } from "./connection";
-export { acceptConnection, closeConnection, committed, flushDone, openConnection, written } from "./lifecycle";
-export { inject, park, receive, resume } from "./receive";
 export { flush } from "./out";
+export { decodePublish } from "./publish-decode";
+export { inject, park, receive, resume } from "./receive";
 export { dumpSession, replay, replayApart } from "./replay";
+export { continueRetained, dropRetained, retainedRoom, startRetained } from "./retained";
+export { retainedCount } from "./retained-tree";
 export {
   attachSession,
   createSession,
@@ -35,17 +56,18 @@ export {
   setExpiry,
   setSessionSeed,
 } from "./session";
-export { pump } from "./window";
+export { configure, setClock } from "./settings";
 export { addSubscription, removeSubscription } from "./subscriptions";
-export { continueRetained, dropRetained, retainedRoom, startRetained } from "./retained";
-export { retainedCount } from "./retained-tree";
-export { journalApart, journalApartCount, journalBytes, journalFree, journalPage, journalWill } from "./journal";
-export { cutPacket, decodePacket, firstFilter, nextFilter } from "./decode";
-export { decodePublish } from "./publish-decode";
-export { topicNameStatus, utf8Valid } from "./utf8";
 export { setHashSeed } from "./topic";
-export { filterOf, nextSubscription, subscriptionCount, subscriptionIdentifier, subscriptionOptions } from "./topic-tree";
-export { cacheBytes, cacheCount, clearCache, lookup, match, releaseList } from "./match-cache";
+export {
+  filterOf,
+  nextSubscription,
+  subscriptionCount,
+  subscriptionIdentifier,
+  subscriptionOptions,
+} from "./topic-tree";
+export { topicNameStatus, utf8Valid } from "./utf8";
+export { pump } from "./window";
 
 /**
  * Sends a packet of the control plane behind the acknowledgements that wait.
@@ -54,7 +76,7 @@ export { cacheBytes, cacheCount, clearCache, lookup, match, releaseList } from "
  * @returns 1, or 0 where there is no memory: close the connection
  */
 export function send(connection: u32, at: usize, bytes: u32, hold: u32): u32 {
-  return sendInOrder(recordOf(connection), at, bytes, hold != 0) ? 1 : 0;
+  return sendInOrder(recordOf(connection), at, bytes, hold !== 0) ? 1 : 0;
 }
 
 /** Number of the page being filled. */
@@ -62,9 +84,11 @@ export function currentTurn(): u32 {
   return turn;
 }
 
-/** 1 where the turn is to be ended and committed: records are written, or something waits for it. */
+/**
+ * 1 where the turn is to be ended and committed: records are written, or something waits for it.
+ */
 export function turnPending(): u32 {
-  return journalBytes() != 0 || hasHolders() || hasCommitWaiters() ? 1 : 0;
+  return journalBytes() !== 0 || hasHolders() || hasCommitWaiters() ? 1 : 0;
 }
 
 /** Ends the page being filled and forgets it. @returns its turn, for committed() */

@@ -5,8 +5,8 @@
  *   │ format │ turn │ time ms │ record │ record │        header of 16 bytes, records of abi.ts
  *   └────────┴──────┴─────────┴────────┴────────┴─ ─ ─
  *
- * A message is written once a page; what is enqueued names it by its offset. Payloads over 64 KiB do
- * not go into the page: it holds a reference to the message until the page is committed.
+ * A message is written once a page; what is enqueued names it by its offset. Payloads over 64 KiB
+ * do not go into the page: it holds a reference to the message until the page is committed.
  */
 import {
   J_CLOSED,
@@ -63,7 +63,7 @@ const APART_MAX: u32 = 1024;
 let page: usize = 0;
 let used: u32 = 0;
 let capacity: u32 = 0;
-let records: u32 = 0;
+let _records: u32 = 0;
 /** Messages whose payload is not in the page. */
 const apart: usize = memory.data(4 * 1024, 4);
 let apartCount: u32 = 0;
@@ -89,13 +89,22 @@ export function journalPage(): usize {
   return page;
 }
 
-/** Number of payloads apart, and the message of one of them. */
+/** Number of payloads apart. */
 export function journalApartCount(): u32 {
   return apartCount;
 }
 
-export function journalApart(index: u32): usize {
+function journalApart(index: u32): usize {
   return load<u32>(apart + (index << 2));
+}
+
+/** Where a payload apart lies, and its bytes. */
+export function journalApartAt(index: u32): usize {
+  return payloadOf(journalApart(index));
+}
+
+export function journalApartBytes(index: u32): u32 {
+  return load<u32>(journalApart(index), M_PAYLOAD_BYTES);
 }
 
 /** Forgets the page: it is committed, or nobody wants it. Its buffer is used for the next. */
@@ -103,7 +112,7 @@ export function journalReset(): void {
   for (let i: u32 = 0; i < apartCount; i++) releaseMessage(load<u32>(apart + (i << 2)));
   apartCount = 0;
   used = 0;
-  records = 0;
+  _records = 0;
   if (capacity > PAGE_BYTES_MIN) {
     free(page);
     page = 0;
@@ -114,7 +123,7 @@ export function journalReset(): void {
 /** Gives the page's buffer back: the engine is to be empty. */
 export function journalFree(): void {
   journalReset();
-  if (page != 0) free(page);
+  if (page !== 0) free(page);
   page = 0;
   capacity = 0;
 }
@@ -124,8 +133,8 @@ function ensure(bytes: u32): bool {
   let wanted = max(capacity, PAGE_BYTES_MIN);
   while (wanted < used + bytes) wanted <<= 1;
   const grown = alloc(wanted);
-  if (grown == 0) return false;
-  if (page != 0) {
+  if (grown === 0) return false;
+  if (page !== 0) {
     memory.copy(grown, page, used);
     free(page);
   }
@@ -135,13 +144,13 @@ function ensure(bytes: u32): bool {
 }
 
 /**
- * Appends a record's header. @returns the address behind it, or 0: recording is paused, or the memory
- * reserve is used up, which the refusals at the cap are there to prevent
+ * Appends a record's header. @returns the address behind it, or 0: recording is paused, or the
+ * memory reserve is used up, which the refusals at the cap are there to prevent
  */
 function record(type: u32, number: u32, fieldBytes: u32): usize {
   const bytes = (JOURNAL_RECORD_BYTES + fieldBytes + 3) & ~3;
   if (isPaused || !ensure(bytes + JOURNAL_HEADER_BYTES)) return 0;
-  if (used == 0) {
+  if (used === 0) {
     store<u32>(page, JOURNAL_FORMAT);
     store<u32>(page, turn, 4);
     store<u64>(page, nowMs, 8);
@@ -153,7 +162,7 @@ function record(type: u32, number: u32, fieldBytes: u32): usize {
   // The padding is part of the page: no byte of it may be left to chance.
   store<u32>(at + bytes - 4, 0);
   used += bytes;
-  records++;
+  _records++;
   count(S_JOURNAL_BYTES, bytes);
   count(S_JOURNAL_RECORDS, 1);
   return at + JOURNAL_RECORD_BYTES;
@@ -162,7 +171,7 @@ function record(type: u32, number: u32, fieldBytes: u32): usize {
 export function journalOpened(session: usize): void {
   const bytes = load<u32>(session, SESSION_ID_BYTES);
   const at = record(J_OPENED, load<u32>(session, SESSION_NUMBER), 16 + bytes);
-  if (at == 0) return;
+  if (at === 0) return;
   store<u32>(at, load<u32>(session, SESSION_FLAGS) & 1);
   store<u32>(at, load<u32>(session, SESSION_VERSION), 4);
   store<u32>(at, load<u32>(session, SESSION_EXPIRY_INTERVAL), 8);
@@ -172,7 +181,7 @@ export function journalOpened(session: usize): void {
 
 export function journalClosed(session: usize): void {
   const at = record(J_CLOSED, load<u32>(session, SESSION_NUMBER), 16);
-  if (at == 0) return;
+  if (at === 0) return;
   store<u32>(at, load<u32>(session, SESSION_EXPIRY_INTERVAL));
   store<u32>(at, load<u32>(session, SESSION_EXPIRES_SECONDS), 4);
   store<u64>(at, nowMs, 8);
@@ -190,7 +199,7 @@ export function journalSubscribed(
   filterBytes: u32,
 ): void {
   const at = record(J_SUBSCRIBED, number, 12 + filterBytes);
-  if (at == 0) return;
+  if (at === 0) return;
   store<u32>(at, options);
   store<u32>(at, identifier, 4);
   store<u32>(at, filterBytes, 8);
@@ -199,7 +208,7 @@ export function journalSubscribed(
 
 function journalText(type: u32, number: u32, textAt: usize, bytes: u32): void {
   const at = record(type, number, 4 + bytes);
-  if (at == 0) return;
+  if (at === 0) return;
   store<u32>(at, bytes);
   memory.copy(at + 4, textAt, bytes);
 }
@@ -219,7 +228,8 @@ export function journalWill(number: u32, packetAt: usize, packetBytes: u32): voi
 
 /** The message's record in this page, written when first asked for. @returns its offset, or 0 */
 function messageOffset(message: usize): u32 {
-  if (used != 0 && load<u32>(message, M_JOURNAL_TURN) == turn) return load<u32>(message, M_JOURNAL_AT);
+  if (used !== 0 && load<u32>(message, M_JOURNAL_TURN) === turn)
+    return load<u32>(message, M_JOURNAL_AT);
   const payloadBytes = load<u32>(message, M_PAYLOAD_BYTES);
   const head =
     load<u32>(message, M_TOPIC_BYTES) +
@@ -228,7 +238,7 @@ function messageOffset(message: usize): u32 {
   const isApart = payloadBytes > INLINE_PAYLOAD_BYTES_MAX && apartCount < APART_MAX;
   const inlineBytes = isApart ? head : head + payloadBytes;
   const at = record(J_MESSAGE, 0, 32 + inlineBytes);
-  if (at == 0) return 0;
+  if (at === 0) return 0;
   store<u32>(at, load<u32>(message, M_FLAGS));
   store<u32>(at, load<u32>(message, M_TOPIC_BYTES), 4);
   store<u32>(at, load<u32>(message, M_PROPERTIES_BYTES), 8);
@@ -260,33 +270,33 @@ export function journalEnqueued(
   identifiers: u32,
 ): void {
   const offset = messageOffset(message);
-  if (offset == 0) return;
-  let listed: u32 = identifiers == 0 ? 0 : 1;
+  if (offset === 0) return;
+  let listed: u32 = identifiers === 0 ? 0 : 1;
   if (several) listed = load<u32>(identifiers);
   const at = record(J_ENQUEUED, number, 16 + (listed << 2));
-  if (at == 0) return;
+  if (at === 0) return;
   store<u64>(at, sequence);
   store<u32>(at, offset, 8);
   store<u32>(at, flags, 12);
   if (several) memory.copy(at + 16, identifiers + 4, listed << 2);
-  else if (listed != 0) store<u32>(at, identifiers, 16);
+  else if (listed !== 0) store<u32>(at, identifiers, 16);
 }
 
 /** J_SENT, J_DONE and J_RELEASED. */
 export function journalSequence(type: u32, number: u32, sequence: u64): void {
   const at = record(type, number, 8);
-  if (at != 0) store<u64>(at, sequence);
+  if (at !== 0) store<u64>(at, sequence);
 }
 
 /** J_RECEIVED and J_FREED. */
 export function journalIdentifier(type: u32, number: u32, packetIdentifier: u32): void {
   const at = record(type, number, 4);
-  if (at != 0) store<u32>(at, packetIdentifier);
+  if (at !== 0) store<u32>(at, packetIdentifier);
 }
 
 export function journalRetained(message: usize): void {
   const offset = messageOffset(message);
-  if (offset == 0) return;
+  if (offset === 0) return;
   const at = record(J_RETAINED, 0, 4);
-  if (at != 0) store<u32>(at, offset);
+  if (at !== 0) store<u32>(at, offset);
 }

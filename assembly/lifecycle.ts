@@ -1,9 +1,18 @@
 /**
  * Connections begin and end, turns end, commits arrive.
  */
-import { E_CLOSE, E_RESUME, E_RETAINED, F_CONNECTION, F_MORE, F_PENDING } from "./abi";
+import {
+  CONNECTION_BYTES,
+  E_CLOSE,
+  E_RESUME,
+  E_RETAINED,
+  F_CONNECTION,
+  F_MORE,
+  F_PENDING,
+} from "./abi";
 import { dropAliases } from "./alias";
 import {
+  C_ACTIVE_SECONDS,
   C_BUSY,
   C_CLOSING,
   C_DIRTY,
@@ -22,13 +31,11 @@ import {
   C_SESSION,
   C_VERSION,
   C_WANTS_PUMP,
-  C_ACTIVE_SECONDS,
   connectionOf,
   markDirty,
   raise,
   recordOf,
 } from "./connection";
-import { CONNECTION_BYTES } from "./abi";
 import { dropHeld, HELD_MAX, releaseHolder, takeHolders } from "./held";
 import { free } from "./memory";
 import { dropOutput, flushedRecords, flushRecord, freeWritten } from "./out";
@@ -67,11 +74,7 @@ export function openConnection(connection: u32): u32 {
  * @param version  3, 4 or 5
  * @param clientPacketBytesMax  Maximum Packet Size of the client; 0 = none
  */
-export function acceptConnection(
-  connection: u32,
-  version: u32,
-  clientPacketBytesMax: u32,
-): void {
+export function acceptConnection(connection: u32, version: u32, clientPacketBytesMax: u32): void {
   const record = recordOf(connection);
   store<u32>(record, version, C_VERSION);
   store<u32>(record, clientPacketBytesMax, C_PACKET_BYTES_MAX);
@@ -85,7 +88,7 @@ export function acceptConnection(
 export function closeConnection(connection: u32): u32 {
   const record = recordOf(connection);
   const flags = load<u32>(record, C_FLAGS);
-  assert(load<u32>(record, C_SESSION) == 0, "closeConnection: its Session is still attached");
+  assert(load<u32>(record, C_SESSION) === 0, "closeConnection: its Session is still attached");
   dropRest(record);
   dropHeld(record);
   dropAliases(record);
@@ -104,14 +107,14 @@ export function closeConnection(connection: u32): u32 {
 
 /** Output went out: what waited for that goes on. */
 function drained(record: usize): void {
-  if (load<u32>(record, C_OUT_HEAD) != 0) markDirty(record);
+  if (load<u32>(record, C_OUT_HEAD) !== 0) markDirty(record);
   const flags = load<u32>(record, C_FLAGS);
   if (!(flags & (C_WANTS_PUMP | C_PAUSED | C_RETAINED_WAITS))) return;
   if (load<u32>(record, C_OUT_BYTES) > outgoingBytesMax >> 1) return;
   if (flags & C_WANTS_PUMP) {
     store<u32>(record, load<u32>(record, C_FLAGS) & ~C_WANTS_PUMP, C_FLAGS);
     const session: usize = load<u32>(record, C_SESSION);
-    if (session != 0) pump(session);
+    if (session !== 0) pump(session);
   }
   if (flags & C_RETAINED_WAITS) {
     store<u32>(record, load<u32>(record, C_FLAGS) & ~C_RETAINED_WAITS, C_FLAGS);
@@ -128,10 +131,10 @@ export function flushDone(): void {
   const records = flushedRecords();
   for (let i: u32 = 0; i < records; i++) {
     const at = flushRecord(i);
-    if (load<u32>(at, F_MORE) != 0) continue;
+    if (load<u32>(at, F_MORE) !== 0) continue;
     const record = recordOf(load<u32>(at, F_CONNECTION));
     const flags = load<u32>(record, C_FLAGS);
-    if (load<u32>(at, F_PENDING) != 0) {
+    if (load<u32>(at, F_PENDING) !== 0) {
       store<u32>(record, flags | C_BUSY, C_FLAGS);
       continue;
     }
@@ -162,18 +165,18 @@ export function written(connection: u32): u32 {
 export function committed(turn: u32): void {
   setTurnCommitted(turn);
   let record = takeHolders();
-  while (record != 0) {
+  while (record !== 0) {
     const next = load<u32>(record, C_HELD_NEXT);
     if (!releaseHolder(record)) raise(E_CLOSE, connectionOf(record), 0x97);
     drained(record);
     record = next;
   }
   let session = takeCommitWaiters();
-  while (session != 0) {
+  while (session !== 0) {
     const next = load<u32>(session, SESSION_COMMIT_NEXT);
     const flags = load<u32>(session, SESSION_FLAGS);
     store<u32>(session, flags & ~SESSION_WAITS_COMMIT, SESSION_FLAGS);
-    if (load<u32>(session, SESSION_NUMBER) == 0) free(session);
+    if (load<u32>(session, SESSION_NUMBER) === 0) free(session);
     else pump(session);
     session = next;
   }

@@ -1,8 +1,8 @@
 /**
  * The engine's allocator: size classes in pages of 64 KiB, and runs of pages for what is larger.
  *
- * A page serves one class. Its descriptor lies outside the page, so that a block costs its class and
- * nothing else; a page whose last block came back serves another class or a run later.
+ * A page serves one class. Its descriptor lies outside the page, so that a block costs its class
+ * and nothing else; a page whose last block came back serves another class or a run later.
  *
  *   PAGES + 32 × page number
  *   ┌──────────┬───────┬──────┬───────┬──────┬──────┬───────────┬───┐
@@ -10,9 +10,9 @@
  *   └──────────┴───────┴──────┴───────┴──────┴──────┴───────────┴───┘
  *
  * Free pages form spans, joined with their neighbours; the first and the last page of a span know
- * its length. A full heap answers 0 and never traps: callers refuse the work. So that work under way
- * can end in order, RESERVE_BYTES stay above the configured cap: memoryTight() tells that the cap is
- * reached and new work is to be refused.
+ * its length. A full heap answers 0 and never traps: callers refuse the work. So that work under
+ * way can end in order, RESERVE_BYTES stay above the configured cap: memoryTight() tells that the
+ * cap is reached and new work is to be refused.
  */
 import { HEAP, PAGE_BYTES, PAGES } from "./abi";
 
@@ -34,7 +34,9 @@ const CLASS_INSIDE: u32 = 0xf2;
 /** Largest block that a size class serves, bytes. */
 const BLOCK_BYTES_MAX: u32 = 32768;
 const CLASS_COUNT: u32 = 39;
-/** Class of Session records: its pages serve nothing else, so that a stale address stays a record. */
+/**
+ * Class of Session records: its pages serve nothing else, so that a stale address stays a record.
+ */
 const CLASS_STABLE: u32 = CLASS_COUNT;
 /** Bytes of a block that allocStable() gives. */
 export const STABLE_BYTES: u32 = 192;
@@ -78,7 +80,7 @@ export function memoryStart(limitBytes: u64): void {
   const available = pageEnd - FIRST_PAGE;
   pagesCap = available > 2 * reservePages ? available - reservePages : available >> 1;
   const limitPages = limitBytes >> PAGE_SHIFT;
-  if (limitBytes != 0 && limitPages < <u64>pagesCap) {
+  if (limitBytes !== 0 && limitPages < <u64>pagesCap) {
     pagesCap = max(<u32>limitPages, 1);
     pageEnd = min(pageEnd, FIRST_PAGE + pagesCap + reservePages);
   }
@@ -111,21 +113,21 @@ export function heapBlocksUsed(): u32 {
 
 /** Pages taken from the heap, in bytes: what the process keeps resident at most. */
 export function heapBytesCommitted(): u64 {
-  return <u64>pagesUsed << PAGE_SHIFT;
+  return (<u64>pagesUsed) << PAGE_SHIFT;
 }
 
 /** The configured cap in bytes. */
 export function heapBytesCap(): u64 {
-  return <u64>pagesCap << PAGE_SHIFT;
+  return (<u64>pagesCap) << PAGE_SHIFT;
 }
 
 function unlinkSpan(page: u32): void {
   const at = descriptor(page);
   const next = load<u32>(at, NEXT);
   const previous = load<u32>(at, PREVIOUS);
-  if (previous != 0) store<u32>(descriptor(previous), next, NEXT);
+  if (previous !== 0) store<u32>(descriptor(previous), next, NEXT);
   else spanHead = next;
-  if (next != 0) store<u32>(descriptor(next), previous, PREVIOUS);
+  if (next !== 0) store<u32>(descriptor(next), previous, PREVIOUS);
 }
 
 function linkSpan(page: u32, pages: u32): void {
@@ -134,7 +136,7 @@ function linkSpan(page: u32, pages: u32): void {
   store<u32>(at, pages, SPAN_PAGES);
   store<u32>(at, spanHead, NEXT);
   store<u32>(at, 0, PREVIOUS);
-  if (spanHead != 0) store<u32>(descriptor(spanHead), page, PREVIOUS);
+  if (spanHead !== 0) store<u32>(descriptor(spanHead), page, PREVIOUS);
   spanHead = page;
   const last = descriptor(page + pages - 1);
   store<u32>(last, CLASS_FREE, CLASS);
@@ -144,7 +146,7 @@ function linkSpan(page: u32, pages: u32): void {
 /** Takes so many neighbouring pages. @returns the first page's number, or 0 */
 function takePages(pages: u32): u32 {
   let page = spanHead;
-  while (page != 0) {
+  while (page !== 0) {
     const at = descriptor(page);
     const spanPages = load<u32>(at, SPAN_PAGES);
     if (spanPages >= pages) {
@@ -167,11 +169,11 @@ function givePages(first: u32, count: u32): void {
   let page = first;
   let pages = count;
   const behind = page + pages;
-  if (behind < pageTop && load<u32>(descriptor(behind), CLASS) == CLASS_FREE) {
+  if (behind < pageTop && load<u32>(descriptor(behind), CLASS) === CLASS_FREE) {
     pages += load<u32>(descriptor(behind), SPAN_PAGES);
     unlinkSpan(behind);
   }
-  if (page > FIRST_PAGE && load<u32>(descriptor(page - 1), CLASS) == CLASS_FREE) {
+  if (page > FIRST_PAGE && load<u32>(descriptor(page - 1), CLASS) === CLASS_FREE) {
     const before = load<u32>(descriptor(page - 1), SPAN_PAGES);
     page -= before;
     pages += before;
@@ -187,9 +189,9 @@ function unlinkPartial(page: u32, sizeClass: u32): void {
   const at = descriptor(page);
   const next = load<u32>(at, NEXT);
   const previous = load<u32>(at, PREVIOUS);
-  if (previous != 0) store<u32>(descriptor(previous), next, NEXT);
+  if (previous !== 0) store<u32>(descriptor(previous), next, NEXT);
   else store<u32>(partialHead + (sizeClass << 2), next);
-  if (next != 0) store<u32>(descriptor(next), previous, PREVIOUS);
+  if (next !== 0) store<u32>(descriptor(next), previous, PREVIOUS);
 }
 
 function linkPartial(page: u32, sizeClass: u32): void {
@@ -197,7 +199,7 @@ function linkPartial(page: u32, sizeClass: u32): void {
   const head = load<u32>(partialHead + (sizeClass << 2));
   store<u32>(at, head, NEXT);
   store<u32>(at, 0, PREVIOUS);
-  if (head != 0) store<u32>(descriptor(head), page, PREVIOUS);
+  if (head !== 0) store<u32>(descriptor(head), page, PREVIOUS);
   store<u32>(partialHead + (sizeClass << 2), page);
 }
 
@@ -211,9 +213,9 @@ function classOf(bytes: u32): u32 {
 function takeBlock(sizeClass: u32): usize {
   const size = <u32>load<u16>(classBytes + (sizeClass << 1));
   let page = load<u32>(partialHead + (sizeClass << 2));
-  if (page == 0) {
+  if (page === 0) {
     page = takePages(1);
-    if (page == 0) return 0;
+    if (page === 0) return 0;
     const at = descriptor(page);
     store<u32>(at, 0, FREE_HEAD);
     store<u32>(at, page << PAGE_SHIFT, FRESH);
@@ -223,7 +225,7 @@ function takeBlock(sizeClass: u32): usize {
   }
   const at = descriptor(page);
   let block = load<u32>(at, FREE_HEAD);
-  if (block != 0) {
+  if (block !== 0) {
     store<u32>(at, load<u32>(block), FREE_HEAD);
   } else {
     block = load<u32>(at, FRESH);
@@ -232,7 +234,7 @@ function takeBlock(sizeClass: u32): usize {
   store<u32>(at, load<u32>(at, USED) + 1, USED);
   const fresh = load<u32>(at, FRESH);
   // Unsigned distance: the page's end may be 2^32 away from nothing.
-  if (load<u32>(at, FREE_HEAD) == 0 && PAGE_BYTES - (fresh - (page << PAGE_SHIFT)) < size) {
+  if (load<u32>(at, FREE_HEAD) === 0 && PAGE_BYTES - (fresh - (page << PAGE_SHIFT)) < size) {
     unlinkPartial(page, sizeClass);
   }
   bytesUsed += size;
@@ -250,12 +252,12 @@ export function alloc(bytes: u32): usize {
   if (bytes <= BLOCK_BYTES_MAX) return takeBlock(classOf(bytes));
   const pages = ((bytes - 1) >> PAGE_SHIFT) + 1;
   const page = takePages(pages);
-  if (page == 0) return 0;
+  if (page === 0) return 0;
   const at = descriptor(page);
   store<u32>(at, CLASS_RUN, CLASS);
   store<u32>(at, pages, SPAN_PAGES);
   if (pages > 1) store<u32>(descriptor(page + pages - 1), CLASS_INSIDE, CLASS);
-  bytesUsed += <u64>pages << PAGE_SHIFT;
+  bytesUsed += (<u64>pages) << PAGE_SHIFT;
   blocksUsed++;
   return page << PAGE_SHIFT;
 }
@@ -269,7 +271,7 @@ export function allocStable(): usize {
 export function blockBytes(block: usize): u32 {
   const at = descriptor(<u32>(block >> PAGE_SHIFT));
   const sizeClass = load<u32>(at, CLASS);
-  if (sizeClass == CLASS_RUN) return load<u32>(at, SPAN_PAGES) << PAGE_SHIFT;
+  if (sizeClass === CLASS_RUN) return load<u32>(at, SPAN_PAGES) << PAGE_SHIFT;
   return <u32>load<u16>(classBytes + (sizeClass << 1));
 }
 
@@ -279,27 +281,26 @@ export function free(block: usize): void {
   const at = descriptor(page);
   const sizeClass = load<u32>(at, CLASS);
   assert(page >= FIRST_PAGE && page < pageTop, "free: not of this heap");
-  assert(sizeClass <= CLASS_STABLE || sizeClass == CLASS_RUN, "free: page is free already");
+  assert(sizeClass <= CLASS_STABLE || sizeClass === CLASS_RUN, "free: page is free already");
   blocksUsed--;
-  if (sizeClass == CLASS_RUN) {
+  if (sizeClass === CLASS_RUN) {
     const pages = load<u32>(at, SPAN_PAGES);
-    bytesUsed -= <u64>pages << PAGE_SHIFT;
+    bytesUsed -= (<u64>pages) << PAGE_SHIFT;
     givePages(page, pages);
     return;
   }
   const size = <u32>load<u16>(classBytes + (sizeClass << 1));
   bytesUsed -= size;
   const freeHead = load<u32>(at, FREE_HEAD);
-  const full =
-    freeHead == 0 && PAGE_BYTES - (load<u32>(at, FRESH) - (page << PAGE_SHIFT)) < size;
+  const full = freeHead === 0 && PAGE_BYTES - (load<u32>(at, FRESH) - (page << PAGE_SHIFT)) < size;
   store<u32>(block, freeHead);
   store<u32>(at, <u32>block, FREE_HEAD);
   const used = load<u32>(at, USED) - 1;
   store<u32>(at, used, USED);
   if (full) linkPartial(page, sizeClass);
-  if (used != 0 || sizeClass == CLASS_STABLE) return;
+  if (used !== 0 || sizeClass === CLASS_STABLE) return;
   // One empty page per class stays, so that a lone block does not take and give a page each time.
-  const alone = load<u32>(partialHead + (sizeClass << 2)) == page && load<u32>(at, NEXT) == 0;
+  const alone = load<u32>(partialHead + (sizeClass << 2)) === page && load<u32>(at, NEXT) === 0;
   if (alone) return;
   unlinkPartial(page, sizeClass);
   givePages(page, 1);

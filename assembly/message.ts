@@ -45,7 +45,7 @@ export function newMessage(
   expiresMs: u64,
 ): usize {
   const message = alloc(M_TEXT + topicBytes + propertiesBytes + publisherBytes + payloadBytes);
-  if (message == 0) return 0;
+  if (message === 0) return 0;
   store<u32>(message, 1, M_REFERENCES);
   store<u32>(message, flags, M_FLAGS);
   store<u32>(message, topicBytes, M_TOPIC_BYTES);
@@ -83,7 +83,7 @@ export function holdMessage(message: usize): void {
 export function releaseMessage(message: usize): void {
   const references = load<u32>(message, M_REFERENCES) - 1;
   store<u32>(message, references, M_REFERENCES);
-  if (references != 0) return;
+  if (references !== 0) return;
   count(S_MESSAGES_STORED, -1);
   count(S_MESSAGE_BYTES_STORED, -(<u64>blockBytes(message)));
   free(message);

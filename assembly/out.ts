@@ -58,7 +58,7 @@ let flushed: u32 = 0;
 
 function linkBlock(record: usize, block: usize): void {
   const tail = load<u32>(record, C_OUT_TAIL);
-  if (tail != 0) store<u32>(tail, <u32>block, O_NEXT);
+  if (tail !== 0) store<u32>(tail, <u32>block, O_NEXT);
   else store<u32>(record, <u32>block, C_OUT_HEAD);
   store<u32>(record, <u32>block, C_OUT_TAIL);
 }
@@ -67,12 +67,12 @@ function linkBlock(record: usize, block: usize): void {
 function grow(record: usize, bytes: u32): usize {
   const tail = load<u32>(record, C_OUT_TAIL);
   let size = BLOCK_BYTES_MIN;
-  if (tail != 0 && load<u32>(tail, O_MESSAGE) == 0) {
+  if (tail !== 0 && load<u32>(tail, O_MESSAGE) === 0) {
     size = min((load<u32>(tail, O_CAPACITY) + O_DATA + SLOP_BYTES) << 2, BLOCK_BYTES_MAX);
   }
   while (size - O_DATA - SLOP_BYTES < bytes) size <<= 2;
   const block = alloc(size);
-  if (block == 0) return 0;
+  if (block === 0) return 0;
   store<u32>(block, 0, O_NEXT);
   store<u32>(block, bytes, O_USED);
   store<u32>(block, size - O_DATA - SLOP_BYTES, O_CAPACITY);
@@ -91,7 +91,7 @@ export function room(record: usize, bytes: u32): usize {
   const tail = load<u32>(record, C_OUT_TAIL);
   store<u32>(record, load<u32>(record, C_OUT_BYTES) + bytes, C_OUT_BYTES);
   if (!(load<u32>(record, C_FLAGS) & C_DIRTY)) markDirty(record);
-  if (tail != 0) {
+  if (tail !== 0) {
     const used = load<u32>(tail, O_USED);
     if (load<u32>(tail, O_CAPACITY) >= used + bytes) {
       store<u32>(tail, used + bytes, O_USED);
@@ -99,7 +99,7 @@ export function room(record: usize, bytes: u32): usize {
     }
   }
   const at = grow(record, bytes);
-  if (at == 0) store<u32>(record, load<u32>(record, C_OUT_BYTES) - bytes, C_OUT_BYTES);
+  if (at === 0) store<u32>(record, load<u32>(record, C_OUT_BYTES) - bytes, C_OUT_BYTES);
   return at;
 }
 
@@ -114,7 +114,7 @@ export function append(record: usize, at: usize, bytes: u32): bool {
   while (left > 0) {
     const step = min(left, ROOM_BYTES_MAX);
     const to = room(record, step);
-    if (to == 0) return false;
+    if (to === 0) return false;
     memory.copy(to, from, step);
     from += step;
     left -= step;
@@ -123,13 +123,14 @@ export function append(record: usize, at: usize, bytes: u32): bool {
 }
 
 /**
- * Appends bytes that lie inside a stored message, without copying them; the block holds a reference.
+ * Appends bytes that lie inside a stored message, without copying them; the block holds a
+ * reference.
  *
  * @returns false where there is no memory
  */
 export function appendView(record: usize, message: usize, at: usize, bytes: u32): bool {
   const block = alloc(O_DATA + 8);
-  if (block == 0) return false;
+  if (block === 0) return false;
   holdMessage(message);
   store<u32>(block, 0, O_NEXT);
   store<u32>(block, bytes, O_USED);
@@ -145,10 +146,10 @@ export function appendView(record: usize, message: usize, at: usize, bytes: u32)
 
 function freeChain(first: u32): void {
   let block = first;
-  while (block != 0) {
+  while (block !== 0) {
     const next = load<u32>(block, O_NEXT);
     const message = load<u32>(block, O_MESSAGE);
-    if (message != 0) releaseMessage(message);
+    if (message !== 0) releaseMessage(message);
     free(block);
     block = next;
   }
@@ -162,12 +163,12 @@ function flushOne(record: usize, firstRecord: u32): u32 {
   let bytes: u32 = 0;
   let last: u32 = 0;
   store<u32>(record, block, C_WRITING);
-  while (block != 0 && pieces < FLUSH_PIECES_MAX) {
+  while (block !== 0 && pieces < FLUSH_PIECES_MAX) {
     const at = FLUSH + (firstRecord + pieces) * FLUSH_RECORD_BYTES;
     const message = load<u32>(block, O_MESSAGE);
     const used = load<u32>(block, O_USED);
     store<u32>(at, connection, F_CONNECTION);
-    store<u32>(at, message != 0 ? load<u32>(block, O_DATA) : block + O_DATA, F_AT);
+    store<u32>(at, message !== 0 ? load<u32>(block, O_DATA) : block + O_DATA, F_AT);
     store<u32>(at, used, F_BYTES);
     store<u32>(at, 1, F_MORE);
     store<u32>(at, 0, F_PENDING);
@@ -179,7 +180,7 @@ function flushOne(record: usize, firstRecord: u32): u32 {
   store<u32>(FLUSH + (firstRecord + pieces - 1) * FLUSH_RECORD_BYTES, 0, F_MORE);
   store<u32>(last, 0, O_NEXT);
   store<u32>(record, block, C_OUT_HEAD);
-  if (block == 0) store<u32>(record, 0, C_OUT_TAIL);
+  if (block === 0) store<u32>(record, 0, C_OUT_TAIL);
   store<u32>(record, bytes, C_WRITING_BYTES);
   count(S_BYTES_SENT, bytes);
   return pieces;
@@ -195,9 +196,9 @@ export function flush(): u32 {
   fitOutgoing(heapBytesCap() - min(heapBytesCap(), heapBytesCommitted()));
   while (flushed + FLUSH_PIECES_MAX <= FLUSH_RECORDS_MAX) {
     const record = takeDirty();
-    if (record == 0) break;
+    if (record === 0) break;
     const flags = load<u32>(record, C_FLAGS);
-    if (!(flags & C_OPEN) || flags & C_BUSY || load<u32>(record, C_OUT_HEAD) == 0) continue;
+    if (!(flags & C_OPEN) || flags & C_BUSY || load<u32>(record, C_OUT_HEAD) === 0) continue;
     flushed += flushOne(record, flushed);
   }
   return flushed;
@@ -206,7 +207,7 @@ export function flush(): u32 {
 /** Frees what the kernel took. The bytes no longer count. */
 export function freeWritten(record: usize): void {
   const writing = load<u32>(record, C_WRITING);
-  if (writing == 0) return;
+  if (writing === 0) return;
   store<u32>(record, 0, C_WRITING);
   const bytes = load<u32>(record, C_WRITING_BYTES);
   store<u32>(record, load<u32>(record, C_OUT_BYTES) - bytes, C_OUT_BYTES);
@@ -227,7 +228,9 @@ export function flushedRecords(): u32 {
   return flushed;
 }
 
-/** First record of FLUSH at or after `index` that ends a connection's write. @returns its address */
+/**
+ * First record of FLUSH at or after `index` that ends a connection's write. @returns its address
+ */
 export function flushRecord(index: u32): usize {
   return FLUSH + index * FLUSH_RECORD_BYTES;
 }

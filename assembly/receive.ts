@@ -91,7 +91,7 @@ function allocRest(bytes: u32): usize {
   if (restBytes + bytes > heapBytesCap() >> RESTS_SHARE_SHIFT) return 0;
   if (bytes > REST_BYTES_MIN && !memoryHasRoom(bytes)) return 0;
   const block = alloc(bytes);
-  if (block == 0) return 0;
+  if (block === 0) return 0;
   restBytes += blockBytes(block);
   count(S_PARTIAL_BYTES, blockBytes(block));
   return block;
@@ -106,13 +106,13 @@ function freeRest(block: usize): void {
 /** Frees what the connection has not consumed: it closes. */
 export function dropRest(closing: usize): void {
   const block = load<u32>(closing, C_REST_AT);
-  if (block != 0) freeRest(block);
+  if (block !== 0) freeRest(block);
   store<u32>(closing, 0, C_REST_AT);
   store<u32>(closing, 0, C_REST_BYTES);
   store<u32>(closing, 0, C_REST_NEED);
-  if (closing != record) return;
+  if (closing !== record) return;
   // The host closes a connection in the middle of its bytes: nothing of them is left.
-  if (owned != 0 && owned != block) freeRest(owned);
+  if (owned !== 0 && owned !== block) freeRest(owned);
   owned = 0;
   record = 0;
 }
@@ -126,19 +126,19 @@ function packetNeed(from: usize, to: usize): u32 {
 /** Keeps the cut packet at the end of the stretch until more comes. @returns R_DONE or −0x97 */
 function keepCut(): i32 {
   const bytes = <u32>(end - at);
-  if (bytes == 0) {
-    if (owned != 0) freeRest(owned);
+  if (bytes === 0) {
+    if (owned !== 0) freeRest(owned);
     owned = 0;
     setRest(0, 0, 0, 0);
     return R_DONE;
   }
   const need = packetNeed(at, end);
   let block = owned;
-  if (block != 0) {
+  if (block !== 0) {
     memory.copy(block, at, bytes);
   } else {
     block = allocRest(min(max(need, bytes), max(bytes << 1, REST_BYTES_MIN)));
-    if (block == 0) return -QUOTA_EXCEEDED;
+    if (block === 0) return -QUOTA_EXCEEDED;
     memory.copy(block, at, bytes);
   }
   owned = 0;
@@ -150,11 +150,11 @@ function keepCut(): i32 {
 function appendRest(from: usize, bytes: u32, wanted: u32): bool {
   let block: usize = load<u32>(record, C_REST_AT);
   const present = load<u32>(record, C_REST_BYTES);
-  if (block == 0 || blockBytes(block) < present + bytes) {
+  if (block === 0 || blockBytes(block) < present + bytes) {
     const grownBytes = max(present + bytes, min(wanted, (present + bytes) << 1));
     const grown = allocRest(grownBytes);
-    if (grown == 0) return false;
-    if (block != 0) {
+    if (grown === 0) return false;
+    if (block !== 0) {
       memory.copy(grown, block, present);
       freeRest(block);
     }
@@ -176,17 +176,17 @@ export function park(): i32 {
   store<u32>(record, load<u32>(record, C_FLAGS) | C_PARKED, C_FLAGS);
   const later = <u32>(laterEnd - laterAt);
   const bytes = <u32>(end - at) + later;
-  if (owned != 0 && later == 0) {
+  if (owned !== 0 && later === 0) {
     setRest(owned, <u32>(end - owned), <u32>(at - owned), 0);
     owned = 0;
     record = 0;
     return R_DONE;
   }
   const block = allocRest(max(bytes, 16));
-  if (block == 0) return -QUOTA_EXCEEDED;
+  if (block === 0) return -QUOTA_EXCEEDED;
   memory.copy(block, at, end - at);
   memory.copy(block + (end - at), laterAt, later);
-  if (owned != 0) freeRest(owned);
+  if (owned !== 0) freeRest(owned);
   owned = 0;
   laterAt = laterEnd;
   setRest(block, bytes, 0, 0);
@@ -195,9 +195,9 @@ export function park(): i32 {
 }
 
 function answerPing(bytes: u32): i32 {
-  if (bytes != 2) return -MALFORMED_PACKET;
+  if (bytes !== 2) return -MALFORMED_PACKET;
   const to = room(record, 2);
-  if (to == 0) return -QUOTA_EXCEEDED;
+  if (to === 0) return -QUOTA_EXCEEDED;
   store<u16>(to, <u16>(PINGRESP << 4));
   count(S_PACKETS_SENT, 1);
   return R_DONE;
@@ -206,7 +206,7 @@ function answerPing(bytes: u32): i32 {
 /** A packet for TypeScript; CONNECT comes first and only once [MQTT-3.1.0-1] [MQTT-3.1.0-2]. */
 function control(version: u32, type: u32, bytes: u32): i32 {
   store<u32>(DECODED, 0, D_TYPE);
-  if ((version == 0) != (type == CONNECT)) return -PROTOCOL_ERROR;
+  if ((version === 0) !== (type === CONNECT)) return -PROTOCOL_ERROR;
   const status = decodePacket(version, at, at + bytes);
   return status < 0 ? status : R_CONTROL;
 }
@@ -223,7 +223,7 @@ function mayGoOn(): i32 {
 function consume(): i32 {
   while (true) {
     const version = load<u32>(record, C_VERSION);
-    const limit = version == 0 ? min(CONNECT_BYTES_MAX, packetBytesMax) : packetBytesMax;
+    const limit = version === 0 ? min(CONNECT_BYTES_MAX, packetBytesMax) : packetBytesMax;
     const bytes = cutPacket(at, end, limit);
     if (bytes < 0) {
       store<u32>(DECODED, 0, D_TYPE);
@@ -231,45 +231,47 @@ function consume(): i32 {
     }
     const type = <u32>load<u8>(at) >> 4;
     let status = mayGoOn();
-    if (status != R_DONE) return status;
-    if (type == PUBLISH && version != 0) {
+    if (status !== R_DONE) return status;
+    if (type === PUBLISH && version !== 0) {
       status = publish(record, version, at, at + bytes);
-    } else if (type >= PUBACK && type <= PUBCOMP && version != 0) {
+    } else if (type >= PUBACK && type <= PUBCOMP && version !== 0) {
       status = acknowledgement(record, version, at, at + bytes);
-    } else if (type == PINGREQ && version != 0) {
+    } else if (type === PINGREQ && version !== 0) {
       status = answerPing(bytes);
     } else {
       status = control(version, type, bytes);
-      if (status == R_CONTROL) {
+      if (status === R_CONTROL) {
         at += bytes;
         count(S_PACKETS_RECEIVED, 1);
         return R_CONTROL;
       }
     }
-    if (status != R_DONE) return status;
+    if (status !== R_DONE) return status;
     at += bytes;
     count(S_PACKETS_RECEIVED, 1);
   }
 }
 
-/** Works through the stretch and the one behind it; nothing is under way behind any other answer. */
+/**
+ * Works through the stretch and the one behind it; nothing is under way behind any other answer.
+ */
 function run(): i32 {
   const status = runStretches();
-  if (status != R_CONTROL) record = 0;
+  if (status !== R_CONTROL) record = 0;
   return status;
 }
 
 function runStretches(): i32 {
   while (true) {
     const status = consume();
-    if (status == R_BUDGET || status == R_PAUSED) {
+    if (status === R_BUDGET || status === R_PAUSED) {
       const parked = park();
       return parked < 0 ? parked : status;
     }
-    if (status == R_CONTROL) return R_CONTROL;
-    if (status != NEED_MORE) return status == NO_MEMORY ? -QUOTA_EXCEEDED : status;
+    if (status === R_CONTROL) return R_CONTROL;
+    if (status !== NEED_MORE) return status === NO_MEMORY ? -QUOTA_EXCEEDED : status;
     const kept = keepCut();
-    if (kept < 0 || laterAt == laterEnd) return kept;
+    if (kept < 0 || laterAt === laterEnd) return kept;
     at = laterAt;
     end = laterEnd;
     laterAt = laterEnd;
@@ -315,8 +317,8 @@ export function receive(connection: u32, bytes: u32): i32 {
   startBudget();
   at = READ;
   end = READ + bytes;
-  if (present == 0) return run();
-  if (load<u32>(record, C_REST_NEED) != 0) return gather(bytes);
+  if (present === 0) return run();
+  if (load<u32>(record, C_REST_NEED) !== 0) return gather(bytes);
   // Not even the length is there: at most HEADER_BYTES_MAX − 1 bytes go in front of the chunk.
   assert(present < HEADER_BYTES_MAX && READ - present > HEADROOM, "receive: rest too long");
   at = READ - present;
@@ -345,12 +347,12 @@ export function resume(connection: u32): i32 {
     setRest(0, 0, 0, 0);
     startBudget();
   }
-  return record == wanted ? run() : R_DONE;
+  return record === wanted ? run() : R_DONE;
 }
 
 /**
- * Publishes a packet of the broker itself, connection 0: a will, a $SYS value. What is under way for
- * another connection is not disturbed.
+ * Publishes a packet of the broker itself, connection 0: a will, a $SYS value. What is under way
+ * for another connection is not disturbed.
  *
  * @param from  a whole PUBLISH in version 5, anywhere in memory; borrowed for the call
  * @returns R_DONE; R_BUDGET: call resume(0) in a later turn; −Reason Code: it was dropped

@@ -1,9 +1,9 @@
 /**
  * Journal pages become Session State again, and Session State becomes records.
  *
- * A page is applied record by record, in the order in which it was written; nothing is sent, nothing
- * is journalled. A dump writes what is left of a Session as the fewest records that make it again:
- * two engines have the same State exactly when their dumps are the same.
+ * A page is applied record by record, in the order in which it was written; nothing is sent,
+ * nothing is journalled. A dump writes what is left of a Session as the fewest records that make it
+ * again: two engines have the same State exactly when their dumps are the same.
  */
 import {
   J_CLOSED,
@@ -38,6 +38,17 @@ import {
   journalSubscribed,
 } from "./journal";
 import { M_QOS, M_RETAIN, M_TEXT, newMessage, releaseMessage } from "./message";
+import {
+  appendEntry,
+  E_FLAGS,
+  E_IDENTIFIERS,
+  E_MESSAGE,
+  E_NEXT,
+  E_SEQUENCE,
+  E_SEVERAL,
+  forgetQueued,
+  newEntry,
+} from "./queue";
 import { addReceived, nextReceived, removeReceived } from "./received";
 import { deleteRetained, replaceRetained } from "./retained";
 import { createSession, detachSession, endSession, sessionOfNumber, setExpiry } from "./session";
@@ -49,6 +60,7 @@ import {
   SESSION_NUMBER,
   SESSION_QUEUE_HEAD,
 } from "./session-layout";
+import { AWAITS_PUBCOMP, AWAITS_PUBREC, DONE, entryOf, placeEntry, stateOf } from "./slots";
 import { addSubscription, removeSubscription } from "./subscriptions";
 import {
   filterOf,
@@ -56,26 +68,7 @@ import {
   subscriptionIdentifier,
   subscriptionOptions,
 } from "./topic-tree";
-import {
-  AWAITS_PUBCOMP,
-  AWAITS_PUBREC,
-  DONE,
-  E_FLAGS,
-  E_IDENTIFIERS,
-  E_MESSAGE,
-  E_NEXT,
-  E_SEQUENCE,
-  E_SEVERAL,
-  entryOf,
-  finish,
-  forgetQueued,
-  appendEntry,
-  makeEntry,
-  placeEntry,
-  release,
-  sendUpTo,
-  stateOf,
-} from "./window";
+import { finish, release, sendUpTo } from "./window";
 
 /** The page is not of a format that this engine reads, or is damaged. */
 const DAMAGED: i32 = -0x83;
@@ -107,7 +100,7 @@ export function replayApart(index: u32, at: usize, bytes: u32): i32 {
 }
 
 function sessionFor(number: u32): usize {
-  if (number != currentNumber || current == 0) {
+  if (number !== currentNumber || current === 0) {
     current = sessionOfNumber(number);
     currentNumber = number;
   }
@@ -117,7 +110,7 @@ function sessionFor(number: u32): usize {
 /** Makes the message of a J_MESSAGE record. @returns it with one reference, or 0 */
 function loadMessage(offset: u32): usize {
   if (offset < JOURNAL_HEADER_BYTES || offset + JOURNAL_RECORD_BYTES + 32 > pageBytes) return 0;
-  if ((load<u32>(page + offset) & 0xff) != J_MESSAGE) return 0;
+  if ((load<u32>(page + offset) & 0xff) !== J_MESSAGE) return 0;
   const at = page + offset + JOURNAL_RECORD_BYTES;
   const topicBytes = load<u32>(at, 4);
   const propertiesBytes = load<u32>(at, 8);
@@ -127,11 +120,16 @@ function loadMessage(offset: u32): usize {
   if (index > apartCount) return 0;
   const head = topicBytes + propertiesBytes + publisherBytes;
   const message = newMessage(
-    load<u32>(at), topicBytes, propertiesBytes, publisherBytes, payloadBytes, load<u64>(at, 24),
+    load<u32>(at),
+    topicBytes,
+    propertiesBytes,
+    publisherBytes,
+    payloadBytes,
+    load<u64>(at, 24),
   );
-  if (message == 0) return 0;
+  if (message === 0) return 0;
   memory.copy(message + M_TEXT, at + 32, head);
-  const from: usize = index == 0 ? at + 32 + head : load<u32>(apart + ((index - 1) << 3));
+  const from: usize = index === 0 ? at + 32 + head : load<u32>(apart + ((index - 1) << 3));
   memory.copy(message + M_TEXT + head, from, payloadBytes);
   return message;
 }
@@ -139,11 +137,11 @@ function loadMessage(offset: u32): usize {
 function opened(number: u32, at: usize): i32 {
   const expiryInterval = load<u32>(at, 8);
   let session = sessionFor(number);
-  if (session == 0) {
+  if (session === 0) {
     session = createSession(at + 16, load<u32>(at, 12), number, load<u32>(at, 4), expiryInterval);
     current = session;
     currentNumber = number;
-    return session == 0 ? NO_MEMORY : 0;
+    return session === 0 ? NO_MEMORY : 0;
   }
   setExpiry(session, expiryInterval, load<u32>(at, 4));
   return 0;
@@ -154,17 +152,17 @@ function enqueued(session: usize, at: usize, bytes: u32): i32 {
   const flags = load<u32>(at, 12);
   const listed = (bytes - 16) >> 2;
   const message = loadMessage(load<u32>(at, 8));
-  if (message == 0) return DAMAGED;
+  if (message === 0) return DAMAGED;
   describeStored(message);
   // {count, identifiers}: the count goes where the flags of the record were.
   store<u32>(at, listed, 12);
   const several = listed > 1;
-  const identifiers: u32 = several ? <u32>at + 12 : listed == 1 ? load<u32>(at, 16) : 0;
-  const retain = (flags & M_RETAIN) != 0;
-  const entry = makeEntry(sequence, flags & M_QOS, retain, several, identifiers);
+  const identifiers: u32 = several ? <u32>at + 12 : listed === 1 ? load<u32>(at, 16) : 0;
+  const retain = (flags & M_RETAIN) !== 0;
+  const entry = newEntry(sequence, flags & M_QOS, retain, several, identifiers);
   store<u32>(at, flags, 12);
   releaseMessage(message);
-  if (entry == 0) return NO_MEMORY;
+  if (entry === 0) return NO_MEMORY;
   appendEntry(session, entry);
   store<u64>(session, sequence + 1, SESSION_NEXT);
   return 0;
@@ -172,7 +170,7 @@ function enqueued(session: usize, at: usize, bytes: u32): i32 {
 
 function retainedRecord(at: usize): i32 {
   const message = loadMessage(load<u32>(at));
-  if (message == 0) return DAMAGED;
+  if (message === 0) return DAMAGED;
   const status = replaceRetained(message);
   releaseMessage(message);
   return status;
@@ -194,7 +192,7 @@ function released(session: usize, sequence: u64): void {
     store<u64>(session, max(sequence + 1, load<u64>(session, SESSION_NEXT)), SESSION_NEXT);
   } else if (
     sequence >= load<u64>(session, SESSION_HEAD) &&
-    stateOf(session, sequence) == AWAITS_PUBREC
+    stateOf(session, sequence) === AWAITS_PUBREC
   ) {
     release(session, sequence);
   }
@@ -202,20 +200,20 @@ function released(session: usize, sequence: u64): void {
 
 /** Records of a Session that must exist. */
 function ofSession(type: u32, session: usize, at: usize, bytes: u32): i32 {
-  if (type == J_SUBSCRIBED) {
+  if (type === J_SUBSCRIBED) {
     const filterBytes = load<u32>(at, 8);
     const options = load<u32>(at);
     return min(0, addSubscription(session, at + 12, filterBytes, options, load<u32>(at, 4)));
   }
-  if (type == J_UNSUBSCRIBED) removeSubscription(session, at + 4, load<u32>(at));
-  else if (type == J_ENQUEUED) return enqueued(session, at, bytes);
-  else if (type == J_SENT) return sendUpTo(session, load<u64>(at)) ? 0 : NO_MEMORY;
-  else if (type == J_DONE) done(session, load<u64>(at));
-  else if (type == J_RELEASED) released(session, load<u64>(at));
-  else if (type == J_RECEIVED) return addReceived(session, load<u32>(at));
-  else if (type == J_FREED) removeReceived(session, load<u32>(at));
-  else if (type == J_CLOSED) detachSession(session, load<u32>(at, 4));
-  else if (type == J_ENDED) {
+  if (type === J_UNSUBSCRIBED) removeSubscription(session, at + 4, load<u32>(at));
+  else if (type === J_ENQUEUED) return enqueued(session, at, bytes);
+  else if (type === J_SENT) return sendUpTo(session, load<u64>(at)) ? 0 : NO_MEMORY;
+  else if (type === J_DONE) done(session, load<u64>(at));
+  else if (type === J_RELEASED) released(session, load<u64>(at));
+  else if (type === J_RECEIVED) return addReceived(session, load<u32>(at));
+  else if (type === J_FREED) removeReceived(session, load<u32>(at));
+  else if (type === J_CLOSED) detachSession(session, load<u32>(at, 4));
+  else if (type === J_ENDED) {
     endSession(session);
     current = 0;
   } else return DAMAGED;
@@ -223,13 +221,13 @@ function ofSession(type: u32, session: usize, at: usize, bytes: u32): i32 {
 }
 
 function apply(type: u32, number: u32, at: usize, bytes: u32): i32 {
-  if (type == J_MESSAGE || type == J_WILL) return 0;
-  if (type == J_OPENED) return opened(number, at);
-  if (type == J_RETAINED) return retainedRecord(at);
-  if (type == J_RETAINED_DELETED) return replaceRetainedBy(at);
+  if (type === J_MESSAGE || type === J_WILL) return 0;
+  if (type === J_OPENED) return opened(number, at);
+  if (type === J_RETAINED) return retainedRecord(at);
+  if (type === J_RETAINED_DELETED) return replaceRetainedBy(at);
   const session = sessionFor(number);
   // A Session that ended in this page may still have records behind its end: none revives it.
-  if (session == 0) return 0;
+  if (session === 0) return 0;
   return ofSession(type, session, at, bytes);
 }
 
@@ -245,14 +243,14 @@ function replaceRetainedBy(at: usize): i32 {
  * @returns 0; NO_MEMORY; −0x83 where the page is damaged or of another format
  */
 export function replay(at: usize, bytes: u32): i32 {
-  if (bytes < JOURNAL_HEADER_BYTES || load<u32>(at) != JOURNAL_FORMAT) return DAMAGED;
+  if (bytes < JOURNAL_HEADER_BYTES || load<u32>(at) !== JOURNAL_FORMAT) return DAMAGED;
   page = at;
   pageBytes = bytes;
   current = 0;
   journalPause(true);
   let offset = JOURNAL_HEADER_BYTES;
   let status: i32 = 0;
-  while (offset < bytes && status == 0) {
+  while (offset < bytes && status === 0) {
     const recordBytes = load<u32>(at + offset) >> 8;
     const whole = recordBytes >= JOURNAL_RECORD_BYTES && recordBytes <= bytes - offset;
     if (!whole) {
@@ -279,7 +277,7 @@ function dumpEntry(number: u32, entry: usize): void {
     load<u64>(entry, E_SEQUENCE),
     load<u32>(entry, E_MESSAGE),
     flags & (M_QOS | M_RETAIN),
-    (flags & E_SEVERAL) != 0,
+    (flags & E_SEVERAL) !== 0,
     load<u32>(entry, E_IDENTIFIERS),
   );
 }
@@ -289,10 +287,10 @@ function dumpWindow(session: usize, number: u32): void {
   const cursor = load<u64>(session, SESSION_CURSOR);
   for (let at = load<u64>(session, SESSION_HEAD); at < cursor; at++) {
     const state = stateOf(session, at);
-    if (state == DONE) continue;
+    if (state === DONE) continue;
     const entry = entryOf(session, at);
-    if (entry != 0) dumpEntry(number, entry);
-    journalSequence(state == AWAITS_PUBCOMP ? J_RELEASED : J_SENT, number, at);
+    if (entry !== 0) dumpEntry(number, entry);
+    journalSequence(state === AWAITS_PUBCOMP ? J_RELEASED : J_SENT, number, at);
   }
 }
 
@@ -305,7 +303,7 @@ export function dumpSession(session: usize): void {
   const number = load<u32>(session, SESSION_NUMBER);
   journalOpened(session);
   let subscription = nextSubscription(session, 0);
-  while (subscription != 0) {
+  while (subscription !== 0) {
     const bytes = filterOf(subscription, SCRATCH);
     journalSubscribed(
       number,
@@ -318,14 +316,14 @@ export function dumpSession(session: usize): void {
   }
   dumpWindow(session, number);
   let entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
-  while (entry != 0) {
+  while (entry !== 0) {
     dumpEntry(number, entry);
     entry = load<u32>(entry, E_NEXT);
   }
   let identifier = nextReceived(session, 1);
-  while (identifier != 0) {
+  while (identifier !== 0) {
     journalIdentifier(J_RECEIVED, number, identifier);
-    identifier = identifier == 65535 ? 0 : nextReceived(session, identifier + 1);
+    identifier = identifier === 65535 ? 0 : nextReceived(session, identifier + 1);
   }
-  if (load<u32>(session, SESSION_CONNECTION) == 0) journalClosed(session);
+  if (load<u32>(session, SESSION_CONNECTION) === 0) journalClosed(session);
 }

@@ -1,5 +1,6 @@
 /**
- * Retained messages: kept by Topic Name in a tree (retained-tree.ts), sent upon SUBSCRIBE in slices.
+ * Retained messages: kept by Topic Name in a tree (retained-tree.ts), sent upon SUBSCRIBE in
+ * slices.
  *
  *   job: ┌──────┬────────┬─────────┬────────────┬───────┬────────┐   one per Topic Filter, in the
  *        │ next │ cursor │ options │ identifier │ bytes │ filter │   order of the SUBSCRIBE
@@ -61,14 +62,14 @@ export const RETAINED_QUEUED_MAX: u32 = 64;
  * @returns 0, or NO_MEMORY with nothing changed
  */
 export function retain(topicAt: usize, topicBytes: u32, payloadBytes: u32): i32 {
-  if (payloadBytes == 0) {
+  if (payloadBytes === 0) {
     if (deleteRetained(topicAt, topicBytes)) journalRetainedDeleted(topicAt, topicBytes);
     return 0;
   }
   const message = storeDescribed();
-  if (message == 0) return NO_MEMORY;
+  if (message === 0) return NO_MEMORY;
   const status = replaceRetained(message);
-  if (status == 0) journalRetained(message);
+  if (status === 0) journalRetained(message);
   return status;
 }
 
@@ -78,14 +79,14 @@ export function replaceRetained(message: usize): i32 {
   if (status < 0) return status;
   holdMessage(message);
   const before = retainedReplaced();
-  if (before != 0) releaseMessage(before);
+  if (before !== 0) releaseMessage(before);
   return 0;
 }
 
 /** Deletes what is retained for a topic. @returns whether there was something */
 export function deleteRetained(topicAt: usize, topicBytes: u32): bool {
   const before = retainedRemove(topicAt, topicBytes);
-  if (before == 0) return false;
+  if (before === 0) return false;
   releaseMessage(before);
   return true;
 }
@@ -93,11 +94,11 @@ export function deleteRetained(topicAt: usize, topicBytes: u32): bool {
 /** Forgets all retained messages under a filter: for tests and administration. */
 export function dropRetained(filterAt: usize, filterBytes: u32): void {
   const cursor = cursorOpen(filterAt, filterBytes);
-  if (cursor == 0) return;
+  if (cursor === 0) return;
   for (;;) {
     const found = cursorNext(cursor, STEPS_MAX);
-    if (found == CURSOR_END) break;
-    if (found != CURSOR_PAUSE) forget(found);
+    if (found === CURSOR_END) break;
+    if (found !== CURSOR_PAUSE) forget(found);
   }
   cursorClose(cursor);
 }
@@ -109,7 +110,7 @@ function forget(message: usize): void {
 
 /** Whether a SUBSCRIBE of so many bytes may add its jobs. */
 export function retainedRoom(connection: u32, filterBytes: u32): bool {
-  if (retainedCount() == 0) return true;
+  if (retainedCount() === 0) return true;
   return load<u32>(recordOf(connection), C_RETAINED_BYTES) + filterBytes <= JOBS_BYTES_MAX;
 }
 
@@ -125,17 +126,17 @@ export function startRetained(
   options: u32,
   identifier: u32,
 ): i32 {
-  if (retainedCount() == 0) return 0;
+  if (retainedCount() === 0) return 0;
   const record = recordOf(connection);
   const job = alloc(J_FILTER + filterBytes);
-  if (job == 0) return NO_MEMORY;
+  if (job === 0) return NO_MEMORY;
   store<u32>(job, 0, J_NEXT);
   store<u32>(job, 0, J_CURSOR);
   store<u32>(job, options, J_OPTIONS);
   store<u32>(job, identifier, J_IDENTIFIER);
   store<u32>(job, filterBytes, J_FILTER_BYTES);
   memory.copy(job + J_FILTER, filterAt, filterBytes);
-  if (load<u32>(record, C_RETAINED_JOBS) == 0) store<u32>(record, <u32>job, C_RETAINED_JOBS);
+  if (load<u32>(record, C_RETAINED_JOBS) === 0) store<u32>(record, <u32>job, C_RETAINED_JOBS);
   else store<u32>(load<u32>(record, C_RETAINED_LAST), <u32>job, J_NEXT);
   store<u32>(record, <u32>job, C_RETAINED_LAST);
   addJobBytes(record, J_FILTER + filterBytes);
@@ -148,28 +149,28 @@ function addJobBytes(record: usize, bytes: i32): void {
 
 function endJob(record: usize): void {
   const job: usize = load<u32>(record, C_RETAINED_JOBS);
-  addJobBytes(record, -<i32>(J_FILTER + load<u32>(job, J_FILTER_BYTES)));
+  addJobBytes(record, -(<i32>(J_FILTER + load<u32>(job, J_FILTER_BYTES))));
   const cursor: usize = load<u32>(job, J_CURSOR);
-  if (cursor != 0) cursorClose(cursor);
+  if (cursor !== 0) cursorClose(cursor);
   store<u32>(record, load<u32>(job, J_NEXT), C_RETAINED_JOBS);
   free(job);
 }
 
 /** Frees the jobs: the connection closes. */
 export function dropRetainedJobs(record: usize): void {
-  while (load<u32>(record, C_RETAINED_JOBS) != 0) endJob(record);
+  while (load<u32>(record, C_RETAINED_JOBS) !== 0) endJob(record);
 }
 
 function isOwn(session: usize, message: usize): bool {
   const bytes = load<u32>(session, SESSION_ID_BYTES);
-  if (load<u32>(message, M_PUBLISHER_BYTES) != bytes) return false;
-  return memory.compare(publisherOf(message), load<u32>(session, SESSION_ID_AT), bytes) == 0;
+  if (load<u32>(message, M_PUBLISHER_BYTES) !== bytes) return false;
+  return memory.compare(publisherOf(message), load<u32>(session, SESSION_ID_AT), bytes) === 0;
 }
 
 /** Sends one retained message; its RETAIN is 1 whatever Retain As Published says, §3.8.3.1. */
 function sendRetained(record: usize, session: usize, job: usize, message: usize): void {
   const expires = load<u64>(message, M_EXPIRES_MS);
-  if (expires != 0 && expires <= nowMs) {
+  if (expires !== 0 && expires <= nowMs) {
     forget(message);
     return;
   }
@@ -178,12 +179,12 @@ function sendRetained(record: usize, session: usize, job: usize, message: usize)
   const qos = min(load<u32>(message, M_FLAGS) & M_QOS, options & OPTION_QOS);
   const identifier = load<u32>(job, J_IDENTIFIER);
   describeStored(message);
-  if (qos != 0) {
+  if (qos !== 0) {
     owe(session, qos, true, false, identifier);
     return;
   }
   const status = sendPublish(record, 0, FLAG_RETAIN, 0, false, identifier);
-  if (status == NO_MEMORY) raise(E_CLOSE, connectionOf(record), 0x97);
+  if (status === NO_MEMORY) raise(E_CLOSE, connectionOf(record), 0x97);
 }
 
 /**
@@ -195,9 +196,9 @@ export function continueRetained(connection: u32): i32 {
   const record = recordOf(connection);
   store<u32>(record, load<u32>(record, C_FLAGS) & ~C_RETAINED_WAITS, C_FLAGS);
   let sent: u32 = 0;
-  while (load<u32>(record, C_RETAINED_JOBS) != 0) {
+  while (load<u32>(record, C_RETAINED_JOBS) !== 0) {
     const session: usize = load<u32>(record, C_SESSION);
-    if (session == 0) return R_DONE;
+    if (session === 0) return R_DONE;
     const job: usize = load<u32>(record, C_RETAINED_JOBS);
     if (
       load<u32>(record, C_OUT_BYTES) >= outgoingBytesMax ||
@@ -206,17 +207,17 @@ export function continueRetained(connection: u32): i32 {
       store<u32>(record, load<u32>(record, C_FLAGS) | C_RETAINED_WAITS, C_FLAGS);
       return R_PAUSED;
     }
-    if (load<u32>(job, J_CURSOR) == 0) {
+    if (load<u32>(job, J_CURSOR) === 0) {
       const opened = cursorOpen(job + J_FILTER, load<u32>(job, J_FILTER_BYTES));
       store<u32>(job, <u32>opened, J_CURSOR);
-      if (opened == 0) {
+      if (opened === 0) {
         endJob(record);
         continue;
       }
     }
     const found = cursorNext(load<u32>(job, J_CURSOR), STEPS_MAX);
-    if (found == CURSOR_PAUSE) return R_BUDGET;
-    if (found == CURSOR_END) endJob(record);
+    if (found === CURSOR_PAUSE) return R_BUDGET;
+    if (found === CURSOR_END) endJob(record);
     else sendRetained(record, session, job, found);
     if (++sent > STEPS_MAX) return R_BUDGET;
   }

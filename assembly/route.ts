@@ -1,16 +1,14 @@
 /**
  * A PUBLISH on its way from one connection to all that want it.
  *
- * Who wants it is a list from the match cache. Work is measured in units, one per receiver and one per
- * KiB copied; past a budget the rest is left for a later turn, also in the middle of one PUBLISH: its
- * packet stays with the connection, and the list with the place in it.
+ * Who wants it is a list from the match cache. Work is measured in units, one per receiver and one
+ * per KiB copied; past a budget the rest is left for a later turn, also in the middle of one
+ * PUBLISH: its packet stays with the connection, and the list with the place in it.
  */
 import {
   D_PACKET_ID,
   D_PAYLOAD_AT,
   D_PAYLOAD_BYTES,
-  D_PROPERTIES_AT,
-  D_PROPERTIES_BYTES,
   D_TOPIC_AT,
   D_TOPIC_BYTES,
   D_VALUES,
@@ -52,10 +50,11 @@ import {
   retainFlag,
   sendPublish,
 } from "./encode";
+import { endForwarding, forwardedAt, forwardedBytes, forwardProperties } from "./forward";
 import { acknowledge, HELD_MAX } from "./held";
 import { journalFull, journalIdentifier } from "./journal";
 import { lookup, match, releaseList } from "./match-cache";
-import { alloc, free, memoryTight } from "./memory";
+import { memoryTight } from "./memory";
 import { M_RETAIN, releaseMessage } from "./message";
 import { hasProperty } from "./properties";
 import { decodePublish } from "./publish-decode";
@@ -108,7 +107,6 @@ import {
   ENTRY_SEVERAL,
 } from "./topic-tree";
 import { topicNameStatus } from "./utf8";
-import { varintBytes } from "./varint";
 import { owe } from "./window";
 
 /** Units of work that one call may do: a slice of well under a millisecond. */
@@ -120,7 +118,9 @@ const OPTION_NO_LOCAL_BIT: u32 = 4;
 const OPTION_RETAIN_AS_PUBLISHED_BIT: u32 = 8;
 
 let unitsLeft: i32 = 0;
-/** Some durable Session got the message: its record must be committed before the publisher's ack. */
+/**
+ * Some durable Session got the message: its record must be committed before the publisher's ack.
+ */
 let holdAcknowledgement: bool = false;
 /** Subscription Identifiers of the receiver at hand: {u32 count, u32 …}. */
 const gathered: usize = memory.data(4 + 4 * 1024, 4);
@@ -141,7 +141,9 @@ export function budgetLeft(): bool {
   return unitsLeft > 0;
 }
 
-/** Merges a receiver's several subscriptions; those with No Local do not count for the publisher. */
+/**
+ * Merges a receiver's several subscriptions; those with No Local do not count for the publisher.
+ */
 function mergeSeveral(list: usize, entry: usize, own: bool): bool {
   const raw = list + load<u32>(entry, ENTRY_IDENTIFIERS);
   const total = load<u32>(raw);
@@ -156,14 +158,14 @@ function mergeSeveral(list: usize, entry: usize, own: bool): bool {
     any = true;
     receiverQos = max(receiverQos, options & ENTRY_QOS_MASK); // [MQTT-3.3.4-2]
     if (options & OPTION_RETAIN_AS_PUBLISHED_BIT) receiverRetain = true;
-    if (identifier != 0 && identifiers < IDENTIFIERS_MAX) {
+    if (identifier !== 0 && identifiers < IDENTIFIERS_MAX) {
       store<u32>(gathered + 4 + (identifiers << 2), identifier); // [MQTT-3.3.4-3]
       identifiers++;
     }
   }
   store<u32>(gathered, identifiers);
-  receiverSeveral = identifiers != 0;
-  receiverIdentifiers = identifiers != 0 ? <u32>gathered : 0;
+  receiverSeveral = identifiers !== 0;
+  receiverIdentifiers = identifiers !== 0 ? <u32>gathered : 0;
   return any;
 }
 
@@ -176,7 +178,7 @@ function receiverOptions(list: usize, entry: usize, own: bool): bool {
   }
   if (bits & ENTRY_SEVERAL && bits & ENTRY_IDENTIFIED) return mergeSeveral(list, entry, false);
   receiverQos = bits & ENTRY_QOS_MASK;
-  receiverRetain = (bits & ENTRY_RETAIN_AS_PUBLISHED) != 0;
+  receiverRetain = (bits & ENTRY_RETAIN_AS_PUBLISHED) !== 0;
   receiverSeveral = false;
   receiverIdentifiers = bits & ENTRY_SEVERAL ? 0 : load<u32>(entry, ENTRY_IDENTIFIERS);
   return true;
@@ -185,7 +187,7 @@ function receiverOptions(list: usize, entry: usize, own: bool): bool {
 /** QoS 0: to who is there and reads; never queued. Hot. */
 function deliverUnacknowledged(session: usize, retained: bool): void {
   const record: usize = load<u32>(session, SESSION_CONNECTION);
-  if (record == 0) return;
+  if (record === 0) return;
   if (load<u32>(record, C_OUT_BYTES) >= outgoingBytesMax) {
     store<u32>(record, load<u32>(record, C_DROPPED) + 1, C_DROPPED);
     count(S_DROPPED_SLOW, 1);
@@ -196,9 +198,14 @@ function deliverUnacknowledged(session: usize, retained: bool): void {
     return;
   }
   const status = sendPublish(
-    record, 0, retainFlag(retained && receiverRetain), 0, receiverSeveral, receiverIdentifiers,
+    record,
+    0,
+    retainFlag(retained && receiverRetain),
+    0,
+    receiverSeveral,
+    receiverIdentifiers,
   );
-  if (status == NO_MEMORY) raise(E_CLOSE, connectionOf(record), 0x97);
+  if (status === NO_MEMORY) raise(E_CLOSE, connectionOf(record), 0x97);
 }
 
 /**
@@ -216,10 +223,10 @@ function deliver(publisher: usize, list: usize, from: u32, qos: u32, retained: b
     unitsLeft -= cost;
     const session: usize = load<u32>(entry, ENTRY_SESSION);
     // The list may be older than the Session that has the record now.
-    if (load<u32>(session, SESSION_NUMBER) != load<u32>(entry, ENTRY_NUMBER)) continue;
-    if (!receiverOptions(list, entry, session == publisher)) continue;
+    if (load<u32>(session, SESSION_NUMBER) !== load<u32>(entry, ENTRY_NUMBER)) continue;
+    if (!receiverOptions(list, entry, session === publisher)) continue;
     const effective = min(qos, receiverQos); // [MQTT-3.8.4-8]
-    if (effective == 0) {
+    if (effective === 0) {
       deliverUnacknowledged(session, retained);
       continue;
     }
@@ -230,75 +237,34 @@ function deliver(publisher: usize, list: usize, from: u32, qos: u32, retained: b
   return index;
 }
 
-/** Properties for the receivers, where Topic Alias or Message Expiry Interval must go; or 0. */
-let filteredAt: usize = 0;
-let filteredBytes: u32 = 0;
-
-/** Bytes of the property at `at`, identifier included; the list is valid. */
-function propertyBytes(at: usize): u32 {
-  const identifier = <u32>load<u8>(at);
-  const text = <u32>bswap<u16>(load<u16>(at, 1));
-  if (identifier == 0x01) return 2;
-  if (identifier == 0x02) return 5;
-  if (identifier == TOPIC_ALIAS) return 3;
-  if (identifier == 0x26) return 5 + text + <u32>bswap<u16>(load<u16>(at + 3 + text));
-  if (identifier == 0x0b) return 1 + varintBytes(at + 1);
-  return 3 + text;
-}
-
-function filterProperties(): bool {
-  const bytes = load<u32>(DECODED, D_PROPERTIES_BYTES);
-  filteredAt = alloc(bytes);
-  if (filteredAt == 0) return false;
-  filteredBytes = 0;
-  let at: usize = load<u32>(DECODED, D_PROPERTIES_AT);
-  const end = at + bytes;
-  while (at < end) {
-    const identifier = <u32>load<u8>(at);
-    const size = propertyBytes(at);
-    if (identifier != TOPIC_ALIAS && identifier != MESSAGE_EXPIRY_INTERVAL) {
-      memory.copy(filteredAt + filteredBytes, at, size);
-      filteredBytes += size;
-    }
-    at += size;
-  }
-  return true;
-}
-
-/** Describes the packet in DECODED for the encoder. @returns false where there is no memory. Hot. */
+/** Describes the packet in DECODED for the encoder. @returns false: no memory. Hot. */
 function describeDecoded(version: u32, qos: u32, at: usize, end: usize): bool {
   const hasAlias = hasProperty(TOPIC_ALIAS);
   const hasExpiry = hasProperty(MESSAGE_EXPIRY_INTERVAL);
-  filteredAt = 0;
-  if (hasAlias || hasExpiry) {
-    if (!filterProperties()) return false;
-  } else {
-    filteredBytes = load<u32>(DECODED, D_PROPERTIES_BYTES);
-  }
+  if (!forwardProperties(hasAlias || hasExpiry)) return false;
   describe(
     load<u32>(DECODED, D_TOPIC_AT),
     load<u32>(DECODED, D_TOPIC_BYTES),
-    filteredAt != 0 ? filteredAt : load<u32>(DECODED, D_PROPERTIES_AT),
-    filteredBytes,
+    forwardedAt,
+    forwardedBytes,
     load<u32>(DECODED, D_PAYLOAD_AT),
     load<u32>(DECODED, D_PAYLOAD_BYTES),
     hasExpiry ? load<u32>(DECODED, D_VALUES + (MESSAGE_EXPIRY_INTERVAL << 3)) : NO_EXPIRY,
   );
-  if (!hasAlias) describeAsPacket(version == VERSION_5, qos, at, <u32>(end - at));
+  if (!hasAlias) describeAsPacket(version === VERSION_5, qos, at, <u32>(end - at));
   return true;
 }
 
 /** Frees what the description of the packet made. */
 function endDescription(): void {
   const message = describedMessage();
-  if (message != 0) releaseMessage(message);
-  if (filteredAt != 0) free(filteredAt);
-  filteredAt = 0;
+  if (message !== 0) releaseMessage(message);
+  endForwarding();
 }
 
 /** Answers a PUBLISH of QoS 1 or 2 [MQTT-3.3.4-1]. Hot. */
 function answer(record: usize, qos: u32, reason: i32, hold: bool): i32 {
-  const type = qos == 1 ? PUBACK : PUBREC;
+  const type = qos === 1 ? PUBACK : PUBREC;
   const packetIdentifier = load<u32>(DECODED, D_PACKET_ID);
   if (acknowledge(record, type, packetIdentifier, <u32>reason, hold)) return R_DONE;
   return -QUOTA_EXCEEDED;
@@ -306,7 +272,7 @@ function answer(record: usize, qos: u32, reason: i32, hold: bool): i32 {
 
 /** The memory cap is reached: 0x97, a close before version 5, or a drop at QoS 0. */
 function refuse(record: usize, version: u32, qos: u32): i32 {
-  if (qos == 0 || load<u32>(record, C_SESSION) == 0) {
+  if (qos === 0 || load<u32>(record, C_SESSION) === 0) {
     count(S_DROPPED_MEMORY, 1);
     return R_DONE;
   }
@@ -318,8 +284,8 @@ function refuse(record: usize, version: u32, qos: u32): i32 {
 /** The payload is over the operator's limit: it goes nowhere; before 5.0 nothing can say so. */
 function dropTooLong(record: usize, version: u32, qos: u32): i32 {
   count(S_DROPPED_TOO_LARGE, 1);
-  if (qos == 0 || load<u32>(record, C_SESSION) == 0) return R_DONE;
-  return answer(record, qos, version == VERSION_5 ? QUOTA_EXCEEDED : SUCCESS, false);
+  if (qos === 0 || load<u32>(record, C_SESSION) === 0) return R_DONE;
+  return answer(record, qos, version === VERSION_5 ? QUOTA_EXCEEDED : SUCCESS, false);
 }
 
 /**
@@ -332,9 +298,9 @@ function admitQos(record: usize, session: usize, version: u32, qos: u32): i32 {
     store<u32>(record, load<u32>(record, C_FLAGS) | C_PAUSED, C_FLAGS);
     return R_PAUSED;
   }
-  if (qos == 2 && isReceived(session, load<u32>(DECODED, D_PACKET_ID))) return 1;
+  if (qos === 2 && isReceived(session, load<u32>(DECODED, D_PACKET_ID))) return 1;
   const unfinished = load<u32>(session, SESSION_RECEIVED_COUNT) + load<u32>(record, C_HELD_PUBACKS);
-  if (version == VERSION_5 && unfinished >= receiveMaximum) return -RECEIVE_MAXIMUM_EXCEEDED;
+  if (version === VERSION_5 && unfinished >= receiveMaximum) return -RECEIVE_MAXIMUM_EXCEEDED;
   return 0;
 }
 
@@ -342,31 +308,31 @@ function admitQos(record: usize, session: usize, version: u32, qos: u32): i32 {
 function findReceivers(record: usize, version: u32): i64 {
   let topicBytes = load<u32>(DECODED, D_TOPIC_BYTES);
   let list: usize = 0;
-  if (topicBytes != 0) {
+  if (topicBytes !== 0) {
     list = lookup(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
-    if (list == 0) {
+    if (list === 0) {
       const status = topicNameStatus(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
       if (status < 0) return status;
     }
   }
-  if (version == VERSION_5 && hasProperty(TOPIC_ALIAS)) {
+  if (version === VERSION_5 && hasProperty(TOPIC_ALIAS)) {
     const status = resolveAlias(record);
     if (status < 0) {
-      if (list != 0) releaseList(list);
+      if (list !== 0) releaseList(list);
       return status;
     }
-    if (topicBytes == 0) {
+    if (topicBytes === 0) {
       topicBytes = load<u32>(DECODED, D_TOPIC_BYTES);
       list = lookup(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
     }
   }
-  if (list == 0) list = match(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
-  return list == 0 ? NO_MEMORY : <i64>list;
+  if (list === 0) list = match(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
+  return list === 0 ? NO_MEMORY : <i64>list;
 }
 
 /** Notes a QoS 2 identifier and keeps a retained message: what happens once per PUBLISH. */
-function accept(record: usize, session: usize, qos: u32, first: u32): i32 {
-  if (qos == 2 && session != 0) {
+function accept(_record: usize, session: usize, qos: u32, first: u32): i32 {
+  if (qos === 2 && session !== 0) {
     const packetIdentifier = load<u32>(DECODED, D_PACKET_ID);
     if (addReceived(session, packetIdentifier) < 0) return NO_MEMORY;
     if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) {
@@ -390,15 +356,16 @@ function accept(record: usize, session: usize, qos: u32, first: u32): i32 {
 /** Who published, for what is stored of it. */
 function describePublisher(session: usize, qos: u32, first: u32): void {
   const flags = qos | (first & FLAG_RETAIN ? M_RETAIN : 0);
-  if (session == 0) describeOrigin(flags, 0, 0);
-  else describeOrigin(flags, load<u32>(session, SESSION_ID_AT), load<u32>(session, SESSION_ID_BYTES));
+  if (session === 0) describeOrigin(flags, 0, 0);
+  else
+    describeOrigin(flags, load<u32>(session, SESSION_ID_AT), load<u32>(session, SESSION_ID_BYTES));
 }
 
 /**
  * Takes one PUBLISH that cutPacket() found whole. Hot.
  *
- * @returns R_DONE; R_BUDGET or R_PAUSED with the packet not consumed: call again with the same bytes;
- *   −Reason Code: the connection is to be closed
+ * @returns R_DONE; R_BUDGET or R_PAUSED with the packet not consumed: call again with the same
+ *   bytes; −Reason Code: the connection is to be closed
  */
 export function publish(record: usize, version: u32, at: usize, end: usize): i32 {
   const status = decodePublish(version, at, end);
@@ -406,22 +373,22 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
   const first = <u32>load<u8>(at);
   const qos = (first >> 1) & 3;
   const session: usize = load<u32>(record, C_SESSION);
-  if (load<u32>(record, C_SLICE_LIST) != 0) return publishSlice(record, version, at, end);
-  if (qos != 0 && session != 0) {
+  if (load<u32>(record, C_SLICE_LIST) !== 0) return publishSlice(record, version, at, end);
+  if (qos !== 0 && session !== 0) {
     const admitted = admitQos(record, session, version, qos);
-    if (admitted == 1) return repeated(record, session, version);
-    if (admitted != 0) return admitted;
+    if (admitted === 1) return repeated(record, session, version);
+    if (admitted !== 0) return admitted;
   }
   if (journalFull()) return R_BUDGET;
   if (first & FLAG_RETAIN && !retainAvailable) return -RETAIN_NOT_SUPPORTED; // [MQTT-3.2.2-14]
   count(S_PUBLISH_RECEIVED, 1);
   count(S_PUBLISH_BYTES_RECEIVED, load<u32>(DECODED, D_PAYLOAD_BYTES));
   const found = findReceivers(record, version);
-  if (found == NO_MEMORY) return refuse(record, version, qos);
+  if (found === NO_MEMORY) return refuse(record, version, qos);
   if (found < 0) return <i32>found;
   const list = <usize>found;
   const tooLong = load<u32>(DECODED, D_PAYLOAD_BYTES) > payloadBytesMax;
-  if (tooLong || ((qos != 0 || first & FLAG_RETAIN) && memoryTight())) {
+  if (tooLong || ((qos !== 0 || first & FLAG_RETAIN) && memoryTight())) {
     releaseList(list);
     return tooLong ? dropTooLong(record, version, qos) : refuse(record, version, qos);
   }
@@ -431,7 +398,7 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
   }
   describePublisher(session, qos, first);
   holdAcknowledgement = false;
-  if (qos == 2 || first & FLAG_RETAIN) {
+  if (qos === 2 || first & FLAG_RETAIN) {
     if (accept(record, session, qos, first) < 0) {
       releaseList(list);
       endDescription();
@@ -446,28 +413,21 @@ function publishSlice(record: usize, version: u32, at: usize, end: usize): i32 {
   const first = <u32>load<u8>(at);
   const qos = (first >> 1) & 3;
   const session: usize = load<u32>(record, C_SESSION);
-  if (version == VERSION_5 && hasProperty(TOPIC_ALIAS)) {
+  if (version === VERSION_5 && hasProperty(TOPIC_ALIAS)) {
     const status = resolveAlias(record);
     if (status < 0) return status;
   }
   if (!describeDecoded(version, qos, at, end)) return R_BUDGET;
   describePublisher(session, qos, first);
   const list: usize = load<u32>(record, C_SLICE_LIST);
-  holdAcknowledgement = load<u32>(record, C_SLICE_HELD) != 0;
+  holdAcknowledgement = load<u32>(record, C_SLICE_HELD) !== 0;
   store<u32>(record, 0, C_SLICE_LIST);
   return route(record, session, list, load<u32>(record, C_SLICE_INDEX), qos, first);
 }
 
 /** Delivers as far as the budget goes, then answers. Hot. */
-function route(
-  record: usize,
-  session: usize,
-  list: usize,
-  from: u32,
-  qos: u32,
-  first: u32,
-): i32 {
-  const next = deliver(session, list, from, qos, (first & FLAG_RETAIN) != 0);
+function route(record: usize, session: usize, list: usize, from: u32, qos: u32, first: u32): i32 {
+  const next = deliver(session, list, from, qos, (first & FLAG_RETAIN) !== 0);
   endDescription();
   if (next < load<u32>(list, LIST_COUNT)) {
     store<u32>(record, <u32>list, C_SLICE_LIST);
@@ -476,28 +436,30 @@ function route(
     return R_BUDGET;
   }
   unitsLeft--;
-  const nobody = next == 0;
+  const nobody = next === 0;
   releaseList(list);
-  if (qos == 0 || session == 0) return R_DONE;
+  if (qos === 0 || session === 0) return R_DONE;
   return answer(record, qos, nobody ? NO_MATCHING_SUBSCRIBERS : SUCCESS, holdAcknowledgement);
 }
 
-/** A QoS 2 PUBLISH whose identifier is not released yet: answered, not delivered [MQTT-4.3.3-10]. */
+/**
+ * A QoS 2 PUBLISH whose identifier is not released yet: answered, not delivered [MQTT-4.3.3-10].
+ */
 function repeated(record: usize, session: usize, version: u32): i32 {
   const topicBytes = load<u32>(DECODED, D_TOPIC_BYTES);
-  const topic = topicBytes == 0 ? 0 : topicNameStatus(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
+  const topic = topicBytes === 0 ? 0 : topicNameStatus(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
   if (topic < 0) return topic;
-  if (version == VERSION_5 && hasProperty(TOPIC_ALIAS)) {
+  if (version === VERSION_5 && hasProperty(TOPIC_ALIAS)) {
     const status = resolveAlias(record);
-    if (status < 0) return status == NO_MEMORY ? -QUOTA_EXCEEDED : status;
+    if (status < 0) return status === NO_MEMORY ? -QUOTA_EXCEEDED : status;
   }
-  const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) != 0;
+  const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
   return answer(record, 2, SUCCESS, durable);
 }
 
 /** Gives back the list of a PUBLISH that will not be finished. */
 export function dropSlice(record: usize): void {
   const list: usize = load<u32>(record, C_SLICE_LIST);
-  if (list != 0) releaseList(list);
+  if (list !== 0) releaseList(list);
   store<u32>(record, 0, C_SLICE_LIST);
 }

@@ -1,7 +1,8 @@
 /**
  * Where the fields of a Session record lie; STABLE_BYTES of memory.ts each, u32 unless said.
  *
- * Sequences count the QoS 1 and 2 messages that were ever owed to the Session, from 1 and never back:
+ * Sequences count the QoS 1 and 2 messages that were ever owed to the Session, from 1 and never
+ * back:
  *
  *      head      resend    cursor                  next
  *   …────┬──────────┬────────┬──────────────────────┬──────▶ sequence

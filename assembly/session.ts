@@ -1,8 +1,8 @@
 /**
  * Sessions: found by Client Identifier, attached to a Network Connection and detached from it.
  *
- * Records lie in pages of their own (memory.ts), so an address that outlived its Session still points
- * to a record; the number tells whether it is the same Session.
+ * Records lie in pages of their own (memory.ts), so an address that outlived its Session still
+ * points to a record; the number tells whether it is the same Session.
  */
 import { C_SESSION, recordOf } from "./connection";
 import { journalClosed, journalEnded, journalOpened } from "./journal";
@@ -26,8 +26,9 @@ import {
   SESSION_WAITS_COMMIT,
 } from "./session-layout";
 import { inFlightMax } from "./settings";
+import { restartWindow, startWindow } from "./slots";
 import { dropSubscriptions } from "./topic-tree";
-import { dropWindow, restartWindow, startWindow } from "./window";
+import { dropWindow } from "./window";
 
 /** Buckets of a new table; it doubles when there are more Sessions than buckets. */
 const BUCKETS_MIN: u32 = 1024;
@@ -37,7 +38,7 @@ let bucketMask: u32 = 0;
 let sessions: u32 = 0;
 let nextNumber: u32 = 1;
 let listHead: u32 = 0;
-let hashSeed: u64 = 0x9e3779b97f4a7c15;
+let hashSeed: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
 
 /** @param seed  makes the buckets of Client Identifiers unguessable */
 export function setSessionSeed(seed: u64): void {
@@ -54,20 +55,20 @@ function hashOf(at: usize, bytes: u32): u32 {
 }
 
 function sameBytes(one: usize, other: usize, bytes: u32): bool {
-  return memory.compare(one, other, bytes) == 0;
+  return memory.compare(one, other, bytes) === 0;
 }
 
 function growBuckets(): bool {
-  const total = buckets == 0 ? BUCKETS_MIN : (bucketMask + 1) << 1;
+  const total = buckets === 0 ? BUCKETS_MIN : (bucketMask + 1) << 1;
   const grown = alloc(total << 2);
-  if (grown == 0) return buckets != 0;
+  if (grown === 0) return buckets !== 0;
   memory.fill(grown, 0, total << 2);
-  for (let session = listHead; session != 0; session = load<u32>(session, SESSION_LIST_NEXT)) {
+  for (let session = listHead; session !== 0; session = load<u32>(session, SESSION_LIST_NEXT)) {
     const bucket = grown + ((load<u32>(session, SESSION_ID_HASH) & (total - 1)) << 2);
     store<u32>(session, load<u32>(bucket), SESSION_ID_NEXT);
     store<u32>(bucket, session);
   }
-  if (buckets != 0) free(buckets);
+  if (buckets !== 0) free(buckets);
   buckets = grown;
   bucketMask = total - 1;
   return true;
@@ -85,13 +86,13 @@ export function firstSession(): usize {
 
 /** The Session of a Client Identifier. @returns its record, or 0 */
 export function findSession(at: usize, bytes: u32): usize {
-  if (buckets == 0) return 0;
+  if (buckets === 0) return 0;
   const hash = hashOf(at, bytes);
   let session: usize = load<u32>(buckets + ((hash & bucketMask) << 2));
-  while (session != 0) {
+  while (session !== 0) {
     if (
-      load<u32>(session, SESSION_ID_HASH) == hash &&
-      load<u32>(session, SESSION_ID_BYTES) == bytes &&
+      load<u32>(session, SESSION_ID_HASH) === hash &&
+      load<u32>(session, SESSION_ID_BYTES) === bytes &&
       sameBytes(load<u32>(session, SESSION_ID_AT), at, bytes)
     ) {
       return session;
@@ -104,7 +105,7 @@ export function findSession(at: usize, bytes: u32): usize {
 /** The Session of a number, found by walking all: for replays and tests. */
 export function sessionOfNumber(number: u32): usize {
   let session: usize = listHead;
-  while (session != 0 && load<u32>(session, SESSION_NUMBER) != number) {
+  while (session !== 0 && load<u32>(session, SESSION_NUMBER) !== number) {
     session = load<u32>(session, SESSION_LIST_NEXT);
   }
   return session;
@@ -116,19 +117,19 @@ function link(session: usize, hash: u32): void {
   store<u32>(bucket, <u32>session);
   store<u32>(session, listHead, SESSION_LIST_NEXT);
   store<u32>(session, 0, SESSION_LIST_PREVIOUS);
-  if (listHead != 0) store<u32>(listHead, <u32>session, SESSION_LIST_PREVIOUS);
+  if (listHead !== 0) store<u32>(listHead, <u32>session, SESSION_LIST_PREVIOUS);
   listHead = <u32>session;
 }
 
 function unlink(session: usize): void {
   let at = buckets + ((load<u32>(session, SESSION_ID_HASH) & bucketMask) << 2);
-  while (load<u32>(at) != <u32>session) at = load<u32>(at) + SESSION_ID_NEXT;
+  while (load<u32>(at) !== <u32>session) at = load<u32>(at) + SESSION_ID_NEXT;
   store<u32>(at, load<u32>(session, SESSION_ID_NEXT));
   const next = load<u32>(session, SESSION_LIST_NEXT);
   const previous = load<u32>(session, SESSION_LIST_PREVIOUS);
-  if (previous != 0) store<u32>(previous, next, SESSION_LIST_NEXT);
+  if (previous !== 0) store<u32>(previous, next, SESSION_LIST_NEXT);
   else listHead = next;
-  if (next != 0) store<u32>(next, previous, SESSION_LIST_PREVIOUS);
+  if (next !== 0) store<u32>(next, previous, SESSION_LIST_PREVIOUS);
 }
 
 /**
@@ -145,19 +146,19 @@ export function createSession(
   version: u32,
   expiryInterval: u32,
 ): usize {
-  if (buckets == 0 || sessions > bucketMask) {
+  if (buckets === 0 || sessions > bucketMask) {
     if (!growBuckets()) return 0;
   }
   const session = allocStable();
-  if (session == 0) return 0;
+  if (session === 0) return 0;
   const id = alloc(max(bytes, 1));
-  if (id == 0) {
+  if (id === 0) {
     free(session);
     return 0;
   }
   memory.fill(session, 0, STABLE_BYTES);
   memory.copy(id, at, bytes);
-  if (number == 0) number = nextNumber;
+  if (number === 0) number = nextNumber;
   if (number >= nextNumber) nextNumber = number + 1;
   store<u32>(session, number, SESSION_NUMBER);
   store<u32>(session, <u32>id, SESSION_ID_AT);
@@ -166,11 +167,11 @@ export function createSession(
   store<u32>(session, hash, SESSION_ID_HASH);
   store<u32>(session, version, SESSION_VERSION);
   store<u32>(session, expiryInterval, SESSION_EXPIRY_INTERVAL);
-  if (expiryInterval != 0) store<u32>(session, SESSION_DURABLE, SESSION_FLAGS);
+  if (expiryInterval !== 0) store<u32>(session, SESSION_DURABLE, SESSION_FLAGS);
   startWindow(session);
   link(session, hash);
   sessions++;
-  if (expiryInterval != 0) journalOpened(session);
+  if (expiryInterval !== 0) journalOpened(session);
   return session;
 }
 
@@ -184,7 +185,7 @@ export function setExpiry(session: usize, expiryInterval: u32, version: u32): vo
   store<u32>(session, version, SESSION_VERSION);
   const flags = load<u32>(session, SESSION_FLAGS);
   // A durable Session that is to end with its connection stays durable until then.
-  if (expiryInterval != 0) store<u32>(session, flags | SESSION_DURABLE, SESSION_FLAGS);
+  if (expiryInterval !== 0) store<u32>(session, flags | SESSION_DURABLE, SESSION_FLAGS);
   if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) journalOpened(session);
 }
 
@@ -208,7 +209,7 @@ export function attachSession(session: usize, connection: u32, receiveMaximum: u
  */
 export function detachSession(session: usize, expiresSeconds: u32): void {
   const record: usize = load<u32>(session, SESSION_CONNECTION);
-  if (record != 0) store<u32>(record, 0, C_SESSION);
+  if (record !== 0) store<u32>(record, 0, C_SESSION);
   store<u32>(session, 0, SESSION_CONNECTION);
   store<u32>(session, expiresSeconds, SESSION_EXPIRES_SECONDS);
   if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) journalClosed(session);
@@ -219,7 +220,7 @@ export function endSession(session: usize): void {
   const number = load<u32>(session, SESSION_NUMBER);
   const flags = load<u32>(session, SESSION_FLAGS);
   const record: usize = load<u32>(session, SESSION_CONNECTION);
-  if (record != 0) store<u32>(record, 0, C_SESSION);
+  if (record !== 0) store<u32>(record, 0, C_SESSION);
   dropSubscriptions(session);
   dropWindow(session);
   dropReceived(session);
@@ -239,7 +240,7 @@ export function endSession(session: usize): void {
 
 /** Gives the table of Client Identifiers back where no Session is left. */
 export function freeSessionTable(): void {
-  if (sessions != 0 || buckets == 0) return;
+  if (sessions !== 0 || buckets === 0) return;
   free(buckets);
   buckets = 0;
 }

@@ -1,5 +1,6 @@
 /**
- * What the operator set, the clock, the turn, and the counters: plain numbers that every part reads.
+ * What the operator set, the clock, the turn, and the counters: plain numbers that every part
+ * reads.
  */
 import { STATS } from "./abi";
 
@@ -12,7 +13,8 @@ export let inFlightMax: u32 = 1000;
 /** Messages and bytes that wait for one Session. */
 export let queuedMessagesMax: u32 = 100000;
 export let queuedBytesMax: u64 = 67108864;
-/** Bytes not yet taken by the kernel past which QoS 0 is dropped and the rest waits: as set, and less
+/** Bytes not yet taken by the kernel past which QoS 0 is dropped and the rest waits: as set, and
+ * less
  * where memory gets short. */
 export let outgoingBytesMax: u32 = 8388608;
 let outgoingBytesSet: u32 = 8388608;
@@ -65,7 +67,7 @@ export function configure(
   outgoingBytesSet = outgoingBytes;
   outgoingBytesMax = outgoingBytes;
   payloadBytesMax = payloadBytes;
-  retainAvailable = mayRetain != 0;
+  retainAvailable = mayRetain !== 0;
   topicAliasMaximum = aliases;
 }
 

@@ -13,7 +13,7 @@ import {
 import { subscribe, unsubscribe } from "./topic-tree";
 
 function isDurable(session: usize): bool {
-  return (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) != 0;
+  return (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
 }
 
 function addCount(session: usize, change: i32): void {
@@ -38,10 +38,14 @@ export function addSubscription(
   if (memoryTight()) return NO_MEMORY;
   const status = subscribe(session, filterAt, filterBytes, options, identifier);
   if (status < 0) return status;
-  if (status == 0) addCount(session, 1);
+  if (status === 0) addCount(session, 1);
   if (isDurable(session)) {
     journalSubscribed(
-      load<u32>(session, SESSION_NUMBER), options, identifier, filterAt, filterBytes,
+      load<u32>(session, SESSION_NUMBER),
+      options,
+      identifier,
+      filterAt,
+      filterBytes,
     );
   }
   return status;
@@ -50,7 +54,7 @@ export function addSubscription(
 /** Removes a subscription [MQTT-3.10.4-1]. @returns 0 removed, 1 there was none */
 export function removeSubscription(session: usize, filterAt: usize, filterBytes: u32): i32 {
   const status = unsubscribe(session, filterAt, filterBytes);
-  if (status != 0) return status;
+  if (status !== 0) return status;
   addCount(session, -1);
   if (isDurable(session)) {
     journalUnsubscribed(load<u32>(session, SESSION_NUMBER), filterAt, filterBytes);

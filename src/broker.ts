@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as abi from "#assembly/abi";
-import { SERVER_SHUTTING_DOWN, KEEP_ALIVE_TIMEOUT } from "#assembly/spec";
+import { KEEP_ALIVE_TIMEOUT, SERVER_SHUTTING_DOWN } from "#assembly/spec";
 import { STOP_FLUSH_MILLISECONDS_MAX } from "./base/limits.ts";
 import type { Log } from "./base/log.ts";
 import type { ListenerSettings, Settings } from "./config/settings.ts";

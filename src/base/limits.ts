@@ -1,6 +1,6 @@
 /**
- * Every limit of the control plane that a peer can reach, with its unit and its reason. Those of the
- * data plane stand beside the code that keeps them, in assembly/.
+ * Every limit of the control plane that a peer can reach, with its unit and its reason. Those of
+ * the data plane stand beside the code that keeps them, in assembly/.
  */
 import assert from "node:assert";
 
@@ -22,7 +22,9 @@ export const LOGGED_NAME_CHARACTERS_MAX = 256;
 /** Bytes that a WebSocket may have unsent before nothing more is handed to it. */
 export const WEBSOCKET_UNSENT_BYTES_MAX = 1024 * 1024 * 1024;
 
-/** Longest Keep Alive factor: a client is given one and a half times its interval [MQTT-3.1.2-22]. */
+/**
+ * Longest Keep Alive factor: a client is given one and a half times its interval [MQTT-3.1.2-22].
+ */
 export const KEEP_ALIVE_FACTOR = 1.5;
 
 /** Turns that one connection's events may follow each other before others get theirs. */

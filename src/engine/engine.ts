@@ -1,8 +1,8 @@
 /**
  * The WebAssembly engine: sole owner of its memory and of the views on it.
  *
- * Addresses are numbers, 0 … 2^32 − 1. The memory is reserved whole at the start and never grows, so
- * no view is ever detached; pages cost nothing until they are touched.
+ * Addresses are numbers, 0 … 2^32 − 1. The memory is reserved whole at the start and never grows,
+ * so no view is ever detached; pages cost nothing until they are touched.
  */
 import { readFileSync } from "node:fs";
 import * as abi from "#assembly/abi";
@@ -89,10 +89,10 @@ interface EngineExports {
   journalWill(number: number, at: number, bytes: number): void;
   journalBytes(): number;
   journalPage(): number;
-  journalApart(index: number): number;
+  journalApartAt(index: number): number;
+  journalApartBytes(index: number): number;
   journalApartCount(): number;
   journalFree(): void;
-  journalStart(): void;
   replay(at: number, bytes: number): number;
   replayApart(index: number, at: number, bytes: number): number;
   dumpSession(session: number): void;

@@ -10,8 +10,8 @@ export interface Wire {
   /**
    * Writes pieces of engine memory, in order.
    *
-   * @param pieces  address and length of each, alternating; borrowed for the call, but the memory they
-   *   name stays as it is until the write is done
+   * @param pieces address and length of each, alternating; borrowed for the call, but the memory
+   *   they name stays as it is until the write is done
    * @returns true where all bytes are taken; false where `written` will be called when they are, or
    *   when the connection is gone
    */

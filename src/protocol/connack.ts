@@ -31,7 +31,10 @@ export function sendAccepted(
   settings: Settings,
   accepted: Accepted,
 ): void {
-  writer.begin().byte(accepted.sessionPresent ? 1 : 0).byte(0);
+  writer
+    .begin()
+    .byte(accepted.sessionPresent ? 1 : 0)
+    .byte(0);
   if (connection.version === 5) {
     writer.properties((list) => writeLimits(list, settings, accepted));
   }

@@ -62,8 +62,8 @@ export class Connecting {
   /**
    * Acts on the CONNECT in DECODED.
    *
-   * @returns true where the CONNACK is sent and the connection goes on; false where both wait for the
-   *   commit of the Session's record
+   * @returns true where the CONNACK is sent and the connection goes on; false where both wait for
+   *   the commit of the Session's record
    * @throws ProtocolError with the Reason Code of the CONNACK that refuses
    */
   connect(connection: NetworkConnection): boolean {
@@ -263,5 +263,4 @@ export class Connecting {
         `(${flags}, k${connection.keepAliveSeconds}).`,
     );
   }
-
 }

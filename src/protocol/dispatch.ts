@@ -176,7 +176,8 @@ export class Dispatch implements TurnHandlers {
   }
 
   /**
-   * Ends a connection: what it is told depends on how far it got and on its version [MQTT-4.13.1-1].
+   * Ends a connection: what it is told depends on how far it got and on its version
+   * [MQTT-4.13.1-1].
    */
   close(connection: NetworkConnection, reasonCode: number): void {
     if (connection.phase === "closing" || connection.phase === "closed") return;
@@ -195,7 +196,9 @@ export class Dispatch implements TurnHandlers {
     this.#plane.turn.closeAfterFlush(connection);
   }
 
-  /** Before CONNACK nothing but CONNACK goes out [MQTT-3.2.0-1], and only in answer to a CONNECT. */
+  /**
+   * Before CONNACK nothing but CONNACK goes out [MQTT-3.2.0-1], and only in answer to a CONNECT.
+   */
   #refuse(connection: NetworkConnection, reasonCode: number): void {
     const version = this.#refusedVersion(connection, reasonCode);
     if (version === null) return;
@@ -212,7 +215,10 @@ export class Dispatch implements TurnHandlers {
   }
 
   #tell(connection: NetworkConnection, reasonCode: number): void {
-    this.#writer.begin().byte(reasonCode).send(connection.number, DISCONNECT << 4, false);
+    this.#writer
+      .begin()
+      .byte(reasonCode)
+      .send(connection.number, DISCONNECT << 4, false);
   }
 
   /** The peer is gone. */

@@ -1,8 +1,9 @@
 /**
  * Keep Alive, §3.1.2.10, and the time a connection has for its CONNECT.
  *
- * The engine notes the second of the last bytes in the connection's record; nothing is done per packet.
- * A connection whose deadline has come is looked at, and put back to where its last bytes move it.
+ * The engine notes the second of the last bytes in the connection's record; nothing is done per
+ * packet. A connection whose deadline has come is looked at, and put back to where its last bytes
+ * move it.
  */
 import * as abi from "#assembly/abi";
 import { CONNECT_SECONDS_MAX, KEEP_ALIVE_FACTOR } from "../base/limits.ts";
@@ -23,7 +24,9 @@ export class KeepAlive {
   ) {
     this.#engine = engine;
     this.#onExpired = onExpired;
-    this.#wheel = new DeadlineWheel(nowSeconds, (connection, second) => this.#due(connection, second));
+    this.#wheel = new DeadlineWheel(nowSeconds, (connection, second) =>
+      this.#due(connection, second),
+    );
   }
 
   /** Watches a connection that has not sent its CONNECT. */

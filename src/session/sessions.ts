@@ -1,6 +1,6 @@
 /**
- * The life of Sessions: opened or continued by CONNECT, left by their connection, ended by expiry or
- * a clean start. Their State is the engine's; here is only what happens when.
+ * The life of Sessions: opened or continued by CONNECT, left by their connection, ended by expiry
+ * or a clean start. Their State is the engine's; here is only what happens when.
  */
 import * as abi from "#assembly/abi";
 import type { Engine } from "../engine/engine.ts";

@@ -10,7 +10,9 @@ import { type ListenerRules, NetworkConnection } from "./network-connection.ts";
 
 /** What the floors above do with what a turn finds. */
 export interface TurnHandlers {
-  /** The engine took bytes of this connection and answered `status` (R_… of abi.ts, −Reason Code). */
+  /**
+   * The engine took bytes of this connection and answered `status` (R_… of abi.ts, −Reason Code).
+   */
   onStatus(connection: NetworkConnection, status: number): void;
   /** The engine asks for this connection to be closed. */
   onClose(connection: NetworkConnection, reasonCode: number): void;
@@ -32,6 +34,7 @@ export class Turn {
   #closing: NetworkConnection[] = [];
   #afterCommit: (() => void)[] = [];
   #injected = false;
+  #onPage: ((page: Uint8Array, apart: readonly Uint8Array[]) => void) | null = null;
   #openCount = 0;
 
   constructor(engine: Engine) {
@@ -190,10 +193,33 @@ export class Turn {
     if (status === abi.R_BUDGET) this.retainedLater(connection);
   }
 
+  /**
+   * Hands each journal page on before it is forgotten.
+   *
+   * @param onPage  the page, and the payloads that it keeps apart, in order; borrowed for the call
+   */
+  recordPages(onPage: (page: Uint8Array, apart: readonly Uint8Array[]) => void): void {
+    this.#onPage = onPage;
+  }
+
+  #handOnPage(): void {
+    const { bytes, calls } = this.#engine;
+    const byteCount = calls.journalBytes();
+    if (this.#onPage === null || byteCount === 0) return;
+    const at = calls.journalPage() >>> 0;
+    const apart: Uint8Array[] = [];
+    for (let i = 0; i < calls.journalApartCount(); i++) {
+      const from = calls.journalApartAt(i) >>> 0;
+      apart.push(bytes.subarray(from, from + calls.journalApartBytes(i)));
+    }
+    this.#onPage(bytes.subarray(at, at + byteCount), apart);
+  }
+
   #commit(): void {
     const actions = this.#afterCommit;
     this.#afterCommit = [];
     const { calls } = this.#engine;
+    this.#handOnPage();
     calls.committed(calls.endTurn());
     for (const action of actions) action();
   }

@@ -1,11 +1,11 @@
 /**
- * Proves that Node's stream handles work as tcp-raw.ts expects: bytes sent over loopback must arrive
- * in engine memory, and bytes of engine memory must come back.
+ * Proves that Node's stream handles work as tcp-raw.ts expects: bytes sent over loopback must
+ * arrive in engine memory, and bytes of engine memory must come back.
  */
 import { connect, createServer, type Server } from "node:net";
 import type { Engine } from "../engine/engine.ts";
-import { RawStreams, serverHandle, streamBinding, type TcpHandle } from "./tcp-raw.ts";
 import type { Turn } from "../session/turn.ts";
+import { RawStreams, serverHandle, streamBinding, type TcpHandle } from "./tcp-raw.ts";
 
 const QUESTION = Buffer.from("holdfast?");
 const PROBE_MILLISECONDS_MAX = 2_000;

@@ -1,6 +1,6 @@
 /**
- * TCP over the public net.Socket: one copy in, nothing of Node's internals. Serves where the probe of
- * tcp-probe.ts finds the raw path wanting.
+ * TCP over the public net.Socket: one copy in, nothing of Node's internals. Serves where the probe
+ * of tcp-probe.ts finds the raw path wanting.
  */
 import type { Server, Socket } from "node:net";
 import { LINGER_MILLISECONDS_MAX } from "../base/limits.ts";

@@ -1,10 +1,11 @@
 /**
  * TCP over Node's own stream handles, without a net.Socket each: the kernel reads into the engine's
- * memory and writes from it. A connection costs about a kilobyte less, a read or write a third less.
+ * memory and writes from it. A connection costs about a kilobyte less, a read or write a third
+ * less.
  *
- * `_handle`, `onconnection`, `useUserBuffer`, `onread` and the binding `stream_wrap` are internals of
- * Node.js; tcp-probe.ts proves at start-up that they work as this file expects, and tcp-public.ts
- * serves where they do not. No other file knows them.
+ * `_handle`, `onconnection`, `useUserBuffer`, `onread` and the binding `stream_wrap` are internals
+ * of Node.js; tcp-probe.ts proves at start-up that they work as this file expects, and
+ * tcp-public.ts serves where they do not. No other file knows them.
  */
 import type { Server } from "node:net";
 import { LINGER_MILLISECONDS_MAX } from "../base/limits.ts";
@@ -79,7 +80,9 @@ export class RawStreams {
   readonly turn: Turn;
   readonly binding: StreamBinding;
   readonly #buffer: ArrayBuffer;
-  /** A request that no write under way holds: most writes end within their call and leave it free. */
+  /**
+   * A request that no write under way holds: most writes end within their call and leave it free.
+   */
   #spare: WriteRequest;
 
   constructor(engine: Engine, turn: Turn, binding: StreamBinding) {

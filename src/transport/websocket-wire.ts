@@ -1,6 +1,6 @@
 /**
- * One WebSocket as a Wire: each piece of output is a binary frame, each frame's payload is a part of
- * the byte stream from the client. MQTT 5.0 §6
+ * One WebSocket as a Wire: each piece of output is a binary frame, each frame's payload is a part
+ * of the byte stream from the client. MQTT 5.0 §6
  *
  * uWebSockets.js throws at any use of a WebSocket that is closed, and closes it inside end() and
  * close(); so the wire forgets it as soon as the close handler has run.
@@ -34,6 +34,9 @@ const NORMAL_CLOSURE = 1000;
 const UNSUPPORTED_DATA = 1003;
 const ABNORMAL_CLOSURE = 1006;
 const TRY_AGAIN_LATER = 1013;
+
+/** The library's text for a peer that went without a close frame. */
+const CUT_OFF = "Received TCP FIN before WebSocket close frame";
 
 /** What send() answers, where it is not 0: unsent bytes are left. */
 const SENT = 1;
@@ -104,7 +107,7 @@ export class WebSocketWire implements Wire {
   #isEnding = false;
   /** `written` is owed. */
   #isWriting = false;
-  /** Unsent bytes of output when the last write ended; pongs come on top. */
+  /** Unsent bytes of the pending write, at most; pongs come on top. */
   #unsentBytes = 0;
   /** Why this side closes it, where that is no wish of the broker. */
   #fault = "";
@@ -175,16 +178,14 @@ export class WebSocketWire implements Wire {
 
   /** A ping came and was answered. */
   onPing(): void {
-    const webSocket = this.#webSocket;
-    if (webSocket === null) return;
-    if (webSocket.getBufferedAmount() > this.#unsentBytes + PONG_BYTES_MAX) {
+    if (this.#countUnsent() > this.#unsentBytes + PONG_BYTES_MAX) {
       this.#fail("pings without reading", 0);
     }
   }
 
   /** Bytes that were buffered left, or none are. */
   onDrain(): void {
-    if (this.#webSocket === null || this.#webSocket.getBufferedAmount() > 0) return;
+    if (this.#countUnsent() > 0) return;
     this.#finishWrite();
     if (this.#isEnding) this.#webSocket?.end(NORMAL_CLOSURE);
   }
@@ -211,8 +212,14 @@ export class WebSocketWire implements Wire {
     else this.#webSocket?.end(code);
   }
 
+  /** Bytes that the library buffers. */
+  #countUnsent(): number {
+    const byteCount = this.#webSocket?.getBufferedAmount() ?? 0;
+    this.#unsentBytes = Math.min(this.#unsentBytes, byteCount);
+    return byteCount;
+  }
+
   #finishWrite(): void {
-    this.#unsentBytes = 0;
     if (!this.#isWriting) return;
     this.#isWriting = false;
     if (this.#connection !== null) this.#streams.turn.written(this.#connection);
@@ -228,7 +235,7 @@ export class WebSocketWire implements Wire {
 /** Why a WebSocket that the broker did not close has ended, for the log. */
 function closeReason(code: number, text: string): string {
   if (code !== ABNORMAL_CLOSURE) return code === NORMAL_CLOSURE ? "closed" : `closed with ${code}`;
-  return text === "" ? "connection lost" : `WebSocket error: ${text}`;
+  return text === "" || text === CUT_OFF ? "connection lost" : `WebSocket error: ${text}`;
 }
 
 /** An address as text; an IPv4 address in IPv6's clothes as IPv4. */

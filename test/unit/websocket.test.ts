@@ -17,13 +17,8 @@ import type { NetworkConnection } from "../../src/session/network-connection.ts"
 import { Turn } from "../../src/session/turn.ts";
 import type { TransportListener } from "../../src/transport/listener.ts";
 import { listenWebSocket } from "../../src/transport/websocket.ts";
-import {
-  type HeldWebSocket,
-  PONG_BYTES_MAX,
-  WebSocketStreams,
-  WebSocketWire,
-} from "../../src/transport/websocket-wire.ts";
-import { elapse, until, withDeadline } from "../support/await.ts";
+import { PONG_BYTES_MAX } from "../../src/transport/websocket-wire.ts";
+import { until, withDeadline } from "../support/await.ts";
 import { concat, rawConnect, rawPacket, text, twoBytes } from "../support/client-bytes.ts";
 import { OPCODE, RawWebSocket } from "../support/client-web-socket.ts";
 
@@ -41,9 +36,20 @@ const log = createLog({
   timestampFormat: "",
   format: "text",
 });
-const build = process.env["HOLDFAST_ENGINE"] === "debug" ? "debug" : "release";
+const { HOLDFAST_ENGINE: chosenBuild } = process.env;
+const build = chosenBuild === "debug" ? "debug" : "release";
 const engine = new Engine({ build, memoryBytesMax: 0 });
-engine.calls.configure(PACKET_BYTES_MAX, 65535, 1000, 1000, MEBIBYTE, UNREAD_BYTES * 2, 0);
+engine.calls.configure(
+  PACKET_BYTES_MAX,
+  65535,
+  1000,
+  1000,
+  MEBIBYTE,
+  UNREAD_BYTES * 2,
+  0,
+  PACKET_BYTES_MAX,
+  1,
+);
 const turn = new Turn(engine);
 
 /** Control packets that the engine handed out. */
@@ -105,7 +111,11 @@ function listen(port = 0, address = "127.0.0.1"): Promise<TransportListener> {
   });
 }
 
+let ticker: NodeJS.Timeout;
+
 beforeEach(async () => {
+  // Output of more pieces than one turn takes goes on with the next one.
+  ticker = setInterval(() => turn.schedule(), 10);
   packets = [];
   connections = [];
   ends = [];
@@ -117,6 +127,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   listener.close();
+  clearInterval(ticker);
   await until("all records are free", () => turn.openCount === 0);
 });
 
@@ -344,7 +355,20 @@ describe("frames to the client", () => {
     expect(engine.word(record + abi.C_OUT_HEAD)).not.toBe(0);
     socket.resume();
     const takenBytes = () => taken.reduce((sum, chunk) => sum + chunk.length, 0);
-    try { await until("all of it", () => takenBytes() >= bytes.length && !connection.isWriting);} catch (e) { console.log(takenBytes(), bytes.length, connection.isWriting, connection.phase, ends, packets.length, engine.word(record + abi.C_OUT_HEAD)); throw e; }
+    try {
+      await until("all of it", () => takenBytes() >= bytes.length && !connection.isWriting);
+    } catch (e) {
+      console.log(
+        takenBytes(),
+        bytes.length,
+        connection.isWriting,
+        connection.phase,
+        ends,
+        packets.length,
+        engine.word(record + abi.C_OUT_HEAD),
+      );
+      throw e;
+    }
     expect(payloadOf(Buffer.concat(taken)).equals(bytes)).toBe(true);
     socket.destroy();
   });
@@ -382,30 +406,14 @@ describe("frames to the client", () => {
   test("pings of a client that does not read end its connection", async () => {
     const { socket, connection } = await openStalled();
     const ping = Buffer.concat([Buffer.from("89fd00000000", "hex"), Buffer.alloc(125)]);
-    for (let sent = 0; sent <= PONG_BYTES_MAX; sent += 125) socket.write(ping);
-    await until("its end", () => ends.length === 1);
+    // The kernel may still take some: more, until it is enough.
+    const pings = Buffer.concat(Array.from({ length: PONG_BYTES_MAX / 128 }, () => ping));
+    await until("its end", () => {
+      socket.write(pings);
+      return ends.length === 1;
+    });
     expect(ends).toEqual(["pings without reading"]);
     expect(connection.phase).toBe("closed");
-  });
-
-  test("a dropped write is a fault that closes", async () => {
-    let isClosed = false;
-    const webSocket = {
-      getRemoteAddressAsText: () => new TextEncoder().encode("127.0.0.1").buffer,
-      getBufferedAmount: () => 1,
-      send: () => 2,
-      close: () => {
-        isClosed = true;
-        wire.onClose(1006, "");
-      },
-    };
-    const streams = new WebSocketStreams(engine, turn, handlers, log);
-    const wire = new WebSocketWire(streams, webSocket as unknown as HeldWebSocket);
-    wire.open();
-    expect(wire.write([OUTPUT_AT, 1])).toBe(false);
-    expect(isClosed).toBe(false);
-    await until("its end", () => ends.length === 1);
-    expect([isClosed, ends]).toEqual([true, ["dropped output"]]);
   });
 });
 
@@ -485,6 +493,5 @@ describe("the listener", () => {
     listener.close();
     await client.closed();
     expect(ends).toEqual(["connection lost"]);
-    await elapse(0);
   });
 });

@@ -1,0 +1,175 @@
+/**
+ * How a Network Connection must end for a stream of bytes: the reference decoder's judgement packet
+ * by packet, and the rules that need the connection's state beside it.
+ *
+ * The connection is alone on its broker, with a Session of its own, and breaks no quota.
+ */
+import type { AcknowledgementPacket, ClientPacket, ConnectPacket, Version } from "./packets-types.ts";
+import { referenceCut, referenceDecode } from "./reference-decoder.ts";
+
+/** The broker's last word: a CONNACK, a DISCONNECT, or none before it closes. */
+export interface Ending {
+  readonly says: "connack" | "disconnect" | "nothing";
+  /** 0 where it says nothing. */
+  readonly reasonCode: number;
+}
+
+export interface Verdict {
+  /** null: the connection stays open. */
+  readonly ending: Ending | null;
+  /**
+   * An acknowledgement named a message that may or may not be on its way to this client: if it is,
+   * and of the other QoS, the connection ends there with a Protocol Error.
+   */
+  readonly mayEndEarly: boolean;
+  /** Version that answers are written in. */
+  readonly version: Version;
+  /** First levels with `$` of Topic Names under which something may be retained. */
+  readonly dollarLevels: ReadonlySet<string>;
+}
+
+export interface JudgedLimits {
+  readonly packetBytesMax: number;
+  readonly topicAliasMax: number;
+}
+
+const PROTOCOL_ERROR = 0x82;
+const SILENT: Ending = { says: "nothing", reasonCode: 0 };
+/** CONNACK return codes of 3.1.1, §3.2.2.3. */
+const UNACCEPTABLE_VERSION = 0x01;
+const IDENTIFIER_REJECTED = 0x02;
+
+const SESSION_EXPIRY_INTERVAL = 17;
+const AUTHENTICATION_METHOD = 21;
+const TOPIC_ALIAS = 35;
+
+function numberIn(packet: { readonly properties: ConnectPacket["properties"] }, wanted: number) {
+  const found = packet.properties.find(([identifier]) => identifier === wanted);
+  return typeof found?.[1] === "number" ? found[1] : null;
+}
+
+class JudgedConnection {
+  readonly #limits: JudgedLimits;
+  readonly #aliases = new Set<number>();
+  readonly dollarLevels = new Set<string>();
+  #connect: ConnectPacket | null = null;
+  /** Messages that the broker may have sent to this client at most. */
+  #sentMax = 0;
+  #isSubscribed = false;
+  mayEndEarly = false;
+
+  constructor(limits: JudgedLimits) {
+    this.#limits = limits;
+  }
+
+  get version(): Version {
+    return this.#connect?.version ?? 4;
+  }
+
+  /** The ending for a fault of the stream. */
+  refuse(reasonCode: number): Ending {
+    if (this.#connect?.version !== 5) return SILENT;
+    return { says: "disconnect", reasonCode };
+  }
+
+  /** @returns null where the packet is taken and the connection goes on */
+  judge(packet: Uint8Array): Ending | null {
+    const isConnect = ((packet[0] ?? 0) >> 4) === 1;
+    // [MQTT-3.1.0-1] [MQTT-3.1.0-2]
+    if (isConnect !== (this.#connect === null)) return this.refuse(PROTOCOL_ERROR);
+    const outcome = referenceDecode(this.version, packet);
+    if (outcome.ok) return this.#act(outcome.packet);
+    return isConnect ? refusedConnect(packet, outcome.reasonCode) : this.refuse(outcome.reasonCode);
+  }
+
+  #act(packet: ClientPacket): Ending | null {
+    switch (packet.type) {
+      case "connect":
+        return this.#connected(packet);
+      case "publish":
+        return this.#publish(packet);
+      case "puback":
+      case "pubrec":
+      case "pubcomp":
+        return this.#acknowledged(packet);
+      case "subscribe":
+        this.#isSubscribed ||= packet.subscriptions.some(({ qos }) => qos > 0);
+        return null;
+      case "auth":
+        return this.refuse(PROTOCOL_ERROR); // [MQTT-4.12.0-7]
+      case "disconnect": {
+        const expiry = numberIn(packet, SESSION_EXPIRY_INTERVAL) ?? 0;
+        const before = this.#connect === null ? 0 : numberIn(this.#connect, SESSION_EXPIRY_INTERVAL);
+        return expiry !== 0 && (before ?? 0) === 0 ? this.refuse(PROTOCOL_ERROR) : SILENT;
+      }
+      default:
+        return null;
+    }
+  }
+
+  #connected(packet: ConnectPacket): Ending | null {
+    const { version, cleanStart, clientIdentifier, properties } = packet;
+    const needsIdentifier = version === 3 || (version === 4 && !cleanStart);
+    if (clientIdentifier === "" && needsIdentifier) {
+      return { says: "connack", reasonCode: IDENTIFIER_REJECTED };
+    }
+    if (properties.some(([identifier]) => identifier === AUTHENTICATION_METHOD)) {
+      return { says: "connack", reasonCode: 0x8c };
+    }
+    this.#connect = packet;
+    if (packet.will !== null) this.#noteTopic(packet.will.topicName);
+    return null;
+  }
+
+  #publish(packet: Extract<ClientPacket, { type: "publish" }>): Ending | null {
+    const alias = numberIn(packet, TOPIC_ALIAS);
+    if (alias !== null && alias > this.#limits.topicAliasMax) return this.refuse(0x94);
+    if (packet.topicName === "" && alias !== null && !this.#aliases.has(alias)) {
+      return this.refuse(PROTOCOL_ERROR);
+    }
+    if (alias !== null) this.#aliases.add(alias);
+    this.#noteTopic(packet.topicName);
+    this.#sentMax++;
+    return null;
+  }
+
+  /** Identifiers of what the broker sends to a new Session begin with 2. */
+  #acknowledged({ packetIdentifier }: AcknowledgementPacket): Ending | null {
+    // A message that was kept may go out twice: once routed, once as retained.
+    const isSent = packetIdentifier >= 2 && packetIdentifier <= 1 + 2 * this.#sentMax;
+    if (this.#isSubscribed && isSent) this.mayEndEarly = true;
+    return null;
+  }
+
+  #noteTopic(topicName: string): void {
+    if (topicName.startsWith("$")) this.dollarLevels.add(topicName.split("/")[0] ?? "");
+  }
+}
+
+/** A CONNECT that cannot be read: who speaks version 5 is told why, others at most the version. */
+function refusedConnect(packet: Uint8Array, reasonCode: number): Ending {
+  if (reasonCode === 0x84) return { says: "connack", reasonCode: UNACCEPTABLE_VERSION };
+  const lengthBytes = packet.subarray(1).findIndex((byte) => byte < 0x80) + 1;
+  const protocol = Buffer.from(packet.subarray(1 + lengthBytes, 8 + lengthBytes));
+  const isVersion5 = protocol.equals(Buffer.from([0, 4, 0x4d, 0x51, 0x54, 0x54, 5]));
+  return isVersion5 ? { says: "connack", reasonCode } : SILENT;
+}
+
+/** Judges a stream from its first byte on; what follows the end is not looked at. */
+export function judgeConnection(bytes: Uint8Array, limits: JudgedLimits): Verdict {
+  const connection = new JudgedConnection(limits);
+  let ending: Ending | null = null;
+  for (let at = 0; at < bytes.length && ending === null; ) {
+    const rest = bytes.subarray(at);
+    const packetBytes = referenceCut(rest, limits.packetBytesMax);
+    if (packetBytes === "need more") break;
+    if (typeof packetBytes === "object") {
+      ending = connection.refuse(packetBytes.reasonCode);
+      break;
+    }
+    ending = connection.judge(rest.subarray(0, packetBytes));
+    at += packetBytes;
+  }
+  const { version, mayEndEarly, dollarLevels } = connection;
+  return { ending, version, mayEndEarly, dollarLevels };
+}

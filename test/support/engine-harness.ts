@@ -1,0 +1,278 @@
+/**
+ * A broker without sockets: the engine and the control plane wired as broker.ts wires them, with
+ * Network Connections that live in memory.
+ *
+ * Nothing happens by itself: bytes go in with `send`, turns of the event loop pass with `settle`,
+ * the clock stands still until `advance`. A trap or a failed assertion inside a turn is kept and
+ * thrown to whoever waits for the turn.
+ */
+import type { Log } from "../../src/base/log.ts";
+import { configure } from "../../src/config/configuration.ts";
+import { NO_FLAGS, type Settings } from "../../src/config/settings.ts";
+import { Engine, type EngineBuild } from "../../src/engine/engine.ts";
+import { Dispatch } from "../../src/protocol/dispatch.ts";
+import type { Plane } from "../../src/protocol/plane.ts";
+import { KeepAlive } from "../../src/session/keep-alive.ts";
+import type { NetworkConnection } from "../../src/session/network-connection.ts";
+import { Sessions } from "../../src/session/sessions.ts";
+import { Turn } from "../../src/session/turn.ts";
+import { Wills } from "../../src/session/wills.ts";
+import * as abi from "#assembly/abi";
+import { KEEP_ALIVE_TIMEOUT } from "#assembly/spec";
+import { MemoryWire } from "./engine-harness-wire.ts";
+
+const { HOLDFAST_ENGINE } = process.env;
+
+/** The build that the suites run on: HOLDFAST_ENGINE, release where it says nothing. */
+export const ENGINE_BUILD: EngineBuild = HOLDFAST_ENGINE === "debug" ? "debug" : "release";
+
+/** A heap that no test fills by accident, bytes. */
+const MEMORY_BYTES_MAX = 512 * 1024 * 1024;
+
+/** u32 and f64 have no infinity. */
+const QUEUED_MAX = 2 ** 30;
+
+/** Turns after which a broker that still has something to do is taken for stuck. */
+const TURNS_MAX = 100_000;
+
+/** What of the defaults of a broker a test changes. */
+export type HarnessSettings = Partial<Omit<Settings, "listeners" | "log">>;
+
+/** The client's end of a connection, and the broker's. */
+export interface Peer {
+  readonly connection: NetworkConnection;
+  readonly wire: MemoryWire;
+}
+
+type EngineCall = (...values: number[]) => number;
+
+export class EngineHarness {
+  readonly settings: Settings;
+  readonly engine: Engine;
+  readonly turn: Turn;
+  readonly sessions: Sessions;
+  readonly wills: Wills;
+  readonly keepAlive: KeepAlive;
+  readonly dispatch: Dispatch;
+  /** What was logged as a warning. */
+  readonly warnings: string[] = [];
+  /** Unix time of the engine, milliseconds. */
+  nowMs = Date.now();
+  /** Turns that have passed. */
+  turnCount = 0;
+  readonly #peers = new Map<NetworkConnection, Peer>();
+  readonly #senders = new Set<Peer>();
+  #fault: unknown = null;
+
+  constructor(changes: HarnessSettings = {}) {
+    const defaults = configure(null, NO_FLAGS).settings;
+    this.settings = { ...defaults, memoryBytesMax: MEMORY_BYTES_MAX, ...changes };
+    this.engine = this.#startEngine();
+    this.turn = new Turn(this.engine);
+    const now = this.nowSeconds;
+    this.wills = new Wills(this.engine, this.turn, now);
+    this.sessions = new Sessions(this.engine, this.wills, now);
+    this.keepAlive = new KeepAlive(this.engine, now, (connection) =>
+      this.dispatch.close(connection, KEEP_ALIVE_TIMEOUT),
+    );
+    const { engine, turn, sessions, wills, keepAlive, settings } = this;
+    const log = recordingLog(this.warnings);
+    const plane: Plane = { engine, turn, sessions, wills, keepAlive, settings, log };
+    this.dispatch = new Dispatch(plane, (connection) => this.#peers.delete(connection));
+    this.turn.start(this.dispatch);
+  }
+
+  get nowSeconds(): number {
+    return Math.floor(this.nowMs / 1000);
+  }
+
+  /** The engine's exports, each keeping what it throws; the clock is the harness's. */
+  #startEngine(): Engine {
+    const { settings } = this;
+    const engine = new Engine({ build: ENGINE_BUILD, memoryBytesMax: settings.memoryBytesMax });
+    const raw = engine.calls as unknown as Record<string, EngineCall>;
+    const guarded: Record<string, EngineCall> = {};
+    for (const [name, call] of Object.entries(raw)) guarded[name] = this.#guard(call);
+    const setClock = guarded["setClock"] as EngineCall;
+    // Only Turn sets the clock, once a turn.
+    guarded["setClock"] = () => {
+      this.turnCount++;
+      return setClock(this.nowMs);
+    };
+    Object.defineProperty(engine, "calls", { value: guarded });
+    engine.calls.setHashSeed(1n);
+    engine.calls.setSessionSeed(1n);
+    engine.calls.configure(
+      settings.packetBytesMax,
+      settings.receiveMaximum,
+      settings.inflightMessagesMax,
+      Math.min(settings.queuedMessagesMax, QUEUED_MAX),
+      Math.min(settings.queuedBytesMax, 2 ** 52),
+      settings.outgoingBytesMax,
+      settings.topicAliasMax,
+    );
+    setClock(this.nowMs);
+    return engine;
+  }
+
+  #guard(call: EngineCall): EngineCall {
+    return (...values) => {
+      try {
+        return call(...values);
+      } catch (error) {
+        this.#fault ??= error;
+        return 0;
+      }
+    };
+  }
+
+  /** True once the engine trapped: nothing more can be had of it. */
+  get isBroken(): boolean {
+    return this.#fault !== null;
+  }
+
+  #throwFault(): void {
+    if (this.#fault !== null) throw this.#fault;
+  }
+
+  /** A new Network Connection, before its CONNECT. */
+  open(): Peer {
+    const wire = new MemoryWire(this.engine, this.turn);
+    const connection = this.turn.open(wire, { port: 1883, allowAnonymous: true });
+    if (connection === null) throw new Error("no connection is free");
+    wire.connection = connection;
+    const peer = { connection, wire };
+    this.#peers.set(connection, peer);
+    this.keepAlive.watchConnect(connection, this.nowSeconds);
+    return peer;
+  }
+
+  /**
+   * Sends bytes to the broker, a chunk of READ_BYTES at a time; what it does not read now it reads
+   * in a later turn. On a connection that the broker closed they are lost.
+   */
+  send(peer: Peer, bytes: Uint8Array): void {
+    if (peer.wire.isEnded) return;
+    for (let at = 0; at < bytes.length; at += abi.READ_BYTES) {
+      peer.wire.inbox.push(bytes.subarray(at, at + abi.READ_BYTES));
+    }
+    if (!this.#deliver(peer)) this.#senders.add(peer);
+    this.#throwFault();
+  }
+
+  /** @returns whether all that was sent is read */
+  #deliver(peer: Peer): boolean {
+    const { wire, connection } = peer;
+    while (wire.inbox.length > 0 && wire.isReading) {
+      const chunk = wire.inbox.shift() as Uint8Array;
+      // Not Buffer's own writes: they fail in a buffer of 4 GiB.
+      this.engine.bytes.set(chunk, abi.READ);
+      this.turn.received(connection, chunk.length);
+    }
+    if (wire.isEnded) wire.inbox.length = 0;
+    return wire.inbox.length === 0;
+  }
+
+  /** Lets one turn of the event loop pass. */
+  async turnOnce(): Promise<void> {
+    for (const peer of this.#senders) {
+      if (this.#deliver(peer)) this.#senders.delete(peer);
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#throwFault();
+  }
+
+  /** Lets turns pass until the broker has nothing more to do. */
+  async settle(): Promise<void> {
+    for (let turns = 0; turns < TURNS_MAX; turns++) {
+      const before = this.turnCount;
+      await this.turnOnce();
+      if (this.turnCount === before && ![...this.#senders].some(canBeRead)) return;
+    }
+    throw new Error(`the broker is not done after ${TURNS_MAX} turns`);
+  }
+
+  /** The peer is gone without a word. */
+  hangUp(peer: Peer): void {
+    const { connection, wire } = peer;
+    if (!wire.isEnded) this.dispatch.lost(connection, "closed");
+    wire.cut();
+    this.#throwFault();
+  }
+
+  /** Lets time pass, and what is due happen; turns do not pass. */
+  advance(seconds: number): void {
+    this.nowMs += seconds * 1000;
+    this.engine.calls.setClock(this.nowMs);
+    this.keepAlive.tick(this.nowSeconds);
+    this.sessions.tick(this.nowSeconds);
+    this.wills.tick(this.nowSeconds);
+    this.turn.schedule();
+  }
+
+  /**
+   * Ends everything: connections, Sessions, retained messages, caches.
+   *
+   * @param dollarLevels  first levels with `$` under which messages may be retained
+   */
+  async clear(dollarLevels: Iterable<string> = ["$SYS"]): Promise<void> {
+    for (const peer of [...this.#peers.values()]) this.hangUp(peer);
+    await this.settle();
+    this.endSessions();
+    await this.settle();
+    const { calls } = this.engine;
+    this.dropRetained("#");
+    for (const level of dollarLevels) this.dropRetained(`${level}/#`);
+    calls.clearCache();
+    calls.journalFree();
+    calls.freeSessionTable();
+    this.#throwFault();
+  }
+
+  /** Ends all Sessions, as a clean start of their clients would. */
+  endSessions(): void {
+    const { calls } = this.engine;
+    for (let session = calls.firstSession() >>> 0; session !== 0; ) {
+      this.sessions.end(session);
+      session = calls.firstSession() >>> 0;
+    }
+  }
+
+  dropRetained(filter: string): void {
+    const bytes = Buffer.from(filter);
+    this.engine.scratch.set(bytes);
+    this.engine.calls.dropRetained(abi.SCRATCH, bytes.length);
+  }
+
+  /** What the engine's heap holds. */
+  heap(): { readonly blocks: number; readonly bytes: number } {
+    const { calls } = this.engine;
+    return { blocks: calls.heapBlocksUsed(), bytes: Number(calls.heapBytesUsed()) };
+  }
+
+  /** The Session of a Client Identifier; 0 = none. */
+  sessionOf(clientIdentifier: string): number {
+    const bytes = Buffer.from(clientIdentifier);
+    this.engine.scratch.set(bytes);
+    return this.sessions.find(abi.SCRATCH, bytes.length);
+  }
+}
+
+function canBeRead({ wire }: Peer): boolean {
+  return wire.isReading || wire.isEnded;
+}
+
+function recordingLog(warnings: string[]): Log {
+  const ignore = (): void => undefined;
+  return {
+    error: ignore,
+    warn: (text) => warnings.push(text),
+    notice: ignore,
+    info: ignore,
+    debug: ignore,
+    subscribe: ignore,
+    unsubscribe: ignore,
+    has: () => false,
+    close: async () => undefined,
+  };
+}

@@ -83,6 +83,8 @@ export const D_PROPERTIES_BYTES: u32 = 36;
 /** PUBLISH: Application Message. SUBSCRIBE, UNSUBSCRIBE: the list of Topic Filters. */
 export const D_PAYLOAD_AT: u32 = 40;
 export const D_PAYLOAD_BYTES: u32 = 44;
+/** CONNECT: the version byte, also of a protocol that is not ours. */
+export const D_LEVEL: u32 = 120;
 /** CONNECT: protocol version 3, 4 or 5; Connect Flags; Keep Alive in seconds. */
 export const D_VERSION: u32 = 48;
 export const D_CONNECT_FLAGS: u32 = 52;
@@ -154,6 +156,8 @@ export const STATS_BYTES: u32 = 176;
 
 /** Chain of output not yet handed to the host; 0 = none. */
 export const C_OUT_HEAD: u32 = 16;
+/** Acknowledgements that wait for a commit, or behind one that does. */
+export const C_HELD_COUNT: u32 = 68;
 /** Unix seconds, low 32 bits, of the last bytes received. */
 export const C_ACTIVE_SECONDS: u32 = 52;
 /** QoS 0 messages dropped because this client reads too slowly. */

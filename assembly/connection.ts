@@ -14,7 +14,7 @@ import {
   EVENTS_BYTES,
 } from "./abi";
 
-export { C_ACTIVE_SECONDS, C_DROPPED, C_OUT_HEAD } from "./abi";
+export { C_ACTIVE_SECONDS, C_DROPPED, C_HELD_COUNT, C_OUT_HEAD } from "./abi";
 
 export const C_GENERATION: u32 = 0;
 /** Protocol version 3, 4, 5; 0 before CONNECT. */
@@ -36,10 +36,9 @@ export const C_REST_USED: u32 = 44;
 export const C_REST_NEED: u32 = 48;
 /** Maximum Packet Size of the client; 0 = none. */
 export const C_PACKET_BYTES_MAX: u32 = 56;
-/** Held acknowledgements: ring block, first entry, count, capacity. */
+/** Held acknowledgements: ring block, first entry, capacity; C_HELD_COUNT of them. */
 export const C_HELD_AT: u32 = 60;
 export const C_HELD_FIRST: u32 = 64;
-export const C_HELD_COUNT: u32 = 68;
 export const C_HELD_CAPACITY: u32 = 72;
 /** PUBACKs that are held: they count against our Receive Maximum. */
 export const C_HELD_PUBACKS: u32 = 76;
@@ -72,6 +71,8 @@ export const C_CLOSING: u32 = 32;
 export const C_WANTS_PUMP: u32 = 64;
 /** Not read on until output drains, or a commit comes. */
 export const C_PAUSED: u32 = 128;
+/** Parked because the budget of its turn was used up: nothing else keeps it waiting. */
+export const C_OUT_OF_BUDGET: u32 = 512;
 /** Retained messages are due and wait for output to drain, or for room in the window. */
 export const C_RETAINED_WAITS: u32 = 256;
 
@@ -108,6 +109,11 @@ export function takeDirty(): usize {
   if (dirtyHead === 0) dirtyTail = 0;
   store<u32>(record, load<u32>(record, C_FLAGS) & ~C_DIRTY, C_FLAGS);
   return record;
+}
+
+/** Whether some connection has output. */
+export function hasDirty(): bool {
+  return dirtyHead !== 0;
 }
 
 /**

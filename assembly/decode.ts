@@ -22,6 +22,7 @@ import {
   D_FILTER_OPTIONS,
   D_FLAGS,
   D_KEEP_ALIVE,
+  D_LEVEL,
   D_PACKET_ID,
   D_PASSWORD_AT,
   D_PAYLOAD_AT,
@@ -205,8 +206,9 @@ function takeProtocol(): i32 {
   const mqtt = nameBytes === 4 && load<u32>(nameAt) === NAME_MQTT;
   const mqIsdp =
     nameBytes === 6 && load<u32>(nameAt) === NAME_MQIS && <u32>load<u16>(nameAt, 4) === NAME_DP;
-  if (!mqtt && !mqIsdp) return -UNSUPPORTED_PROTOCOL_VERSION; // [MQTT-3.1.2-1]
   cursor = nameAt + nameBytes;
+  if (cursor < limit) store<u32>(DECODED, <u32>load<u8>(cursor), D_LEVEL);
+  if (!mqtt && !mqIsdp) return -UNSUPPORTED_PROTOCOL_VERSION; // [MQTT-3.1.2-1]
   if (cursor === limit) return -MALFORMED_PACKET;
   const version = <u32>load<u8>(cursor++);
   const known = mqtt ? version === VERSION_3_1_1 || version === VERSION_5 : version === VERSION_3_1;

@@ -32,6 +32,7 @@ import {
   C_VERSION,
   C_WANTS_PUMP,
   connectionOf,
+  hasDirty,
   markDirty,
   raise,
   recordOf,
@@ -126,8 +127,12 @@ function drained(record: usize): void {
   }
 }
 
-/** The host has written the records of the last flush(), or marked them F_PENDING. */
-export function flushDone(): void {
+/**
+ * The host has written the records of the last flush(), or marked them F_PENDING.
+ *
+ * @returns 1 where there is more to write: flush() again in the next turn
+ */
+export function flushDone(): u32 {
   const records = flushedRecords();
   for (let i: u32 = 0; i < records; i++) {
     const at = flushRecord(i);
@@ -141,6 +146,7 @@ export function flushDone(): void {
     freeWritten(record);
     if (flags & C_OPEN) drained(record);
   }
+  return hasDirty() ? 1 : 0;
 }
 
 /**

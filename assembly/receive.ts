@@ -6,8 +6,8 @@
  *   │            │ rest │ packet   │ packet   │ …   │ cut │        connection's rest; so does what
  *   └────────────┴──────┴──────────┴──────────┴─────┴───╌╌┘        is parked
  *
- * A stretch of bytes under way is at ── end in memory; behind it there may be a second one: what the
- * kernel gave after the end of a packet that was gathered in the rest.
+ * A stretch of bytes under way is at ── end in memory; behind it there may be a second one: what
+ * the kernel gave after the end of a packet that was gathered in the rest.
  */
 import {
   D_TYPE,
@@ -30,6 +30,7 @@ import {
   C_ACTIVE_SECONDS,
   C_FLAGS,
   C_OUT_BYTES,
+  C_OUT_OF_BUDGET,
   C_PARKED,
   C_PAUSED,
   C_REST_AT,
@@ -37,6 +38,7 @@ import {
   C_REST_NEED,
   C_REST_USED,
   C_VERSION,
+  connectionOf,
   recordOf,
 } from "./connection";
 import { cutPacket, decodePacket } from "./decode";
@@ -47,7 +49,6 @@ import { count, nowMs, outgoingBytesMax, packetBytesMax } from "./settings";
 import {
   CONNECT,
   MALFORMED_PACKET,
-  PACKET_TOO_LARGE,
   PINGREQ,
   PINGRESP,
   PROTOCOL_ERROR,
@@ -60,8 +61,11 @@ import { readVarint, varintBytes } from "./varint";
 
 /** Longest CONNECT: five fields of 64 KiB, and User Properties. */
 export const CONNECT_BYTES_MAX: u32 = 524288;
-/** What a connection that cannot be read on may still hand in. */
-const PARKED_EXTRA_BYTES_MAX: u32 = 1048576;
+/** What a connection that is not to be read on may still hand in, besides one packet. */
+const PARKED_EXTRA_BYTES_MAX: u32 = 64 * 1024 * 1024;
+/** With more than this parked, new bytes have to work some of it off, in so many budgets. */
+const PARKED_WORKED_OFF_BYTES_MIN: u32 = 1024 * 1024;
+const PARKED_BUDGETS: u32 = 8;
 /** All rests together: this share of the heap's cap. */
 const RESTS_SHARE_SHIFT: u32 = 2;
 /** Longest header of a packet. */
@@ -146,7 +150,7 @@ function keepCut(): i32 {
   return R_DONE;
 }
 
-/** Appends to a rest; it grows by doubling. @returns false where there is no memory for it */
+/** Appends to a rest; it doubles up to `wanted` bytes. @returns false: no memory for it */
 function appendRest(from: usize, bytes: u32, wanted: u32): bool {
   let block: usize = load<u32>(record, C_REST_AT);
   const present = load<u32>(record, C_REST_BYTES);
@@ -257,7 +261,11 @@ function consume(): i32 {
  */
 function run(): i32 {
   const status = runStretches();
-  if (status !== R_CONTROL) record = 0;
+  if (status === R_CONTROL) return status;
+  // After a fault the rest of the stretch is of no use to anybody.
+  if (owned !== 0) freeRest(owned);
+  owned = 0;
+  record = 0;
   return status;
 }
 
@@ -265,6 +273,9 @@ function runStretches(): i32 {
   while (true) {
     const status = consume();
     if (status === R_BUDGET || status === R_PAUSED) {
+      if (status === R_BUDGET) {
+        store<u32>(record, load<u32>(record, C_FLAGS) | C_OUT_OF_BUDGET, C_FLAGS);
+      }
       const parked = park();
       return parked < 0 ? parked : status;
     }
@@ -294,6 +305,36 @@ function gather(bytes: u32): i32 {
   return run();
 }
 
+/** Moves what is not consumed to the front of the rest, once that is the smaller part. */
+function dropUsed(unused: u32): void {
+  const used = load<u32>(record, C_REST_USED);
+  if (used <= unused) return;
+  const block: usize = load<u32>(record, C_REST_AT);
+  memory.copy(block, block + used, unused);
+  store<u32>(record, unused, C_REST_BYTES);
+  store<u32>(record, 0, C_REST_USED);
+}
+
+/**
+ * Bytes of a connection that its transport cannot stop. What is parked is bounded; while only the
+ * budget keeps it waiting, more of it is worked off here, so that the flood slows itself down.
+ */
+function receiveParked(bytes: u32): i32 {
+  const unused = load<u32>(record, C_REST_BYTES) - load<u32>(record, C_REST_USED);
+  if (unused + bytes > packetBytesMax + PARKED_EXTRA_BYTES_MAX) return -QUOTA_EXCEEDED;
+  dropUsed(unused);
+  if (!appendRest(READ, bytes, u32.MAX_VALUE)) return -QUOTA_EXCEEDED;
+  if (unused < PARKED_WORKED_OFF_BYTES_MIN) return R_DONE;
+  const connection = connectionOf(record);
+  const parked = record;
+  for (let i: u32 = 0; i < PARKED_BUDGETS; i++) {
+    if (!(load<u32>(parked, C_FLAGS) & C_OUT_OF_BUDGET)) return R_DONE;
+    const status = resume(connection);
+    if (status !== R_BUDGET) return status;
+  }
+  return R_DONE;
+}
+
 /**
  * Takes bytes that a connection sent, in order, from READ. Hot.
  *
@@ -310,9 +351,7 @@ export function receive(connection: u32, bytes: u32): i32 {
   laterEnd = 0;
   const present = load<u32>(record, C_REST_BYTES);
   if (load<u32>(record, C_FLAGS) & C_PARKED) {
-    const unused = present - load<u32>(record, C_REST_USED);
-    if (unused + bytes > packetBytesMax + PARKED_EXTRA_BYTES_MAX) return -PACKET_TOO_LARGE;
-    return appendRest(READ, bytes, 0) ? R_DONE : -QUOTA_EXCEEDED;
+    return receiveParked(bytes);
   }
   startBudget();
   at = READ;
@@ -338,7 +377,7 @@ export function resume(connection: u32): i32 {
   const flags = load<u32>(wanted, C_FLAGS);
   if (flags & C_PARKED) {
     record = wanted;
-    store<u32>(record, flags & ~(C_PARKED | C_PAUSED), C_FLAGS);
+    store<u32>(record, flags & ~(C_PARKED | C_PAUSED | C_OUT_OF_BUDGET), C_FLAGS);
     owned = load<u32>(record, C_REST_AT);
     at = owned + load<u32>(record, C_REST_USED);
     end = owned + load<u32>(record, C_REST_BYTES);
@@ -367,7 +406,7 @@ export function inject(from: usize, bytes: u32): i32 {
   record = recordOf(0);
   let status: i32 = R_BUDGET;
   if (load<u32>(record, C_FLAGS) & C_PARKED) {
-    if (!appendRest(from, bytes, 0)) status = -QUOTA_EXCEEDED;
+    if (!appendRest(from, bytes, u32.MAX_VALUE)) status = -QUOTA_EXCEEDED;
   } else {
     at = from;
     end = from + bytes;

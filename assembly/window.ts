@@ -1,6 +1,6 @@
 /**
- * What a Session is owed, sent as its window opens: again what an earlier connection carried, then the
- * queue, then what comes.
+ * What a Session is owed, sent as its window opens: again what an earlier connection carried, then
+ * the queue, then what comes.
  *
  * A Session that ends with its connection never sends anything again, so its window has states but
  * no entries: a message that could be sent at once is not stored for it.

@@ -38,6 +38,9 @@ export interface RunningBroker {
 
 const TICK_MILLISECONDS = 500;
 
+/** A WebSocket frame may hold many packets, however small each has to be. */
+const FRAME_BYTES_MIN = 1024 * 1024;
+
 /** u32 and i32 have no infinity. */
 function bounded(value: number, max: number): number {
   return Math.min(value, max);
@@ -139,7 +142,7 @@ class Broker implements RunningBroker {
         : await listenWebSocket({
             ...common,
             mayOpen,
-            frameBytesMax: this.#settings.packetBytesMax,
+            frameBytesMax: Math.max(this.#settings.packetBytesMax, FRAME_BYTES_MIN),
             log: this.#log,
           });
     this.#listeners.push(opened);

@@ -78,6 +78,8 @@ const BUSY_MILLISECONDS = 100;
 /** Longest wait for the last lines, in milliseconds. */
 const CLOSE_MILLISECONDS_MAX = 1_000;
 
+/** A line waits so long for others to leave with it. */
+const GATHER_MILLISECONDS = 20;
 /** Access to a log file: its owner writes, its group reads. */
 const LOG_FILE_MODE = 0o640;
 
@@ -136,6 +138,7 @@ class Sink {
   #waiting: string[] = [];
   #waitingCharacters = 0;
   #isWriting = false;
+  #timer: NodeJS.Timeout | null = null;
   #isClosed = false;
   #onIdle: (() => void) | null = null;
 
@@ -147,12 +150,19 @@ class Sink {
     if (this.#isClosed || this.#waitingCharacters + line.length > UNWRITTEN_CHARACTERS_MAX) return;
     this.#waiting.push(line);
     this.#waitingCharacters += line.length;
-    if (!this.#isWriting) this.#writeWaiting();
+    this.#gather();
+  }
+
+  /** A write per line would cost more than the line: lines of a moment leave together. */
+  #gather(): void {
+    if (this.#isWriting || this.#timer !== null) return;
+    this.#timer = setTimeout(() => this.#writeWaiting(), GATHER_MILLISECONDS);
   }
 
   /** Settles when all is written, or after CLOSE_MILLISECONDS_MAX; later lines are dropped. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    if (this.#timer !== null) this.#writeWaiting();
     if (this.#isWriting) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, CLOSE_MILLISECONDS_MAX);
@@ -166,6 +176,8 @@ class Sink {
   }
 
   #writeWaiting(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
     const chunk = Buffer.from(this.#waiting.join(""));
     this.#waiting = [];
     this.#waitingCharacters = 0;
@@ -179,10 +191,11 @@ class Sink {
         setTimeout(() => this.#writeChunk(chunk), BUSY_MILLISECONDS);
       } else if (error === null && writtenBytes < chunk.length) {
         this.#writeChunk(chunk.subarray(writtenBytes));
-      } else if (this.#waiting.length > 0) {
+      } else if (this.#waiting.length > 0 && this.#isClosed) {
         this.#writeWaiting();
       } else {
         this.#isWriting = false;
+        if (this.#waiting.length > 0) this.#gather();
         this.#onIdle?.();
       }
     });

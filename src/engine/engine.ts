@@ -36,7 +36,7 @@ interface EngineExports {
   acceptConnection(connection: number, version: number, packetBytesMax: number): void;
   closeConnection(connection: number): number;
   committed(turn: number): void;
-  flushDone(): void;
+  flushDone(): number;
   openConnection(connection: number): number;
   written(connection: number): number;
   inject(at: number, bytes: number): number;

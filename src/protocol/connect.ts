@@ -132,7 +132,8 @@ export class Connecting {
     if (isNeeded || !settings.emptyClientIdAllowed) {
       throw new ProtocolError(CLIENT_IDENTIFIER_NOT_VALID, "empty Client Identifier");
     }
-    connection.clientId = settings.clientIdPrefix + randomBytes(11).toString("hex"); // [MQTT-3.1.3-6]
+    // [MQTT-3.1.3-6]
+    connection.clientId = settings.clientIdPrefix + randomBytes(11).toString("hex");
     return connection.clientId;
   }
 

@@ -16,7 +16,6 @@ import {
   UNSUPPORTED_PROTOCOL_VERSION,
 } from "#assembly/spec";
 import { ProtocolError } from "../base/errors.ts";
-import type { Engine } from "../engine/engine.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { TurnHandlers } from "../session/turn.ts";
 import { sendRefused } from "./connack.ts";
@@ -25,16 +24,6 @@ import { PacketWriter } from "./packet-writer.ts";
 import { type Plane, unixSeconds } from "./plane.ts";
 import { reasonText } from "./reasons.ts";
 import { Subscribing } from "./subscribe.ts";
-
-/** The level byte of the CONNECT in DECODED, behind the protocol name; it was refused for it. */
-function askedVersion(engine: Engine): number {
-  const end = engine.decoded(abi.D_END);
-  let at = engine.decoded(abi.D_AT) + 1;
-  while (((engine.bytes[at++] ?? 0) & 0x80) !== 0);
-  const nameBytes = ((engine.bytes[at] ?? 0) << 8) | (engine.bytes[at + 1] ?? 0);
-  at += 2 + nameBytes;
-  return at < end ? (engine.bytes[at] ?? 0) : 0;
-}
 
 export class Dispatch implements TurnHandlers {
   readonly #plane: Plane;
@@ -126,7 +115,8 @@ export class Dispatch implements TurnHandlers {
       this.#disconnect(connection);
       return false;
     }
-    if (type === AUTH) throw new ProtocolError(PROTOCOL_ERROR, "AUTH without a method"); // [MQTT-4.12.0-7]
+    // [MQTT-4.12.0-7]
+    if (type === AUTH) throw new ProtocolError(PROTOCOL_ERROR, "AUTH without a method");
     throw new ProtocolError(PROTOCOL_ERROR, `packet type ${type}`);
   }
 
@@ -210,7 +200,9 @@ export class Dispatch implements TurnHandlers {
     const { engine } = this.#plane;
     if (connection.version !== 0) return connection.version;
     if (!this.#isConnectAtHand || engine.decoded(abi.D_TYPE) !== CONNECT) return null;
-    if (reasonCode === UNSUPPORTED_PROTOCOL_VERSION) return askedVersion(engine) >= 5 ? 5 : 0;
+    if (reasonCode === UNSUPPORTED_PROTOCOL_VERSION) {
+      return engine.decoded(abi.D_LEVEL) >= 5 ? 5 : 0;
+    }
     return engine.decoded(abi.D_VERSION) === 5 ? 5 : null; // [MQTT-3.1.4-1 @3.1.1]
   }
 

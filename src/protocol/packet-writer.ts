@@ -2,8 +2,8 @@
  * Builds the packets of the control plane in the engine's SCRATCH region, from where they are sent.
  *
  *   SCRATCH ┌──────────────┬──────────────────────────────────┐
- *           │ 8 bytes      │ variable header and payload      │  the fixed header is written last, in
- *           └──────────────┴──────────────────────────────────┘  front of them
+ *           │ 8 bytes      │ variable header and payload      │  the fixed header comes last,
+ *           └──────────────┴──────────────────────────────────┘  in front of them
  */
 import * as abi from "#assembly/abi";
 import { ProtocolError } from "../base/errors.ts";

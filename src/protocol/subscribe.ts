@@ -69,7 +69,8 @@ export class Subscribing {
     const shared = engine.bytes.subarray(at, at + Math.min(byteCount, SHARED_PREFIX.length));
     if (shared.equals(SHARED_PREFIX)) {
       if ((options & OPTION_NO_LOCAL) !== 0) {
-        throw new ProtocolError(PROTOCOL_ERROR, "No Local on a shared subscription"); // [MQTT-3.8.3-4]
+        // [MQTT-3.8.3-4]
+        throw new ProtocolError(PROTOCOL_ERROR, "No Local on a shared subscription");
       }
       return { reason: SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, retainedDue: false };
     }

@@ -243,7 +243,7 @@ export class Turn {
       }
       at += 5;
     }
-    calls.flushDone();
+    if (calls.flushDone() === 1) this.schedule();
   }
 
   #act(events: number): void {
@@ -285,6 +285,9 @@ export class Turn {
 
   #hasOutput(connection: NetworkConnection): boolean {
     const record = abi.CONNECTIONS + connection.number * abi.CONNECTION_BYTES;
-    return this.#engine.word(record + abi.C_OUT_HEAD) !== 0;
+    const engine = this.#engine;
+    return (
+      engine.word(record + abi.C_OUT_HEAD) !== 0 || engine.word(record + abi.C_HELD_COUNT) !== 0
+    );
   }
 }

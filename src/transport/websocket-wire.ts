@@ -158,7 +158,7 @@ export class WebSocketWire implements Wire {
     this.#webSocket?.close();
   }
 
-  /** A whole message; its bytes are dead after the call. Hot. */
+  /** A whole message; its bytes are dead after the call. */
   onMessage(message: ArrayBuffer, isBinary: boolean): void {
     if (!isBinary) {
       this.#fail("text frame", UNSUPPORTED_DATA); // [MQTT-6.0.0-1]

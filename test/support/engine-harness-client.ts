@@ -91,9 +91,19 @@ export class HarnessClient {
     this.send(publish({ topicName, qos, ...fields }));
   }
 
-  /** Subscribes with Packet Identifier 1. */
-  subscribe(topicFilter: string, qos: QoS, fields: Partial<Subscription> = {}): void {
-    this.send(subscribe(1, [{ topicFilter, qos, ...fields }]));
+  /**
+   * Subscribes with Packet Identifier 1.
+   *
+   * @param identifier  Subscription Identifier; 0 = none
+   */
+  subscribe(
+    topicFilter: string,
+    qos: QoS,
+    fields: Partial<Subscription> = {},
+    identifier = 0,
+  ): void {
+    const list = identifier > 0 ? properties({ subscription_identifier: identifier }) : [];
+    this.send(subscribe(1, [{ topicFilter, qos, ...fields }], list));
   }
 
   /** What is due for a PUBLISH: nothing, PUBACK or PUBREC. */

@@ -62,9 +62,8 @@ class JudgedConnection {
     this.#limits = limits;
   }
 
-  get version(): Version {
-    return this.#connect?.version ?? 4;
-  }
+  /** Version that the client speaks, from its CONNECT on. */
+  version: Version = 4;
 
   /** The ending for a fault of the stream. */
   refuse(reasonCode: number): Ending {
@@ -79,7 +78,19 @@ class JudgedConnection {
     if (isConnect !== (this.#connect === null)) return this.refuse(PROTOCOL_ERROR);
     const outcome = referenceDecode(this.version, packet);
     if (outcome.ok) return this.#act(outcome.packet);
-    return isConnect ? refusedConnect(packet, outcome.reasonCode) : this.refuse(outcome.reasonCode);
+    if (!isConnect) return this.refuse(outcome.reasonCode);
+    return this.#refuseConnect(packet, outcome.reasonCode);
+  }
+
+  /** Who speaks version 5 or higher is told why; others learn at most that they do not. */
+  #refuseConnect(packet: Uint8Array, reasonCode: number): Ending {
+    const { name, level } = protocolOf(packet);
+    const isUnsupported = reasonCode === 0x84;
+    if (isUnsupported ? level >= 5 : name === "MQTT" && level === 5) {
+      this.version = 5;
+      return { says: "connack", reasonCode };
+    }
+    return isUnsupported ? { says: "connack", reasonCode: UNACCEPTABLE_VERSION } : SILENT;
   }
 
   #act(packet: ClientPacket): Ending | null {
@@ -109,6 +120,7 @@ class JudgedConnection {
 
   #connected(packet: ConnectPacket): Ending | null {
     const { version, cleanStart, clientIdentifier, properties } = packet;
+    this.version = version;
     const needsIdentifier = version === 3 || (version === 4 && !cleanStart);
     if (clientIdentifier === "" && needsIdentifier) {
       return { says: "connack", reasonCode: IDENTIFIER_REJECTED };
@@ -146,13 +158,12 @@ class JudgedConnection {
   }
 }
 
-/** A CONNECT that cannot be read: who speaks version 5 is told why, others at most the version. */
-function refusedConnect(packet: Uint8Array, reasonCode: number): Ending {
-  if (reasonCode === 0x84) return { says: "connack", reasonCode: UNACCEPTABLE_VERSION };
-  const lengthBytes = packet.subarray(1).findIndex((byte) => byte < 0x80) + 1;
-  const protocol = Buffer.from(packet.subarray(1 + lengthBytes, 8 + lengthBytes));
-  const isVersion5 = protocol.equals(Buffer.from([0, 4, 0x4d, 0x51, 0x54, 0x54, 5]));
-  return isVersion5 ? { says: "connack", reasonCode } : SILENT;
+/** The name and the level that a CONNECT begins with, as far as they are there. */
+function protocolOf(packet: Uint8Array): { readonly name: string; readonly level: number } {
+  const at = 1 + packet.subarray(1).findIndex((byte) => byte < 0x80) + 1;
+  const nameBytes = (packet[at] ?? 0) * 256 + (packet[at + 1] ?? 0);
+  const name = Buffer.from(packet.subarray(at + 2, at + 2 + nameBytes)).toString("latin1");
+  return { name, level: packet[at + 2 + nameBytes] ?? 0 };
 }
 
 /** Judges a stream from its first byte on; what follows the end is not looked at. */

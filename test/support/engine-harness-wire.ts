@@ -45,7 +45,8 @@ export class MemoryWire implements Wire {
   #take(pieces: readonly number[]): void {
     for (let i = 0; i < pieces.length; i += 2) {
       const at = pieces[i] as number;
-      this.#taken.push(this.#engine.bytes.slice(at, at + (pieces[i + 1] as number)));
+      // A copy: slice() of a Buffer would be a view.
+      this.#taken.push(Buffer.from(this.#engine.bytes.subarray(at, at + (pieces[i + 1] as number))));
     }
   }
 

@@ -110,6 +110,8 @@ export class EngineHarness {
       Math.min(settings.queuedBytesMax, 2 ** 52),
       settings.outgoingBytesMax,
       settings.topicAliasMax,
+      settings.payloadBytesMax,
+      settings.retainAvailable ? 1 : 0,
     );
     setClock(this.nowMs);
     return engine;

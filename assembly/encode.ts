@@ -290,7 +290,7 @@ function buildTemplate(layout: u32, version5: bool, qos: u32): bool {
 }
 
 /** Copies whole vectors; up to 15 bytes past both ends are touched. Hot. */
-function copyTemplate(to: usize, from: usize, bytes: u32): void {
+export function copyVectors(to: usize, from: usize, bytes: u32): void {
   if (bytes > 512) {
     memory.copy(to, from, bytes);
     return;
@@ -373,10 +373,10 @@ export function sendPublish(
       if (limit !== 0 && bytes > limit) return tooLarge();
       const at = room(record, bytes);
       if (at === 0) return NO_MEMORY;
-      copyTemplate(at, load<u32>(template), bytes);
+      copyVectors(at, load<u32>(template), bytes);
       store<u8>(at, first);
       if (qos !== 0) writeIdentifierField(at + load<u32>(template, 8), packetIdentifier);
-      sentOne();
+      countSent(payloadBytes);
       return SENT;
     }
   }
@@ -391,13 +391,14 @@ export function sendPublish(
     withIdentifiers,
   );
   if (status === TOO_LARGE) return tooLarge();
-  if (status === SENT) sentOne();
+  if (status === SENT) countSent(payloadBytes);
   return status;
 }
 
-function sentOne(): void {
+/** Counts one PUBLISH sent, with the bytes of its payload. Hot. */
+export function countSent(bytes: u32): void {
   count(S_PUBLISH_SENT, 1);
-  count(S_PUBLISH_BYTES_SENT, payloadBytes);
+  count(S_PUBLISH_BYTES_SENT, bytes);
 }
 
 function tooLarge(): i32 {

@@ -157,10 +157,10 @@ function record(type: u32, number: u32, fieldBytes: u32): usize {
     used = JOURNAL_HEADER_BYTES;
   }
   const at = page + used;
-  store<u32>(at, type | (bytes << 8));
-  store<u32>(at, number, 4);
   // The padding is part of the page: no byte of it may be left to chance.
   store<u32>(at + bytes - 4, 0);
+  store<u32>(at, type | (bytes << 8));
+  store<u32>(at, number, 4);
   used += bytes;
   _records++;
   count(S_JOURNAL_BYTES, bytes);

@@ -55,6 +55,8 @@ import { createSession, detachSession, endSession, sessionOfNumber, setExpiry } 
 import {
   SESSION_CONNECTION,
   SESSION_CURSOR,
+  SESSION_DURABLE,
+  SESSION_FLAGS,
   SESSION_HEAD,
   SESSION_NEXT,
   SESSION_NUMBER,
@@ -141,7 +143,10 @@ function opened(number: u32, at: usize): i32 {
     session = createSession(at + 16, load<u32>(at, 12), number, load<u32>(at, 4), expiryInterval);
     current = session;
     currentNumber = number;
-    return session === 0 ? NO_MEMORY : 0;
+    if (session === 0) return NO_MEMORY;
+    // One that is to end with its connection is durable until then.
+    if (load<u32>(at) & SESSION_DURABLE) store<u32>(session, SESSION_DURABLE, SESSION_FLAGS);
+    return 0;
   }
   setExpiry(session, expiryInterval, load<u32>(at, 4));
   return 0;

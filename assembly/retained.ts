@@ -40,8 +40,11 @@ import { retainedCount, retainedRemove, retainedReplaced, retainedSet } from "./
 import { SESSION_ID_AT, SESSION_ID_BYTES, SESSION_QUEUED_COUNT } from "./session-layout";
 import { nowMs, outgoingBytesMax } from "./settings";
 import { FLAG_RETAIN, OPTION_NO_LOCAL, OPTION_QOS } from "./spec";
+import { SLASH } from "./topic";
 import { owe } from "./window";
 
+/** `$SYS`, little endian. */
+const SYS: u32 = 0x53595324;
 const J_NEXT: u32 = 0;
 const J_CURSOR: u32 = 4;
 const J_OPTIONS: u32 = 8;
@@ -69,8 +72,13 @@ export function retain(topicAt: usize, topicBytes: u32, payloadBytes: u32): i32 
   const message = storeDescribed();
   if (message === 0) return NO_MEMORY;
   const status = replaceRetained(message);
-  if (status === 0) journalRetained(message);
+  if (status === 0 && !isOfBroker(topicAt, topicBytes)) journalRetained(message);
   return status;
+}
+
+/** `$SYS`: true of this run of the broker only, and not to be found by the next. */
+function isOfBroker(topicAt: usize, topicBytes: u32): bool {
+  return topicBytes > 4 && load<u32>(topicAt) === SYS && load<u8>(topicAt, 4) === SLASH;
 }
 
 /** Keeps a message for its topic, as a journal says. @returns 0, or NO_MEMORY */

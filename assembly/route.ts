@@ -41,6 +41,7 @@ import {
   connectionOf,
   raise,
 } from "./connection";
+import { deliverDirect } from "./direct";
 import {
   describe,
   describeAsPacket,
@@ -391,6 +392,12 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
   if (tooLong || ((qos !== 0 || first & FLAG_RETAIN) && memoryTight())) {
     releaseList(list);
     return tooLong ? dropTooLong(record, version, qos) : refuse(record, version, qos);
+  }
+  const isPlain = qos < 2 && !(first & FLAG_RETAIN) && !hasProperty(TOPIC_ALIAS);
+  if (isPlain && deliverDirect(list, version, qos, at, <u32>(end - at))) {
+    releaseList(list);
+    unitsLeft -= 2;
+    return qos === 0 || session === 0 ? R_DONE : answer(record, qos, SUCCESS, false);
   }
   if (!describeDecoded(version, qos, at, end)) {
     releaseList(list);

@@ -183,6 +183,8 @@ export function createSession(
 export function setExpiry(session: usize, expiryInterval: u32, version: u32): void {
   store<u32>(session, expiryInterval, SESSION_EXPIRY_INTERVAL);
   store<u32>(session, version, SESSION_VERSION);
+  // Whoever sets it is connected, or about to be: the countdown begins when that ends.
+  store<u32>(session, 0, SESSION_EXPIRES_SECONDS);
   const flags = load<u32>(session, SESSION_FLAGS);
   // A durable Session that is to end with its connection stays durable until then.
   if (expiryInterval !== 0) store<u32>(session, flags | SESSION_DURABLE, SESSION_FLAGS);

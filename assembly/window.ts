@@ -68,6 +68,32 @@ function broken(record: usize): void {
   raise(E_CLOSE, connectionOf(record), 0x97);
 }
 
+/**
+ * Puts the next sequence into a window that mayOpenNext() found open. Hot.
+ *
+ * @param entry  of a durable Session, or 0
+ * @returns its Packet Identifier, or 0 where there is no memory
+ */
+export function openNext(session: usize, qos: u32, entry: usize): u32 {
+  const sequence = load<u64>(session, SESSION_NEXT);
+  const slot = openSlot(session, sequence);
+  if (slot === 0) return 0;
+  store<u64>(session, sequence + 1, SESSION_NEXT);
+  store<u32>(slot, <u32>entry | (qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC));
+  store<u32>(session, load<u32>(session, SESSION_IN_FLIGHT) + 1, SESSION_IN_FLIGHT);
+  return identifierOf(session, sequence);
+}
+
+/** Whether the next message may go out at once: nothing waits before it. Hot. */
+export function mayOpenNext(session: usize, record: usize): bool {
+  return (
+    load<u32>(session, SESSION_QUEUE_HEAD) === 0 &&
+    load<u64>(session, SESSION_RESEND) === load<u64>(session, SESSION_CURSOR) &&
+    load<u32>(record, C_OUT_BYTES) < outgoingBytesMax &&
+    windowOpen(session, load<u64>(session, SESSION_NEXT))
+  );
+}
+
 /** Sends the described message in a window that is open, past an empty queue. Hot. */
 function sendNow(
   session: usize,
@@ -84,20 +110,16 @@ function sendNow(
     entry = newEntry(sequence, qos, retain, several, identifiers);
     if (entry === 0) return dropForMemory(session);
   }
-  const slot = openSlot(session, sequence);
-  if (slot === 0) {
+  const identifier = openNext(session, qos, entry);
+  if (identifier === 0) {
     if (entry !== 0) freeEntry(entry);
     return dropForMemory(session);
   }
-  store<u64>(session, sequence + 1, SESSION_NEXT);
-  store<u32>(slot, <u32>entry | (qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC));
-  store<u32>(session, load<u32>(session, SESSION_IN_FLIGHT) + 1, SESSION_IN_FLIGHT);
-  const identifier = identifierOf(session, sequence);
   const status = sendPublish(record, qos, retainFlag(retain), identifier, several, identifiers);
   if (status === NO_MEMORY) broken(record);
   if (status === TOO_LARGE) {
     if (entry !== 0) freeEntry(entry);
-    store<u32>(slot, DONE);
+    store<u32>(slotAt(session, sequence), DONE);
     settle(session, sequence);
     return false;
   }
@@ -166,10 +188,7 @@ export function owe(session: usize, qos: u32, retain: bool, several: bool, ident
   const record: usize = load<u32>(session, SESSION_CONNECTION);
   if (
     record !== 0 &&
-    load<u32>(session, SESSION_QUEUE_HEAD) === 0 &&
-    load<u64>(session, SESSION_RESEND) === load<u64>(session, SESSION_CURSOR) &&
-    load<u32>(record, C_OUT_BYTES) < outgoingBytesMax &&
-    windowOpen(session, load<u64>(session, SESSION_NEXT)) &&
+    mayOpenNext(session, record) &&
     // Outbox rule: a QoS 2 PUBLISH to a durable Session follows its record's commit.
     (qos === 1 || !(load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE))
   ) {

@@ -3,8 +3,10 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as abi from "#assembly/abi";
 import { KEEP_ALIVE_TIMEOUT, SERVER_SHUTTING_DOWN } from "#assembly/spec";
+import { SysTopics } from "./admin/sys-topics.ts";
 import { STOP_FLUSH_MILLISECONDS_MAX } from "./base/limits.ts";
 import type { Log } from "./base/log.ts";
+import { readVersion } from "./base/version.ts";
 import type { ListenerSettings, Settings } from "./config/settings.ts";
 import { Engine } from "./engine/engine.ts";
 import type { Wire } from "./engine/wire.ts";
@@ -78,6 +80,8 @@ class Broker implements RunningBroker {
   readonly #places: { protocol: "mqtt" | "websockets"; address: string; port: number }[] = [];
   /** Connections of each listener. */
   readonly #counts = new Map<ListenerRules, number>();
+  readonly #sysTopics: SysTopics;
+  #sysDueSeconds = 0;
   #ticker: NodeJS.Timeout | null = null;
   #streams: RawStreams | null = null;
   readPath = "public sockets, one copy";
@@ -105,6 +109,7 @@ class Broker implements RunningBroker {
     };
     this.#dispatch = new Dispatch(plane, (connection) => this.#uncount(connection));
     this.#turn.start(this.#dispatch);
+    this.#sysTopics = new SysTopics({ ...plane, version: readVersion() });
   }
 
   get listeners(): RunningBroker["listeners"] {
@@ -174,7 +179,16 @@ class Broker implements RunningBroker {
     this.#keepAlive.tick(now);
     this.#sessions.tick(now);
     this.#wills.tick(now);
+    this.#publishSys(now);
     this.#turn.schedule();
+  }
+
+  /** Times are whole multiples of the interval, as mosquitto's. */
+  #publishSys(now: number): void {
+    const interval = this.#settings.sysIntervalSeconds;
+    if (interval === 0 || now < this.#sysDueSeconds) return;
+    this.#sysDueSeconds = now - (now % interval) + interval;
+    this.#sysTopics.publish();
   }
 
   async stop(reason: string): Promise<void> {

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { createLog, type Log } from "../base/log.ts";
+import { readVersion } from "../base/version.ts";
 import { type Configuration, type ConfigurationFile, configure } from "../config/configuration.ts";
 import type { Settings } from "../config/settings.ts";
 import { type Flags, parseFlags } from "./flags.ts";
@@ -85,11 +86,4 @@ function openLog(settings: Settings): Log | string {
 /** `ENOENT: no such file or directory`, without the system call that Node.js appends. */
 function reasonOf(error: unknown): string {
   return error instanceof Error ? (error.message.split(", ")[0] ?? "") : String(error);
-}
-
-/** The version in package.json, which lies two directories above, built or not. */
-function readVersion(): string {
-  const path = new URL("../../package.json", import.meta.url);
-  const { version }: { readonly version: string } = JSON.parse(readFileSync(path, "utf8"));
-  return version;
 }

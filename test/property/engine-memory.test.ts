@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { EngineHarness } from "../support/engine-harness.ts";
-import { CommandPlayer, command } from "../support/engine-harness-commands.ts";
+import { CommandPlayer, life } from "../support/engine-harness-commands.ts";
 
 const { PROPERTY_RUNS } = process.env;
 const numRuns = Number(PROPERTY_RUNS ?? 400);
@@ -20,7 +20,6 @@ const EMPTY = { blocks: 0, bytes: 0 };
 
 test("every block is returned after any life of the clients", { timeout: 300_000 }, async () => {
   let harness = new EngineHarness(SETTINGS);
-  const life = fc.array(command, { minLength: 5, maxLength: 90, size: "max" });
   const property = fc.asyncProperty(life, async (commands) => {
     if (harness.isBroken) harness = new EngineHarness(SETTINGS);
     const player = new CommandPlayer(harness);

@@ -145,6 +145,15 @@ export const command: Arbitrary<Command> = fc.oneof(
   },
 );
 
+/** A life: most clients connect at its start. */
+export const life: Arbitrary<readonly Command[]> = fc
+  .tuple(
+    fc.array(connectCommand, { minLength: 4, maxLength: 6 }),
+    fc.array(subscribeCommand, { minLength: 2, maxLength: 5 }),
+    fc.array(command, { minLength: 5, maxLength: 90, size: "max" }),
+  )
+  .map(([connects, subscribes, rest]) => [...connects, ...subscribes, ...rest]);
+
 /** Plays commands for the clients; a command for a client that is not connected does nothing. */
 export class CommandPlayer {
   readonly #harness: EngineHarness;
@@ -163,6 +172,8 @@ export class CommandPlayer {
       case "settle":
         return this.#harness.settle();
       case "advance":
+        // A timer never fires inside a turn.
+        await this.#harness.turnOnce();
         return this.#harness.advance(next.seconds);
       case "connect":
         return this.#connect(next);

@@ -35,6 +35,11 @@ const QUEUED_MAX = 2 ** 30;
 /** Turns after which a broker that still has something to do is taken for stuck. */
 const TURNS_MAX = 100_000;
 
+/** How far advance() has moved the time of this process, milliseconds. */
+let shiftedMs = 0;
+const realNow = Date.now;
+Date.now = () => realNow() + shiftedMs;
+
 /** What of the defaults of a broker a test changes. */
 export type HarnessSettings = Partial<Omit<Settings, "listeners" | "log">>;
 
@@ -202,8 +207,9 @@ export class EngineHarness {
     this.#throwFault();
   }
 
-  /** Lets time pass, and what is due happen; turns do not pass. */
+  /** Lets time pass, for the whole process, and what is due happen; turns do not pass. */
   advance(seconds: number): void {
+    shiftedMs += seconds * 1000;
     this.nowMs += seconds * 1000;
     this.engine.calls.setClock(this.nowMs);
     this.keepAlive.tick(this.nowSeconds);

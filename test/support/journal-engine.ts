@@ -95,26 +95,35 @@ export function dumpSessions(
   });
 }
 
+/** A retained message, and how a subscriber got it. */
+export interface RetainedDelivery {
+  /** As JournalState.retained() says it. */
+  readonly message: string;
+  readonly how: string;
+}
+
 /** What a new subscriber is sent as retained, sorted. */
 export async function readRetained(
   harness: EngineHarness,
   topicFilters: readonly string[],
-): Promise<readonly string[]> {
+): Promise<readonly RetainedDelivery[]> {
   const client = await connectClient(harness, "reader of retained messages");
-  const messages: string[] = [];
+  const deliveries: RetainedDelivery[] = [];
   for (const topicFilter of topicFilters) {
     client.subscribe(topicFilter, 2, { retainAsPublished: true });
     await harness.settle();
     for (const packet of client.takePublished()) {
       const { topicName, qos, retain, payload, properties } = packet;
-      const how = `qos=${qos} retain=${retain} properties=${JSON.stringify(properties)}`;
-      messages.push(`${topicName} ${how} payload=${describeBytes(payload)}`);
+      deliveries.push({
+        message: `${topicName} payload=${describeBytes(payload)}`,
+        how: `qos=${qos} retain=${retain} properties=${JSON.stringify(properties)}`,
+      });
       client.acknowledge(packet);
     }
   }
   client.hangUp();
   await harness.settle();
-  return messages.sort();
+  return deliveries.sort((one, other) => (one.message < other.message ? -1 : 1));
 }
 
 /** A copy of a page in which the word at an offset is another. */
@@ -134,4 +143,16 @@ export function emptyPage(): JournalPage {
   const bytes = Buffer.alloc(abi.JOURNAL_HEADER_BYTES);
   bytes.writeUInt32LE(abi.JOURNAL_FORMAT);
   return { bytes, apart: [] };
+}
+
+/**
+ * Lets the broker come to rest with nothing left in the page: what a commit sets free may write a
+ * sent-to mark, which waits for the next turn, whenever that comes.
+ */
+export async function settlePages(harness: EngineHarness): Promise<void> {
+  await harness.settle();
+  while (harness.engine.calls.turnPending() !== 0) {
+    harness.turn.schedule();
+    await harness.settle();
+  }
 }

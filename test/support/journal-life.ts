@@ -3,6 +3,7 @@
  * do not, acknowledge in any order and in part, and fill queues past their limits.
  */
 import fc, { type Arbitrary } from "fast-check";
+import { vi } from "vitest";
 import type { EngineHarness } from "./engine-harness.ts";
 import { beginClient, type HarnessClient } from "./engine-harness-client.ts";
 import { acknowledgement, properties, unsubscribe, utf8, will } from "./packets.ts";
@@ -153,13 +154,32 @@ export const lifeEvent: Arbitrary<LifeEvent> = fc.oneof(
   },
 );
 
+const subscribing = { kind: "subscribe", noLocal: false, retainAsPublished: true } as const;
+const connecting = { kind: "connect", clean: false, receiveMaximum: 65_535, will: "none" } as const;
+
+/** How every life begins: two Sessions that last and want everything, and one that does not. */
+export const OPENING: readonly LifeEvent[] = [
+  { ...connecting, client: 0, version: 5, expirySeconds: 1000 },
+  { ...connecting, client: 1, version: 4, expirySeconds: 0 },
+  { ...connecting, client: 4, version: 5, expirySeconds: 0 },
+  { kind: "settle" },
+  { ...subscribing, client: 0, filter: "#", qos: 2, retainHandling: 0, identifier: 7 },
+  { ...subscribing, client: 0, filter: "a/#", qos: 1, retainHandling: 1, identifier: 8 },
+  { ...subscribing, client: 1, filter: "#", qos: 2, retainHandling: 0, identifier: 0 },
+  { ...subscribing, client: 4, filter: "+/b", qos: 1, retainHandling: 0, identifier: 0 },
+];
+
 /** An answer that a client owes. */
 interface Due {
   readonly type: AcknowledgementType;
   readonly packetIdentifier: number;
 }
 
-/** Plays events for the clients; an event for a client that is not connected does nothing. */
+/**
+ * Plays events for the clients; an event for a client that is not connected does nothing.
+ *
+ * Date must be faked: see vi.useFakeTimers().
+ */
 export class LifePlayer {
   readonly #harness: EngineHarness;
   readonly #clients = new Map<number, HarnessClient>();
@@ -178,14 +198,23 @@ export class LifePlayer {
       case "settle":
         return this.#harness.settle();
       case "advance":
-        return this.#harness.advance(event.seconds);
+        return this.#advance(event.seconds);
       case "connect":
         return this.#connect(event);
+      case "acknowledge":
+        await this.#harness.settle();
+        return this.#acknowledge(event);
       default: {
         const player = this.#clients.get(event.client);
         if (player !== undefined && !player.isClosed) this.#playFor(player, event);
       }
     }
+  }
+
+  /** The control plane reads the time from Date, which must agree with the engine's clock. */
+  #advance(seconds: number): void {
+    vi.setSystemTime(this.#harness.nowMs + seconds * 1000);
+    this.#harness.advance(seconds);
   }
 
   /** All clients that are there hang up. */
@@ -216,7 +245,7 @@ export class LifePlayer {
 
   #playFor(
     player: HarnessClient,
-    event: Exclude<LifeEvent, { kind: "turn" | "settle" | "advance" | "connect" }>,
+    event: Exclude<LifeEvent, { kind: "turn" | "settle" | "advance" | "connect" | "acknowledge" }>,
   ): void {
     switch (event.kind) {
       case "subscribe": {
@@ -228,8 +257,6 @@ export class LifePlayer {
         return player.send(unsubscribe(9, [event.filter]));
       case "publish":
         return this.#publish(player, event);
-      case "acknowledge":
-        return this.#acknowledge(player, event);
       case "release":
         return player.send(acknowledgement("pubrel", event.packetIdentifier));
       case "stray":
@@ -269,10 +296,9 @@ export class LifePlayer {
     }
   }
 
-  #acknowledge(
-    player: HarnessClient,
-    event: Extract<LifeEvent, { readonly kind: "acknowledge" }>,
-  ): void {
+  #acknowledge(event: Extract<LifeEvent, { readonly kind: "acknowledge" }>): void {
+    const player = this.#clients.get(event.client);
+    if (player === undefined || player.isClosed) return;
     const due = this.#due.get(event.client) ?? [];
     for (const packet of player.take()) {
       const { type } = packet;

@@ -31,6 +31,16 @@ interface Owed {
   readonly text: string;
 }
 
+interface Message {
+  readonly topicName: string;
+  /** Of the payload. */
+  readonly digest: string;
+  /** Unix time, 0 = never. */
+  readonly expiresMs: number;
+  /** All of it. */
+  readonly text: string;
+}
+
 /** Session State, in values that compare. */
 export interface SessionState {
   readonly version: number;
@@ -89,7 +99,7 @@ export function readRecords(bytes: Uint8Array): readonly JournalRecord[] {
 export class JournalState {
   readonly #sessions = new Map<number, OpenSession>();
   /** Retained messages by Topic Name. */
-  readonly #retained = new Map<string, string>();
+  readonly #retained = new Map<string, Message>();
   #page: JournalPage = { bytes: new Uint8Array(), apart: [] };
   #view = viewOf(this.#page.bytes);
 
@@ -111,8 +121,8 @@ export class JournalState {
         this.#sessions.delete(record.session);
         return;
       case abi.J_RETAINED: {
-        const { topicName, text } = this.#message(this.#u32(at));
-        this.#retained.set(topicName, text);
+        const message = this.#message(this.#u32(at));
+        this.#retained.set(message.topicName, message);
         return;
       }
       case abi.J_RETAINED_DELETED:
@@ -194,7 +204,7 @@ export class JournalState {
   }
 
   /** The message whose record stands at this offset of the page. */
-  #message(offset: number): { readonly topicName: string; readonly text: string } {
+  #message(offset: number): Message {
     if ((this.#u32(offset) & 0xff) !== abi.J_MESSAGE) throw new Error(`no message at ${offset}`);
     const at = offset + abi.JOURNAL_RECORD_BYTES;
     const [topicBytes, propertyBytes, publisherBytes, payloadBytes] = [4, 8, 12, 16].map((field) =>
@@ -211,15 +221,17 @@ export class JournalState {
     const publisher = Buffer.from(next(publisherBytes)).toString();
     const payload = apart === 0 ? next(payloadBytes) : this.#page.apart[apart - 1];
     if (payload?.length !== payloadBytes) throw new Error(`payload apart ${apart} is not whole`);
+    const expiresMs = this.#u64(at + 24);
+    const digest = describeBytes(payload);
     const text = [
       `flags=${this.#u32(at)}`,
       `topic=${topicName}`,
       `properties=${properties}`,
       `publisher=${publisher}`,
-      `expires=${this.#u64(at + 24)}`,
-      `payload=${describeBytes(payload)}`,
+      `expires=${expiresMs}`,
+      `payload=${digest}`,
     ].join(" ");
-    return { topicName, text };
+    return { topicName, digest, expiresMs, text };
   }
 
   #u32(at: number): number {
@@ -237,6 +249,7 @@ export class JournalState {
   sessions(): SessionStates {
     const states: Record<string, SessionState> = {};
     for (const { clientIdentifier, ...session } of this.#sessions.values()) {
+      if (clientIdentifier in states) throw new Error(`two Sessions of ${clientIdentifier}`);
       const owed = [...session.owed].sort(([one], [other]) => one - other);
       states[clientIdentifier] = {
         ...session,
@@ -248,9 +261,12 @@ export class JournalState {
     return states;
   }
 
-  /** Retained messages, sorted by Topic Name. */
-  retained(): readonly string[] {
-    return [...this.#retained.values()].sort();
+  /** Topic Names and payloads of the retained messages that have not expired, sorted. */
+  retained(nowMs: number): readonly string[] {
+    return [...this.#retained.values()]
+      .filter(({ expiresMs }) => expiresMs === 0 || expiresMs > nowMs)
+      .map(({ topicName, digest }) => `${topicName} payload=${digest}`)
+      .sort();
   }
 }
 

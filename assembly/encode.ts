@@ -30,7 +30,13 @@ import {
 } from "./message";
 import { append, appendView, room } from "./out";
 import { count, nowMs } from "./settings";
-import { FLAG_RETAIN, MESSAGE_EXPIRY_INTERVAL, PUBLISH, SUBSCRIPTION_IDENTIFIER } from "./spec";
+import {
+  FLAG_RETAIN,
+  MESSAGE_EXPIRY_INTERVAL,
+  PUBLISH,
+  SUBSCRIPTION_IDENTIFIER,
+  VERSION_5,
+} from "./spec";
 import { varintSize, writeVarint } from "./varint";
 
 /** Sent, or too large for this client and dropped. */
@@ -58,6 +64,18 @@ let stored: usize = 0;
 let storedFlags: u32 = 0;
 let publisherAt: usize = 0;
 let publisherBytes: u32 = 0;
+
+// The packet being written: see layOut().
+let version5: bool = false;
+let firstByte: u32 = 0;
+let qos: u32 = 0;
+let packetIdentifier: u32 = 0;
+/** Subscription Identifier, or 0; if several, address of {u32 count, u32 …}. */
+let several: bool = false;
+let identifiers: u32 = 0;
+/** Bytes of the property list; Remaining Length. */
+let listBytes: u32 = 0;
+let remaining: u32 = 0;
 
 /** Four templates: address (0 = not built), bytes, offset of the Packet Identifier. */
 const templates: usize = memory.data(4 * 12, 4);
@@ -107,9 +125,9 @@ export function describeOrigin(flags: u32, at: usize, bytes: u32): void {
 }
 
 /** Lets the packet that came serve as the template of its own layout. Hot. */
-export function describeAsPacket(version5: bool, qos: u32, at: usize, bytes: u32): void {
+export function describeAsPacket(isVersion5: bool, withQos: u32, at: usize, bytes: u32): void {
   if (bytes > TEMPLATE_BYTES_MAX) return;
-  const layout = (version5 ? 2 : 0) | (qos !== 0 ? 1 : 0);
+  const layout = (isVersion5 ? 2 : 0) | (withQos !== 0 ? 1 : 0);
   setTemplate(layout, at, bytes, <u32>(topicAt - at) + topicBytes);
 }
 
@@ -161,14 +179,44 @@ export function describedMessage(): usize {
   return stored;
 }
 
-function identifiersSize(several: bool, identifiers: u32): u32 {
+function identifiersSize(): u32 {
   if (identifiers === 0) return 0;
   if (!several) return 1 + varintSize(identifiers);
   let bytes: u32 = 0;
   const total = load<u32>(identifiers);
-  for (let i: u32 = 0; i < total; i++)
+  for (let i: u32 = 0; i < total; i++) {
     bytes += 1 + varintSize(load<u32>(identifiers + 4 + (i << 2)));
+  }
   return bytes;
+}
+
+/**
+ * Fixes the packet to be written for the described message.
+ *
+ * @returns its whole size, bytes
+ */
+function layOut(
+  isVersion5: bool,
+  first: u32,
+  withQos: u32,
+  identifier: u32,
+  hasSeveral: bool,
+  subscriptionIdentifiers: u32,
+): u32 {
+  version5 = isVersion5;
+  firstByte = first;
+  qos = withQos;
+  packetIdentifier = identifier;
+  several = hasSeveral;
+  identifiers = subscriptionIdentifiers;
+  remaining = 2 + topicBytes + payloadBytes;
+  if (qos !== 0) remaining += 2;
+  if (version5) {
+    const expiry: u32 = expirySeconds !== NO_EXPIRY ? 5 : 0;
+    listBytes = expiry + propertiesBytes + identifiersSize();
+    remaining += varintSize(listBytes) + listBytes;
+  }
+  return 1 + varintSize(remaining) + remaining;
 }
 
 function writeIdentifier(at: usize, identifier: u32): usize {
@@ -176,9 +224,9 @@ function writeIdentifier(at: usize, identifier: u32): usize {
   return writeVarint(at + 1, identifier);
 }
 
-/** Writes the property list with its length: expiry and Subscription Identifiers first. */
-function writeProperties(at: usize, total: u32, several: bool, identifiers: u32): usize {
-  let to = writeVarint(at, total);
+/** Writes the property list's length, expiry and Subscription Identifiers; the rest follows. */
+function writeProperties(at: usize): usize {
+  let to = writeVarint(at, listBytes);
   if (expirySeconds !== NO_EXPIRY) {
     store<u8>(to, MESSAGE_EXPIRY_INTERVAL);
     store<u32>(to, bswap<u32>(expirySeconds), 1);
@@ -193,48 +241,26 @@ function writeProperties(at: usize, total: u32, several: bool, identifiers: u32)
   return to;
 }
 
-function writeHead(at: usize, first: u32, remaining: u32): usize {
-  store<u8>(at, first);
+/** Writes the fixed header and the length of the Topic Name. */
+function writeHead(at: usize): usize {
+  store<u8>(at, firstByte);
   const to = writeVarint(at + 1, remaining);
   store<u16>(to, bswap<u16>(<u16>topicBytes));
   return to + 2;
 }
 
-function writeIdentifierField(at: usize, packetIdentifier: u32): usize {
-  store<u16>(at, bswap<u16>(<u16>packetIdentifier));
+function writePacketIdentifier(at: usize, identifier: u32): usize {
+  store<u16>(at, bswap<u16>(<u16>identifier));
   return at + 2;
 }
 
-/** Bytes of the property list without its length. */
-function propertyListSize(several: bool, identifiers: u32): u32 {
-  const expiry: u32 = expirySeconds !== NO_EXPIRY ? 5 : 0;
-  return expiry + propertiesBytes + identifiersSize(several, identifiers);
-}
-
-function remainingSize(version5: bool, qos: u32, listBytes: u32): u32 {
-  let bytes = 2 + topicBytes + payloadBytes;
-  if (qos !== 0) bytes += 2;
-  if (version5) bytes += varintSize(listBytes) + listBytes;
-  return bytes;
-}
-
-function writeWhole(
-  at: usize,
-  first: u32,
-  remaining: u32,
-  version5: bool,
-  qos: u32,
-  packetIdentifier: u32,
-  listBytes: u32,
-  several: bool,
-  identifiers: u32,
-): void {
-  let to = writeHead(at, first, remaining);
+function writeWhole(at: usize): void {
+  let to = writeHead(at);
   memory.copy(to, topicAt, topicBytes);
   to += topicBytes;
-  if (qos !== 0) to = writeIdentifierField(to, packetIdentifier);
+  if (qos !== 0) to = writePacketIdentifier(to, packetIdentifier);
   if (version5) {
-    to = writeProperties(to, listBytes, several, identifiers);
+    to = writeProperties(to);
     memory.copy(to, propertiesAt, propertiesBytes);
     to += propertiesBytes;
   }
@@ -247,45 +273,33 @@ function appendPart(record: usize, message: usize, at: usize, bytes: u32): bool 
   return append(record, at, bytes);
 }
 
-function sendInPieces(
-  record: usize,
-  first: u32,
-  remaining: u32,
-  version5: bool,
-  qos: u32,
-  packetIdentifier: u32,
-  listBytes: u32,
-  several: bool,
-  identifiers: u32,
-): i32 {
+function sendInPieces(record: usize): i32 {
   const message = storeDescribed();
   if (message === 0) return NO_MEMORY;
   const head = room(record, 1 + varintSize(remaining) + 2);
   if (head === 0) return NO_MEMORY;
-  writeHead(head, first, remaining);
+  writeHead(head);
   let whole = appendPart(record, message, topicOf(message), topicBytes);
   if (qos !== 0 && whole) {
     const at = room(record, 2);
-    if (at !== 0) writeIdentifierField(at, packetIdentifier);
+    if (at !== 0) writePacketIdentifier(at, packetIdentifier);
     else whole = false;
   }
   if (version5 && whole) {
     const at = room(record, varintSize(listBytes) + listBytes - propertiesBytes);
-    if (at !== 0) writeProperties(at, listBytes, several, identifiers);
+    if (at !== 0) writeProperties(at);
     whole = at !== 0 && appendPart(record, message, propertiesOf(message), propertiesBytes);
   }
   if (whole) whole = appendPart(record, message, payloadOf(message), payloadBytes);
   return whole ? SENT : NO_MEMORY;
 }
 
-function buildTemplate(layout: u32, version5: bool, qos: u32): bool {
-  const listBytes = version5 ? propertyListSize(false, 0) : 0;
-  const remaining = remainingSize(version5, qos, listBytes);
-  if (remaining > TEMPLATE_BYTES_MAX - 5) return false;
+function buildTemplate(layout: u32, isVersion5: bool, withQos: u32): bool {
+  const total = layOut(isVersion5, PUBLISH << 4, withQos, 0, false, 0);
+  if (total > TEMPLATE_BYTES_MAX) return false;
   const at = TEMPLATE + layout * (TEMPLATE_BYTES_MAX + 64);
-  writeWhole(at, PUBLISH << 4, remaining, version5, qos, 0, listBytes, false, 0);
-  const headBytes = 1 + varintSize(remaining) + 2;
-  setTemplate(layout, at, headBytes - 2 + remaining, headBytes + topicBytes);
+  writeWhole(at);
+  setTemplate(layout, at, total, total - remaining + 2 + topicBytes);
   return true;
 }
 
@@ -303,107 +317,79 @@ export function copyVectors(to: usize, from: usize, bytes: u32): void {
   }
 }
 
-function sendGeneric(
-  record: usize,
-  version5: bool,
-  first: u32,
-  qos: u32,
-  packetIdentifier: u32,
-  several: bool,
-  identifiers: u32,
-): i32 {
-  const listBytes = version5 ? propertyListSize(several, identifiers) : 0;
-  const remaining = remainingSize(version5, qos, listBytes);
-  const total: u32 = 1 + varintSize(remaining) + remaining;
+/** Builds the packet laid out last for one receiver alone. */
+function sendOwn(record: usize, total: u32): i32 {
   const limit = load<u32>(record, C_PACKET_BYTES_MAX);
   if (limit !== 0 && total > limit) return TOO_LARGE;
-  if (total > ONE_PIECE_BYTES_MAX) {
-    return sendInPieces(
-      record,
-      first,
-      remaining,
-      version5,
-      qos,
-      packetIdentifier,
-      listBytes,
-      several,
-      identifiers,
-    );
-  }
+  if (total > ONE_PIECE_BYTES_MAX) return sendInPieces(record);
   const at = room(record, total);
   if (at === 0) return NO_MEMORY;
-  writeWhole(
-    at,
-    first,
-    remaining,
-    version5,
-    qos,
-    packetIdentifier,
-    listBytes,
-    several,
-    identifiers,
-  );
+  writeWhole(at);
   return SENT;
 }
 
 /**
  * Appends the described message to a connection's output. Hot.
  *
+ * @param withQos  0, 1 or 2
  * @param flags  RETAIN and DUP bits of the first byte
- * @param identifiers  Subscription Identifier, or 0; if several, address of {u32 count, u32 …}
+ * @param identifier  Packet Identifier, where the QoS has one
+ * @param subscriptionIdentifiers  one, or 0; if several, address of {u32 count, u32 …}
  * @returns SENT, TOO_LARGE for the client's Maximum Packet Size [MQTT-3.1.2-25], NO_MEMORY: the
  *   stream may be cut inside the packet and the connection must be closed
  */
 export function sendPublish(
   record: usize,
-  qos: u32,
+  withQos: u32,
   flags: u32,
-  packetIdentifier: u32,
-  several: bool,
-  identifiers: u32,
+  identifier: u32,
+  hasSeveral: bool,
+  subscriptionIdentifiers: u32,
 ): i32 {
-  const version5 = load<u32>(record, C_VERSION) === 5;
-  const first = (PUBLISH << 4) | (qos << 1) | flags;
-  if (identifiers === 0 || !version5) {
-    const layout: u32 = (version5 ? 2 : 0) | (qos !== 0 ? 1 : 0);
+  const isVersion5 = load<u32>(record, C_VERSION) === VERSION_5;
+  const first = (PUBLISH << 4) | (withQos << 1) | flags;
+  if (subscriptionIdentifiers === 0 || !isVersion5) {
+    const layout: u32 = (isVersion5 ? 2 : 0) | (withQos !== 0 ? 1 : 0);
     const template = templates + layout * 12;
-    if (load<u32>(template) !== 0 || buildTemplate(layout, version5, qos)) {
-      const bytes = load<u32>(template, 4);
-      const limit = load<u32>(record, C_PACKET_BYTES_MAX);
-      if (limit !== 0 && bytes > limit) return tooLarge();
-      const at = room(record, bytes);
-      if (at === 0) return NO_MEMORY;
-      copyVectors(at, load<u32>(template), bytes);
-      store<u8>(at, first);
-      if (qos !== 0) writeIdentifierField(at + load<u32>(template, 8), packetIdentifier);
-      countSent(payloadBytes);
-      return SENT;
+    if (load<u32>(template) !== 0 || buildTemplate(layout, isVersion5, withQos)) {
+      return sendTemplate(record, template, first, withQos, identifier);
     }
   }
-  const withIdentifiers = version5 ? identifiers : 0;
-  const status = sendGeneric(
-    record,
-    version5,
-    first,
-    qos,
-    packetIdentifier,
-    several,
-    withIdentifiers,
-  );
-  if (status === TOO_LARGE) return tooLarge();
-  if (status === SENT) countSent(payloadBytes);
+  const listed = isVersion5 ? subscriptionIdentifiers : 0;
+  const total = layOut(isVersion5, first, withQos, identifier, hasSeveral, listed);
+  const status = sendOwn(record, total);
+  if (status === TOO_LARGE) count(S_DROPPED_TOO_LARGE, 1);
+  else if (status === SENT) countSent(payloadBytes);
   return status;
+}
+
+/** Copies a template with what is the receiver's own. Hot. */
+function sendTemplate(
+  record: usize,
+  template: usize,
+  first: u32,
+  withQos: u32,
+  identifier: u32,
+): i32 {
+  const bytes = load<u32>(template, 4);
+  const limit = load<u32>(record, C_PACKET_BYTES_MAX);
+  if (limit !== 0 && bytes > limit) {
+    count(S_DROPPED_TOO_LARGE, 1);
+    return TOO_LARGE;
+  }
+  const at = room(record, bytes);
+  if (at === 0) return NO_MEMORY;
+  copyVectors(at, load<u32>(template), bytes);
+  store<u8>(at, first);
+  if (withQos !== 0) writePacketIdentifier(at + load<u32>(template, 8), identifier);
+  countSent(payloadBytes);
+  return SENT;
 }
 
 /** Counts one PUBLISH sent, with the bytes of its payload. Hot. */
 export function countSent(bytes: u32): void {
   count(S_PUBLISH_SENT, 1);
   count(S_PUBLISH_BYTES_SENT, bytes);
-}
-
-function tooLarge(): i32 {
-  count(S_DROPPED_TOO_LARGE, 1);
-  return TOO_LARGE;
 }
 
 /** RETAIN in the flags of an outgoing packet, from a truth value. Hot. */

@@ -139,6 +139,9 @@ export class Connecting {
 
   #admit(connection: NetworkConnection): void {
     const { engine } = this.#plane;
+    if (engine.calls.memoryTight() === 1) {
+      throw new ProtocolError(QUOTA_EXCEEDED, "memory_limit is reached");
+    }
     if (engine.hasProperty(AUTHENTICATION_METHOD)) {
       throw new ProtocolError(BAD_AUTHENTICATION_METHOD, "no such Authentication Method");
     }

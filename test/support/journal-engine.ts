@@ -1,10 +1,11 @@
 /**
  * Journal pages out of one engine and into another.
  */
-import * as abi from "#assembly/abi";
 import type { EngineHarness } from "./engine-harness.ts";
 import { connectClient } from "./engine-harness-client.ts";
 import { describeBytes, type JournalPage } from "./journal-state.ts";
+import { acknowledgement } from "./packets.ts";
+import type { PublishPacket } from "./packets-types.ts";
 
 /** A page that stays as it is when the engine goes on. */
 function copyOf(bytes: Uint8Array, apart: readonly Uint8Array[]): JournalPage {
@@ -102,6 +103,14 @@ export interface RetainedDelivery {
   readonly how: string;
 }
 
+function describeDelivery(packet: PublishPacket): RetainedDelivery {
+  const { topicName, qos, retain, payload, properties } = packet;
+  return {
+    message: `${topicName} payload=${describeBytes(payload)}`,
+    how: `qos=${qos} retain=${retain} properties=${JSON.stringify(properties)}`,
+  };
+}
+
 /** What a new subscriber is sent as retained, sorted. */
 export async function readRetained(
   harness: EngineHarness,
@@ -111,14 +120,14 @@ export async function readRetained(
   const deliveries: RetainedDelivery[] = [];
   for (const topicFilter of topicFilters) {
     client.subscribe(topicFilter, 2, { retainAsPublished: true });
-    await harness.settle();
-    for (const packet of client.takePublished()) {
-      const { topicName, qos, retain, payload, properties } = packet;
-      deliveries.push({
-        message: `${topicName} payload=${describeBytes(payload)}`,
-        how: `qos=${qos} retain=${retain} properties=${JSON.stringify(properties)}`,
-      });
-      client.acknowledge(packet);
+    for (let packets = await client.answers(); packets.length > 0; ) {
+      for (const packet of packets) {
+        if (packet.type === "publish") deliveries.push(describeDelivery(packet));
+        if (packet.type === "publish") client.acknowledge(packet);
+        const { type } = packet;
+        if (type === "pubrel") client.send(acknowledgement("pubcomp", packet.packetIdentifier));
+      }
+      packets = await client.answers();
     }
   }
   client.hangUp();
@@ -136,13 +145,6 @@ export function withWord(page: JournalPage, offset: number, value: number): Jour
 /** The beginning of a page. */
 export function cutPage(page: JournalPage, byteCount: number): JournalPage {
   return { ...page, bytes: page.bytes.subarray(0, byteCount) };
-}
-
-/** The page's header alone, which is a page without records. */
-export function emptyPage(): JournalPage {
-  const bytes = Buffer.alloc(abi.JOURNAL_HEADER_BYTES);
-  bytes.writeUInt32LE(abi.JOURNAL_FORMAT);
-  return { bytes, apart: [] };
 }
 
 /**

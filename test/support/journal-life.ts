@@ -251,31 +251,39 @@ export class LifePlayer {
       case "subscribe": {
         const { noLocal, retainAsPublished, retainHandling } = event;
         const fields = player.version === 5 ? { noLocal, retainAsPublished, retainHandling } : {};
-        return player.subscribe(event.filter, event.qos, fields, event.identifier);
+        player.subscribe(event.filter, event.qos, fields, event.identifier);
+        break;
       }
       case "unsubscribe":
-        return player.send(unsubscribe(9, [event.filter]));
+        player.send(unsubscribe(9, [event.filter]));
+        break;
       case "publish":
-        return this.#publish(player, event);
+        this.#publish(player, event);
+        break;
       case "release":
-        return player.send(acknowledgement("pubrel", event.packetIdentifier));
+        player.send(acknowledgement("pubrel", event.packetIdentifier));
+        break;
       case "stray":
-        return player.send(acknowledgement(event.type, event.packetIdentifier));
+        player.send(acknowledgement(event.type, event.packetIdentifier));
+        break;
       case "disconnect": {
         const { expirySeconds } = event;
         const list = { session_expiry_interval: expirySeconds ?? 0 };
         const isChange = expirySeconds !== null && player.version === 5;
         const fields = properties(isChange ? list : {});
-        return player.send({ type: "disconnect", reasonCode: 0, properties: fields });
+        player.send({ type: "disconnect", reasonCode: 0, properties: fields });
+        break;
       }
       case "hang up":
-        return player.hangUp();
+        player.hangUp();
+        break;
       case "slow":
         player.wire.isSlow = true;
-        return;
+        break;
       case "read":
         player.wire.isSlow = false;
-        return player.wire.release();
+        player.wire.release();
+        break;
     }
   }
 

@@ -116,7 +116,8 @@ export class JournalState {
       case abi.J_WILL:
         return;
       case abi.J_OPENED:
-        return this.#open(record);
+        this.#open(record);
+        return;
       case abi.J_ENDED:
         this.#sessions.delete(record.session);
         return;
@@ -156,7 +157,8 @@ export class JournalState {
         session.owed.set(this.#u64(at), { state: "queued", text: this.#owedText(record) });
         return;
       case abi.J_SENT:
-        return markSent(session, this.#u64(at));
+        markSent(session, this.#u64(at));
+        return;
       case abi.J_DONE:
         session.owed.delete(this.#u64(at));
         return;

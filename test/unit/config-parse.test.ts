@@ -13,8 +13,8 @@ function read(content: string, flags: Partial<CommandLine> = {}) {
 const OPEN = "listener 1883\nallow_anonymous true\n";
 
 const VALUES: readonly (readonly [line: string, settings: Partial<Settings>])[] = [
-  ["", { packetBytesMax: 2_000_000, inflightMessagesMax: 1_000, queuedMessagesMax: 100_000 }],
-  ["", { queuedBytesMax: 67_108_864, outgoingBytesMax: 1_048_576, memoryBytesMax: 0 }],
+  ["", { packetBytesMax: 2_000_000, inflightMessagesMax: 10_000, queuedMessagesMax: 100_000 }],
+  ["", { queuedBytesMax: 67_108_864, outgoingBytesMax: 8_388_608, memoryBytesMax: 0 }],
   ["", { payloadBytesMax: 268_435_455, receiveMaximum: 1_000, topicAliasMax: 10 }],
   ["", { keepAliveSecondsMax: 0, serverKeepAliveSeconds: 0, sysIntervalSeconds: 10 }],
   ["", { sessionExpirySecondsMax: 0xffffffff, emptyClientIdAllowed: true }],

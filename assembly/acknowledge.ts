@@ -71,7 +71,8 @@ function send(record: usize, type: u32, packetIdentifier: u32, reason: i32, hold
 
 function unknown(record: usize, type: u32, packetIdentifier: u32): i32 {
   count(S_ACKNOWLEDGEMENTS_UNKNOWN, 1);
-  if (type !== PUBREC) return R_DONE;
+  // A PUBREC of 0x80 or more has ended the exchange already [MQTT-4.3.3-4].
+  if (type !== PUBREC || load<u32>(DECODED, D_REASON) >= <u32>UNSPECIFIED_ERROR) return R_DONE;
   return send(record, PUBREL, packetIdentifier, PACKET_IDENTIFIER_NOT_FOUND, false);
 }
 

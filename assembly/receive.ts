@@ -127,6 +127,14 @@ function packetNeed(from: usize, to: usize): u32 {
   return remaining < 0 ? 0 : 1 + varintBytes(from + 1) + <u32>remaining;
 }
 
+/** Frees what is left of a stretch whose connection ends: a control packet was its last. */
+function leaveStretch(): void {
+  if (owned !== 0) freeRest(owned);
+  owned = 0;
+  laterAt = 0;
+  laterEnd = 0;
+}
+
 /** Keeps the cut packet at the end of the stretch until more comes. @returns R_DONE or −0x97 */
 function keepCut(): i32 {
   const bytes = <u32>(end - at);
@@ -346,9 +354,7 @@ export function receive(connection: u32, bytes: u32): i32 {
   record = recordOf(connection);
   store<u32>(record, <u32>(nowMs / 1000), C_ACTIVE_SECONDS);
   count(S_BYTES_RECEIVED, bytes);
-  owned = 0;
-  laterAt = 0;
-  laterEnd = 0;
+  leaveStretch();
   const present = load<u32>(record, C_REST_BYTES);
   if (load<u32>(record, C_FLAGS) & C_PARKED) {
     return receiveParked(bytes);
@@ -376,13 +382,12 @@ export function resume(connection: u32): i32 {
   const wanted = recordOf(connection);
   const flags = load<u32>(wanted, C_FLAGS);
   if (flags & C_PARKED) {
+    leaveStretch();
     record = wanted;
     store<u32>(record, flags & ~(C_PARKED | C_PAUSED | C_OUT_OF_BUDGET), C_FLAGS);
     owned = load<u32>(record, C_REST_AT);
     at = owned + load<u32>(record, C_REST_USED);
     end = owned + load<u32>(record, C_REST_BYTES);
-    laterAt = 0;
-    laterEnd = 0;
     setRest(0, 0, 0, 0);
     startBudget();
   }

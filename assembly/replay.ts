@@ -111,7 +111,8 @@ function sessionFor(number: u32): usize {
 
 /** Makes the message of a J_MESSAGE record. @returns it with one reference, or 0 */
 function loadMessage(offset: u32): usize {
-  if (offset < JOURNAL_HEADER_BYTES || offset + JOURNAL_RECORD_BYTES + 32 > pageBytes) return 0;
+  // It stands before the record that names it, so it was judged by fits().
+  if (offset < JOURNAL_HEADER_BYTES || offset > pageBytes - JOURNAL_RECORD_BYTES - 32) return 0;
   if ((load<u32>(page + offset) & 0xff) !== J_MESSAGE) return 0;
   const at = page + offset + JOURNAL_RECORD_BYTES;
   const topicBytes = load<u32>(at, 4);
@@ -225,7 +226,38 @@ function ofSession(type: u32, session: usize, at: usize, bytes: u32): i32 {
   return 0;
 }
 
+/** Bytes that the fields of a record of this type have before its texts; u32.MAX_VALUE: unknown. */
+function fixedBytes(type: u32): u32 {
+  if (type === J_MESSAGE) return 32;
+  if (type === J_OPENED || type === J_CLOSED || type === J_ENQUEUED) return 16;
+  if (type === J_SUBSCRIBED) return 12;
+  if (type === J_SENT || type === J_DONE || type === J_RELEASED) return 8;
+  if (type === J_ENDED) return 0;
+  return type >= J_OPENED && type <= J_WILL ? 4 : u32.MAX_VALUE;
+}
+
+/** Whether the fields of a record, and the texts that they announce, lie inside it. */
+function fits(type: u32, at: usize, bytes: u32): bool {
+  const fixed = fixedBytes(type);
+  if (bytes < fixed) return false;
+  let texts: u64 = 0;
+  if (type === J_OPENED) texts = load<u32>(at, 12);
+  else if (type === J_SUBSCRIBED) texts = load<u32>(at, 8);
+  else if (type === J_UNSUBSCRIBED || type === J_RETAINED_DELETED || type === J_WILL) {
+    texts = load<u32>(at);
+  } else if (type === J_MESSAGE) {
+    texts = <u64>load<u32>(at, 4) + load<u32>(at, 8) + load<u32>(at, 12);
+    const index = load<u32>(at, 20);
+    if (index === 0) texts += load<u32>(at, 16);
+    else if (index > apartCount || load<u32>(apart + ((index - 1) << 3), 4) !== load<u32>(at, 16)) {
+      return false;
+    }
+  }
+  return texts <= bytes - fixed;
+}
+
 function apply(type: u32, number: u32, at: usize, bytes: u32): i32 {
+  if (!fits(type, at, bytes)) return DAMAGED;
   if (type === J_MESSAGE || type === J_WILL) return 0;
   if (type === J_OPENED) return opened(number, at);
   if (type === J_RETAINED) return retainedRecord(at);

@@ -1,5 +1,6 @@
-/** The benchmarks: npm run bench -- functions | load … | compare … */
+/** The benchmarks: npm run bench -- functions | load … | compare … | bars … */
 import { Command } from "commander";
+import { barsCommand } from "./bars/command.ts";
 import { functionsCommand } from "./functions/command.ts";
 import { loadCommand } from "./load/command.ts";
 import { compareCommand } from "./load/compare.ts";
@@ -9,6 +10,7 @@ const program = new Command("npm run bench --")
   .addCommand(functionsCommand())
   .addCommand(loadCommand())
   .addCommand(compareCommand())
+  .addCommand(barsCommand())
   .helpCommand(false);
 
 if (process.argv.length < 3) program.outputHelp();

@@ -74,9 +74,9 @@ export class Connecting {
     connection.keepAliveSeconds = keepAlive;
     const granted = this.#expiry(request);
     connection.sessionExpirySeconds = granted;
-    const will = this.#readWill();
+    // Before anything may refuse: who closes the connection frees it.
+    connection.will = this.#readWill();
     const sessionPresent = this.#openSession(connection, request, granted, assigned);
-    connection.will = will;
     const accepted = {
       sessionPresent,
       assignedClientId: request.version === 5 ? assigned : null,
@@ -139,9 +139,6 @@ export class Connecting {
 
   #admit(connection: NetworkConnection): void {
     const { engine } = this.#plane;
-    if (engine.calls.memoryTight() === 1) {
-      throw new ProtocolError(QUOTA_EXCEEDED, "memory_limit is reached");
-    }
     if (engine.hasProperty(AUTHENTICATION_METHOD)) {
       throw new ProtocolError(BAD_AUTHENTICATION_METHOD, "no such Authentication Method");
     }
@@ -217,6 +214,10 @@ export class Connecting {
       byteCount = engine.scratch.write(assigned);
     }
     let session = sessions.find(at, byteCount);
+    // Who has a Session may come back: to drain its queue, or to clean it.
+    if (session === 0 && engine.calls.memoryTight() === 1) {
+      throw new ProtocolError(QUOTA_EXCEEDED, "memory_limit is reached");
+    }
     if (session !== 0) {
       const other = this.#carrier(session);
       if (other !== undefined) {

@@ -42,7 +42,14 @@ test("a clean start empties a Session of all it kept", async () => {
   const lasting = { ...subscriber, kind: "connect", clean: false, expirySeconds: 1000 } as const;
   await player.play(lasting);
   const options = { noLocal: false, retainAsPublished: true, retainHandling: 0 } as const;
-  await player.play({ kind: "subscribe", client: 0, filter: "#", qos: 2, ...options, identifier: 1 });
+  await player.play({
+    kind: "subscribe",
+    client: 0,
+    filter: "#",
+    qos: 2,
+    ...options,
+    identifier: 1,
+  });
   await player.play({ ...publisher, expirySeconds: 0 });
   await player.play({ kind: "settle" });
   await player.play({ kind: "hang up", client: 0 });

@@ -148,7 +148,11 @@ function enriched(version: Version, packets: readonly ClientPacket[], hasLong: b
 const stream = fc
   .constantFrom(...VERSIONS)
   .chain((version) =>
-    fc.record({ version: fc.constant(version), packets: clientStream(version), long: fc.boolean() }),
+    fc.record({
+      version: fc.constant(version),
+      packets: clientStream(version),
+      long: fc.boolean(),
+    }),
   );
 
 test("valid streams: any cut gives the answers of the whole", { timeout: 300_000 }, async () => {

@@ -102,7 +102,10 @@ const types: readonly AcknowledgementType[] = ["puback", "pubrec", "pubrel", "pu
 export const command: Arbitrary<Command> = fc.oneof(
   { weight: 5, arbitrary: connectCommand },
   { weight: 5, arbitrary: subscribeCommand },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant("unsubscribe" as const), client, filter }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("unsubscribe" as const), client, filter }),
+  },
   { weight: 14, arbitrary: publishCommand },
   {
     weight: 6,
@@ -135,7 +138,10 @@ export const command: Arbitrary<Command> = fc.oneof(
       client,
     }),
   },
-  { weight: 8, arbitrary: fc.record({ kind: fc.constantFrom("turn" as const, "settle" as const) }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({ kind: fc.constantFrom("turn" as const, "settle" as const) }),
+  },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -202,7 +208,10 @@ export class CommandPlayer {
     this.#due.set(next.client, []);
   }
 
-  #playFor(client: HarnessClient, next: Exclude<Command, { kind: "turn" | "advance" | "connect" }>) {
+  #playFor(
+    client: HarnessClient,
+    next: Exclude<Command, { kind: "turn" | "advance" | "connect" }>,
+  ) {
     switch (next.kind) {
       case "subscribe": {
         const { noLocal, retainAsPublished, retainHandling } = next;
@@ -229,7 +238,9 @@ export class CommandPlayer {
         return client.send({ type: "disconnect", reasonCode: 0, properties: [] });
       case "cut":
         // The first half of a long packet.
-        return client.sendBytes(Buffer.concat([Buffer.of(0x30, 0xa0, 0x8d, 0x06), Buffer.alloc(900)]));
+        return client.sendBytes(
+          Buffer.concat([Buffer.of(0x30, 0xa0, 0x8d, 0x06), Buffer.alloc(900)]),
+        );
     }
   }
 

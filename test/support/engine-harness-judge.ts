@@ -4,7 +4,12 @@
  *
  * The connection is alone on its broker, with a Session of its own, and breaks no quota.
  */
-import type { AcknowledgementPacket, ClientPacket, ConnectPacket, Version } from "./packets-types.ts";
+import type {
+  AcknowledgementPacket,
+  ClientPacket,
+  ConnectPacket,
+  Version,
+} from "./packets-types.ts";
 import { referenceCut, referenceDecode } from "./reference-decoder.ts";
 
 /** The broker's last word: a CONNACK, a DISCONNECT, or none before it closes. */
@@ -73,7 +78,7 @@ class JudgedConnection {
 
   /** @returns null where the packet is taken and the connection goes on */
   judge(packet: Uint8Array): Ending | null {
-    const isConnect = ((packet[0] ?? 0) >> 4) === 1;
+    const isConnect = (packet[0] ?? 0) >> 4 === 1;
     // [MQTT-3.1.0-1] [MQTT-3.1.0-2]
     if (isConnect !== (this.#connect === null)) return this.refuse(PROTOCOL_ERROR);
     const outcome = referenceDecode(this.version, packet);
@@ -110,7 +115,8 @@ class JudgedConnection {
         return this.refuse(PROTOCOL_ERROR); // [MQTT-4.12.0-7]
       case "disconnect": {
         const expiry = numberIn(packet, SESSION_EXPIRY_INTERVAL) ?? 0;
-        const before = this.#connect === null ? 0 : numberIn(this.#connect, SESSION_EXPIRY_INTERVAL);
+        const before =
+          this.#connect === null ? 0 : numberIn(this.#connect, SESSION_EXPIRY_INTERVAL);
         return expiry !== 0 && (before ?? 0) === 0 ? this.refuse(PROTOCOL_ERROR) : SILENT;
       }
       default:

@@ -46,7 +46,9 @@ export class MemoryWire implements Wire {
     for (let i = 0; i < pieces.length; i += 2) {
       const at = pieces[i] as number;
       // A copy: slice() of a Buffer would be a view.
-      this.#taken.push(Buffer.from(this.#engine.bytes.subarray(at, at + (pieces[i + 1] as number))));
+      this.#taken.push(
+        Buffer.from(this.#engine.bytes.subarray(at, at + (pieces[i + 1] as number))),
+      );
     }
   }
 

@@ -6,6 +6,9 @@
  * the clock stands still until `advance`. A trap or a failed assertion inside a turn is kept and
  * thrown to whoever waits for the turn.
  */
+
+import * as abi from "#assembly/abi";
+import { KEEP_ALIVE_TIMEOUT } from "#assembly/spec";
 import type { Log } from "../../src/base/log.ts";
 import { configure } from "../../src/config/configuration.ts";
 import { NO_FLAGS, type Settings } from "../../src/config/settings.ts";
@@ -17,8 +20,6 @@ import type { NetworkConnection } from "../../src/session/network-connection.ts"
 import { Sessions } from "../../src/session/sessions.ts";
 import { Turn } from "../../src/session/turn.ts";
 import { Wills } from "../../src/session/wills.ts";
-import * as abi from "#assembly/abi";
-import { KEEP_ALIVE_TIMEOUT } from "#assembly/spec";
 import { MemoryWire } from "./engine-harness-wire.ts";
 
 const { HOLDFAST_ENGINE } = process.env;
@@ -95,6 +96,8 @@ export class EngineHarness {
   #startEngine(): Engine {
     const { settings } = this;
     const engine = new Engine({ build: ENGINE_BUILD, memoryBytesMax: settings.memoryBytesMax });
+    // The engine's clock never goes back, and it has just been set.
+    this.nowMs = Date.now();
     const raw = engine.calls as unknown as Record<string, EngineCall>;
     const guarded: Record<string, EngineCall> = {};
     for (const [name, call] of Object.entries(raw)) guarded[name] = this.#guard(call);

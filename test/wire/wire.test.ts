@@ -3,15 +3,20 @@
  *
  * The reference decoder judges the pages, too: where it refuses, the log must end so.
  */
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { SESSION_EXPIRY_INTERVAL } from "#assembly/spec";
 import { judgeStream, referenceDecoder } from "../support/decoder.ts";
 import { referenceBroker } from "../support/reference-broker-rules.ts";
+import { referenceCut, referenceDecode } from "../support/reference-decoder.ts";
 import { compareLog, type ExpectedLine } from "../support/wire-log.ts";
 import { parseWirePage, readClauses, readWirePages, type WireCase } from "../support/wire-pages.ts";
 import { playCase, versionOf, type WireTarget, waysToCut } from "../support/wire-target.ts";
+import { childTarget } from "../support/wire-target-broker.ts";
+import { engineTarget } from "../support/wire-target-engine.ts";
 
 /** Brokers that the pages are played to. */
-const TARGETS: readonly WireTarget[] = [referenceBroker];
+const TARGETS: readonly WireTarget[] = [referenceBroker, engineTarget()];
+const child = childTarget();
 
 /** Longest case that is cut at each place; longer ones would only repeat what a payload shows. */
 const CUT_BYTES_MAX = 256;
@@ -76,13 +81,57 @@ describe("the reference decoder's judgement", () => {
   });
 });
 
+/**
+ * @returns the Client Identifier where a Session or a retained message is left behind; else null
+ */
+function whoLeavesState({ sent }: WireCase): string | null {
+  const version = versionOf(sent);
+  let clientIdentifier = "";
+  let isLeft = false;
+  for (let at = 0; at < sent.length; ) {
+    const byteCount = referenceCut(sent.subarray(at), PACKET_BYTES_MAX);
+    if (typeof byteCount !== "number") break;
+    const decoded = referenceDecode(version, sent.subarray(at, at + byteCount));
+    if (!decoded.ok) break;
+    const { packet } = decoded;
+    if (packet.type === "publish") isLeft ||= packet.retain;
+    if (packet.type === "connect") {
+      const expires = packet.properties.some(([name]) => name === SESSION_EXPIRY_INTERVAL);
+      isLeft ||= !packet.cleanStart || expires || packet.will?.retain === true;
+      clientIdentifier = packet.clientIdentifier;
+    }
+    at += byteCount;
+  }
+  return isLeft ? clientIdentifier : null;
+}
+
+async function playWays(
+  target: WireTarget,
+  wireCase: WireCase,
+  ways: readonly (readonly number[])[],
+  afterEach: () => Promise<void> = async () => {},
+): Promise<void> {
+  for (const cuts of ways) {
+    const problem = compareLog(wireCase.log, await playCase(target, wireCase, cuts));
+    await afterEach();
+    const how = cuts.length === 0 ? "whole" : cuts.length === 1 ? `cut at ${cuts[0]}` : "by bytes";
+    if (problem !== null) throw new Error(`${wireCase.place}, sent ${how}: ${problem}`);
+  }
+}
+
 describe.for(TARGETS)("$name", (target) => {
   test.for(allCases)("$place $title", async (wireCase) => {
-    for (const cuts of waysFor(wireCase)) {
-      const problem = compareLog(wireCase.log, await playCase(target, wireCase, cuts));
-      const how =
-        cuts.length === 0 ? "whole" : cuts.length === 1 ? `cut at ${cuts[0]}` : "by bytes";
-      if (problem !== null) throw new Error(`${wireCase.place}, sent ${how}: ${problem}`);
-    }
+    await playWays(target, wireCase, waysFor(wireCase));
+  });
+});
+
+describe(child.name, () => {
+  beforeAll(() => child.start());
+  afterAll(() => child.stop());
+
+  test.for(allCases)("$place $title", async (wireCase) => {
+    const who = whoLeavesState(wireCase);
+    const wipe = who === null ? undefined : () => child.wipe(who);
+    await playWays(child, wireCase, waysFor(wireCase), wipe);
   });
 });

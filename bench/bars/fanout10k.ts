@@ -1,0 +1,89 @@
+/** One PUBLISH to 10,000 subscribers, again and again: how long another client waits meanwhile. */
+import { Worker } from "node:worker_threads";
+import { PUBLISH } from "../load/packet.ts";
+import { type Bar, type BarRow, type Say, sleep } from "./bar.ts";
+import { type BrokerChild, withBroker } from "./broker-child.ts";
+import { type Clients, withClients } from "./clients.ts";
+import { PacketTally } from "./packet-tally.ts";
+import { publishRow } from "./packets.ts";
+import type { PingerOptions, PingTimes } from "./pinger.ts";
+
+const SUBSCRIBERS = 10_000;
+const REPETITIONS = 20;
+const PAUSE_MILLIS = 100;
+const QUIET_MILLIS = 4000;
+const TOPIC = "fleet/all/news";
+
+/** Runs `work` while a thread of its own pings. @returns what its PINGREQs waited */
+async function pinged(broker: BrokerChild, work: () => Promise<void>): Promise<PingTimes> {
+  const workerData: PingerOptions = { port: broker.port };
+  const worker = new Worker(new URL("./pinger.ts", import.meta.url), { workerData });
+  const answer = new Promise<PingTimes>((resolve, reject) => {
+    worker.on("message", resolve);
+    worker.on("error", reject);
+  });
+  try {
+    await work();
+    worker.postMessage("end");
+    return await answer;
+  } finally {
+    await worker.terminate();
+  }
+}
+
+async function fanOut(clients: Clients, tally: PacketTally): Promise<number[]> {
+  const publisher = await clients.open();
+  const { bytes } = publishRow([TOPIC], Buffer.alloc(32, "x"), false);
+  const millis: number[] = [];
+  for (let repetition = 1; repetition <= REPETITIONS; repetition++) {
+    const start = performance.now();
+    publisher.connection.sendPacket(bytes);
+    const all = tally.reaches(PUBLISH, repetition * SUBSCRIBERS);
+    await clients.orLost(all, "PUBLISH at every subscriber");
+    millis.push(performance.now() - start);
+    await sleep(PAUSE_MILLIS);
+  }
+  return millis;
+}
+
+function pingRow(name: string, times: PingTimes): BarRow {
+  return {
+    name,
+    measured: `${times.worstMillis.toFixed(1)} ms (p50 ${times.medianMillis.toFixed(1)}, ${times.count} pings)`,
+    bar: "",
+    met: null,
+    figures: { ...times },
+  };
+}
+
+async function measureFanOut(broker: BrokerChild, say: Say): Promise<BarRow[]> {
+  return withClients(broker.loadOptions(), async (clients) => {
+    const tally = new PacketTally(clients.region);
+    const connections = await clients.openMany(SUBSCRIBERS, tally);
+    for (const connection of connections) await clients.subscribe({ connection, tally }, [TOPIC]);
+    say("all subscribed");
+    const quiet = await pinged(broker, () => sleep(QUIET_MILLIS));
+    let millis: number[] = [];
+    const busy = await pinged(broker, async () => {
+      millis = await fanOut(clients, tally);
+    });
+    const worst = Math.max(...millis);
+    return [
+      pingRow("worst ping, 10,000 subscribers, nothing sent", quiet),
+      pingRow("worst ping beside 20 fan-outs to 10,000", busy),
+      {
+        name: "one PUBLISH to 10,000, until the last has it",
+        measured: `${(millis.reduce((a, b) => a + b, 0) / millis.length).toFixed(0)} ms mean, ${worst.toFixed(0)} ms worst`,
+        bar: "",
+        met: null,
+        figures: { millis },
+      },
+    ];
+  });
+}
+
+export const fanOutBar: Bar = {
+  name: "fanout10k",
+  sentence: "one PUBLISH to 10,000 subscribers, and the worst PINGREQ of another client",
+  measure: (say) => withBroker({}, (broker) => measureFanOut(broker, say)),
+};

@@ -1,0 +1,93 @@
+/** The engine's allocator: blocks do not overlap, all come back, a full heap answers 0. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import * as abi from "#assembly/abi";
+import { Engine } from "../../src/engine/engine.ts";
+import { ENGINE_BUILD } from "../support/engine-harness.ts";
+
+const CAP_BYTES = 4 * 1024 * 1024;
+/** Kept above the cap for work under way, memory.ts. */
+const RESERVE_BYTES = 16 * 1024 * 1024;
+/** A page of each size class may stay, so that a lone block does not take and give one each time. */
+const CLASS_PAGES_MAX = 40;
+
+const engine = new Engine({ build: ENGINE_BUILD, memoryBytesMax: CAP_BYTES });
+const { calls } = engine;
+
+function alloc(byteCount: number): number {
+  return calls.allocBlock(byteCount) >>> 0;
+}
+
+function used(): { readonly blocks: number; readonly bytes: bigint } {
+  return { blocks: calls.heapBlocksUsed(), bytes: calls.heapBytesUsed() };
+}
+
+const EMPTY = { blocks: 0, bytes: 0n };
+
+const size = fc.oneof(
+  fc.integer({ min: 1, max: 300 }),
+  fc.integer({ min: 301, max: 40_000 }),
+  fc.integer({ min: 40_001, max: 500_000 }),
+);
+
+const actions = fc.array(fc.oneof(fc.record({ size }), fc.record({ free: fc.nat(1_000) })), {
+  maxLength: 200,
+  size: "max",
+});
+
+describe("alloc and free", () => {
+  test("blocks are aligned, keep their bytes, never overlap, and all come back", () => {
+    const property = fc.property(actions, (list) => {
+      const blocks: { readonly at: number; readonly size: number; readonly mark: number }[] = [];
+      let mark = 0;
+      for (const each of list) {
+        if ("size" in each) {
+          const at = alloc(each.size);
+          if (at === 0) continue;
+          expect(at % 8).toBe(0);
+          expect(at).toBeGreaterThanOrEqual(abi.HEAP);
+          mark = (mark + 1) % 251;
+          engine.bytes.fill(mark, at, at + each.size);
+          blocks.push({ at, size: each.size, mark });
+        } else if (blocks.length > 0) {
+          const [block] = blocks.splice(each.free % blocks.length, 1);
+          if (block === undefined) continue;
+          const content = engine.bytes.subarray(block.at, block.at + block.size);
+          expect(content.every((byte) => byte === block.mark)).toBe(true);
+          calls.freeBlock(block.at);
+        }
+      }
+      const held = blocks.reduce((sum, block) => sum + block.size, 0);
+      expect(used().blocks).toBe(blocks.length);
+      expect(Number(used().bytes)).toBeGreaterThanOrEqual(held);
+      for (const { at } of blocks) calls.freeBlock(at);
+      expect(used()).toEqual(EMPTY);
+    });
+    fc.assert(property, { numRuns: 200 });
+  });
+
+  test("a full heap answers 0; what comes back is used again, for blocks of any size", () => {
+    for (const byteCount of [16, 1_000, 32_768, 65_536, 1_000_000, 24, 3_000_000]) {
+      const blocks: number[] = [];
+      for (let at = alloc(byteCount); at !== 0; at = alloc(byteCount)) blocks.push(at);
+      expect(calls.memoryTight()).toBe(1);
+      const bytes = Number(used().bytes);
+      const pages = CLASS_PAGES_MAX * abi.PAGE_BYTES;
+      expect(bytes).toBeGreaterThan(CAP_BYTES + RESERVE_BYTES - pages - 2 * byteCount);
+      expect(bytes).toBeLessThanOrEqual(CAP_BYTES + RESERVE_BYTES);
+      expect(new Set(blocks).size).toBe(blocks.length);
+      // Every second one first: the pages between must join again.
+      for (const [index, at] of blocks.entries()) if (index % 2 === 0) calls.freeBlock(at);
+      for (const [index, at] of blocks.entries()) if (index % 2 === 1) calls.freeBlock(at);
+      expect(used()).toEqual(EMPTY);
+      expect(calls.memoryTight()).toBe(0);
+    }
+  });
+
+  test.runIf(ENGINE_BUILD === "debug")("a block freed twice is noticed", () => {
+    const at = alloc(100_000);
+    calls.freeBlock(at);
+    expect(() => calls.freeBlock(at)).toThrow(/assertion/);
+    expect(() => calls.freeBlock(abi.SCRATCH)).toThrow(/assertion/);
+  });
+});

@@ -1,6 +1,6 @@
 /**
- * The commonest PUBLISH of all: one receiver that takes the packet as it came. It is copied once into
- * the receiver's output, and nothing is described, encoded or stored.
+ * The commonest PUBLISH of all: one receiver that takes the packet as it came. It is copied once
+ * into the receiver's output, and nothing is described, encoded or stored.
  *
  * Whatever is not that plain is left to route.ts; what is done here must be what it would do.
  */
@@ -28,8 +28,8 @@ const DIRECT_BYTES_MAX: u32 = 512;
 const NOT_PLAIN: u32 = ENTRY_NO_LOCAL | ENTRY_SEVERAL | ENTRY_IDENTIFIED;
 
 /**
- * Delivers the packet in DECODED, of QoS 0 or 1, without RETAIN and Topic Alias, if its only receiver
- * takes it as it came. Hot.
+ * Delivers the packet in DECODED, of QoS 0 or 1, without RETAIN and Topic Alias, if its only
+ * receiver takes it as it came. Hot.
  *
  * @param list  receivers, as match-cache.ts gives them
  * @returns whether it was delivered; if not, nothing has happened

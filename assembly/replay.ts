@@ -61,6 +61,7 @@ import {
   SESSION_NEXT,
   SESSION_NUMBER,
   SESSION_QUEUE_HEAD,
+  SESSION_QUEUE_TAIL,
 } from "./session-layout";
 import { AWAITS_PUBCOMP, AWAITS_PUBREC, DONE, entryOf, placeEntry, stateOf } from "./slots";
 import { addSubscription, removeSubscription } from "./subscriptions";
@@ -184,6 +185,7 @@ function retainedRecord(at: usize): i32 {
 
 /** A sequence is done: it may be in the window or still in the queue. */
 function done(session: usize, sequence: u64): void {
+  store<u64>(session, max(sequence + 1, load<u64>(session, SESSION_NEXT)), SESSION_NEXT);
   if (sequence < load<u64>(session, SESSION_CURSOR)) {
     if (sequence >= load<u64>(session, SESSION_HEAD)) finish(session, sequence);
   } else {
@@ -331,6 +333,16 @@ function dumpWindow(session: usize, number: u32): void {
   }
 }
 
+/** The newest sequence given out, where it is not owed any more: it must not be given out again. */
+function dumpNext(session: usize, number: u32): void {
+  const newest = load<u64>(session, SESSION_NEXT) - 1;
+  const tail: usize = load<u32>(session, SESSION_QUEUE_TAIL);
+  if (newest === 0 || (tail !== 0 && load<u64>(tail, E_SEQUENCE) === newest)) return;
+  const inWindow =
+    newest >= load<u64>(session, SESSION_HEAD) && newest < load<u64>(session, SESSION_CURSOR);
+  if (!inWindow || stateOf(session, newest) === DONE) journalSequence(J_DONE, number, newest);
+}
+
 /**
  * Appends the State of a Session to the journal page, as records.
  *
@@ -357,6 +369,7 @@ export function dumpSession(session: usize): void {
     dumpEntry(number, entry);
     entry = load<u32>(entry, E_NEXT);
   }
+  dumpNext(session, number);
   let identifier = nextReceived(session, 1);
   while (identifier !== 0) {
     journalIdentifier(J_RECEIVED, number, identifier);

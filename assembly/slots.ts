@@ -72,6 +72,8 @@ export function openSlot(session: usize, sequence: u64): usize {
     store<u64>(session, head, SESSION_HEAD);
     store<u32>(session, 1 + <u32>(sequence % IDENTIFIERS), SESSION_HEAD_IDENTIFIER);
   }
+  // Only a damaged journal asks for more; the window never does.
+  if (sequence - head > IDENTIFIERS) return 0;
   const ring = load<u32>(session, SESSION_RING);
   let slots = ring === 0 ? SLOTS_MIN : load<u32>(session, SESSION_RING_MASK) + 1;
   const wanted = <u32>(sequence - head) + 1;

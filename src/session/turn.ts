@@ -222,6 +222,8 @@ export class Turn {
     this.#handOnPage();
     calls.committed(calls.endTurn());
     for (const action of actions) action();
+    // What left because of the commit may itself be recorded.
+    if (calls.turnPending() === 1) this.schedule();
   }
 
   /** One write for each connection that has output. Hot. */

@@ -1,6 +1,7 @@
 /**
- * What is owed arrives: in order, QoS 2 exactly once, QoS 1 at least once, never more under way than
- * the receiver allows, never two under one Packet Identifier, across slow connections and resumes.
+ * What is owed arrives: in order, QoS 2 exactly once, QoS 1 at least once, never more under way
+ * than the receiver allows, never two under one Packet Identifier, across slow connections and
+ * resumes.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";

@@ -10,7 +10,7 @@ const numRuns = Number(PROPERTY_RUNS ?? 400);
 const SETTINGS = {
   packetBytesMax: 250_000,
   inflightMessagesMax: 8,
-  queuedMessagesMax: 20,
+  queuedMessagesMax: 4,
   queuedBytesMax: 1_000_000,
   outgoingBytesMax: 65_536,
   topicAliasMax: 3,

@@ -3,8 +3,8 @@
  * State.
  *
  * Answers of a Session that outlives its connection wait for commits, and so do those to retained
- * messages: what waits may be passed by packets of another kind. So answers are compared kind by kind
- * there, and byte by byte everywhere else.
+ * messages: what waits may be passed by packets of another kind. So answers are compared kind by
+ * kind there, and byte by byte everywhere else.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -145,15 +145,13 @@ function enriched(version: Version, packets: readonly ClientPacket[], hasLong: b
   return Buffer.concat([connect as Uint8Array, encode(version, EVERYTHING), long, ...rest]);
 }
 
-const stream = fc
-  .constantFrom(...VERSIONS)
-  .chain((version) =>
-    fc.record({
-      version: fc.constant(version),
-      packets: clientStream(version),
-      long: fc.boolean(),
-    }),
-  );
+const stream = fc.constantFrom(...VERSIONS).chain((version) =>
+  fc.record({
+    version: fc.constant(version),
+    packets: clientStream(version),
+    long: fc.boolean(),
+  }),
+);
 
 test("valid streams: any cut gives the answers of the whole", { timeout: 300_000 }, async () => {
   const harness = new EngineHarness(SETTINGS);

@@ -1,9 +1,9 @@
 /**
  * Journal pages read by hand: the Session State that their records say, without the engine.
  *
- *   ┌────────┬──────┬─────────┬─────────────────────────────┬─ ─ ─
- *   │ format │ turn │ time ms │ type │ bytes << 8 │ number │ fields │     records as abi.ts has them
- *   └────────┴──────┴─────────┴─────────────────────────────┴─ ─ ─
+ *   ┌────────┬──────┬─────────┬───────────────────┬────────┬────────┬─ ─ ─
+ *   │ format │ turn │ time ms │ type | bytes << 8 │ number │ fields │      records as in abi.ts
+ *   └────────┴──────┴─────────┴───────────────────┴────────┴────────┴─ ─ ─
  *
  * A dump of a Session is such a page, too, so recorded pages and dumps are compared as values.
  */

@@ -1,4 +1,4 @@
-/** The memory cap: new work is refused, nothing traps, and what is refused once works again later. */
+/** The memory cap: new work is refused, nothing traps, and later the same work is taken again. */
 import { describe, expect, test } from "vitest";
 import * as abi from "#assembly/abi";
 import { EngineHarness } from "../support/engine-harness.ts";
@@ -192,7 +192,7 @@ describe("a flood of subscriptions", () => {
 });
 
 describe("a flood of Sessions", () => {
-  test("CONNACK 0x97 (version 5), return code 3 (3.1.1); known clients still come back", async () => {
+  test("CONNACK 0x97 (version 5), return code 3 (3.1.1); known clients come back", async () => {
     const harness = cappedHarness();
     const lasting = { clean: false, expirySeconds: 0xffff_ffff } as const;
     const name = "x".repeat(4_000);

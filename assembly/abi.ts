@@ -19,7 +19,7 @@
  *   0x00081000 ├───────────────────────────────┤
  *              │ STATS                 4 KiB   │ counters, u64 each
  *   0x00082000 ├───────────────────────────────┤
- *              │ TEMPLATE             24 KiB   │ one PUBLISH, encoded once per layout
+ *              │ TEMPLATE             56 KiB   │ one PUBLISH, encoded once per layout
  *   0x00090000 ├───────────────────────────────┤
  *              │ EVENTS              448 KiB   │ what the engine tells TypeScript at a turn's end
  *   0x00100000 ├───────────────────────────────┤

@@ -46,8 +46,9 @@ export class BrokerChild {
   readonly pid: number;
   readonly port: number;
   readonly webSocketPort: number;
-  /** Major garbage collections so far; counted under --trace-gc only. */
+  /** Garbage collections so far; counted under --trace-gc only. */
   majorCollections = 0;
+  minorCollections = 0;
   private readonly child: ChildProcess;
   private readonly directory: string;
 
@@ -61,7 +62,10 @@ export class BrokerChild {
     child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       const lines = (rest + text).split("\n");
       rest = lines.pop() ?? "";
-      this.majorCollections += lines.filter((line) => line.includes("Mark-Compact")).length;
+      for (const line of lines) {
+        if (line.includes("Mark-Compact")) this.majorCollections++;
+        if (line.includes("Scavenge")) this.minorCollections++;
+      }
     });
   }
 

@@ -27,7 +27,4 @@ export const WEBSOCKET_UNSENT_BYTES_MAX = 1024 * 1024 * 1024;
  */
 export const KEEP_ALIVE_FACTOR = 1.5;
 
-/** Turns that one connection's events may follow each other before others get theirs. */
-export const RESUMES_PER_TURN_MAX = 1024;
-
 assert(LINGER_MILLISECONDS_MAX < STOP_FLUSH_MILLISECONDS_MAX);

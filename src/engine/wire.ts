@@ -1,7 +1,7 @@
 /**
  * How the engine's output leaves: what a transport does for one Network Connection.
  *
- * With Link, the only interface by which a lower floor calls a higher one.
+ * One of the interfaces by which a lower floor calls a higher one.
  */
 export interface Wire {
   /** Who is at the other end, `address:port`, for the log. */

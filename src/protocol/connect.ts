@@ -30,7 +30,7 @@ import { EXPIRY_NEVER } from "../session/sessions.ts";
 import type { Will } from "../session/wills.ts";
 import { type Accepted, sendAccepted } from "./connack.ts";
 import type { PacketWriter } from "./packet-writer.ts";
-import type { Plane } from "./plane.ts";
+import { loggedName, type Plane } from "./plane.ts";
 import { withoutProperty } from "./will-properties.ts";
 
 /** Ends a connection whose Session goes to another one. */
@@ -264,7 +264,7 @@ export class Connecting {
     const flags = `p${request.version}, c${request.cleanStart ? 1 : 0}`;
     const { remote } = connection.wire;
     log.notice(
-      `New client connected from ${remote} as ${connection.clientId} ` +
+      `New client connected from ${remote} as ${loggedName(connection.clientId)} ` +
         `(${flags}, k${connection.keepAliveSeconds}).`,
     );
   }

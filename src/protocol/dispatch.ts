@@ -21,7 +21,7 @@ import type { TurnHandlers } from "../session/turn.ts";
 import { sendRefused } from "./connack.ts";
 import { Connecting } from "./connect.ts";
 import { PacketWriter } from "./packet-writer.ts";
-import { type Plane, unixSeconds } from "./plane.ts";
+import { loggedName, type Plane, unixSeconds } from "./plane.ts";
 import { reasonText } from "./reasons.ts";
 import { Subscribing } from "./subscribe.ts";
 
@@ -69,7 +69,9 @@ export class Dispatch implements TurnHandlers {
 
   onQueueFull(session: number): void {
     const { log, sessions } = this.#plane;
-    log.warn(`Outgoing messages are being dropped for client ${sessions.clientIdOf(session)}.`);
+    log.warn(
+      `Outgoing messages are being dropped for client ${loggedName(sessions.clientIdOf(session))}.`,
+    );
   }
 
   onClosed(connection: NetworkConnection): void {
@@ -127,8 +129,8 @@ export class Dispatch implements TurnHandlers {
     const asked = engine.numberProperty(SESSION_EXPIRY_INTERVAL, connection.sessionExpirySeconds);
     if (asked !== connection.sessionExpirySeconds) this.#changeExpiry(connection, asked);
     if (reasonCode === SUCCESS) this.#dropWill(connection);
-    connection.closeReason =
-      reasonCode === DISCONNECT_WITH_WILL ? "asked for its will" : "disconnected";
+    connection.closeReason = reasonCode === DISCONNECT_WITH_WILL ? "its will was asked for" : "";
+    this.#log(connection, SUCCESS);
     this.#leave(connection);
     this.#plane.turn.closeAfterFlush(connection);
   }
@@ -228,9 +230,11 @@ export class Dispatch implements TurnHandlers {
   #log(connection: NetworkConnection, reasonCode: number): void {
     const { log, settings } = this.#plane;
     if (!settings.connectionMessages || !log.has("notice")) return;
-    const who = connection.clientId === "" ? "<unknown>" : connection.clientId;
+    const who = connection.clientId === "" ? "<unknown>" : loggedName(connection.clientId);
     const text = reasonCode === SUCCESS ? "" : reasonText(reasonCode);
     const reason = [text, connection.closeReason].filter((part) => part !== "").join(": ");
-    log.notice(`Client ${who} [${connection.wire.remote}] disconnected: ${reason}.`);
+    log.notice(
+      `Client ${who} [${connection.wire.remote}] disconnected${reason === "" ? "" : `: ${reason}`}.`,
+    );
   }
 }

@@ -1,4 +1,5 @@
 /** The parts that control packets act on, handed to each family. */
+import { LOGGED_NAME_CHARACTERS_MAX } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -15,6 +16,12 @@ export interface Plane {
   readonly keepAlive: KeepAlive;
   readonly settings: Settings;
   readonly log: Log;
+}
+
+/** A Client Identifier as a log line shows it: a line must not become as long as a packet. */
+export function loggedName(clientId: string): string {
+  if (clientId.length <= LOGGED_NAME_CHARACTERS_MAX) return clientId;
+  return `${clientId.slice(0, LOGGED_NAME_CHARACTERS_MAX)}…`;
 }
 
 /** Unix time, whole seconds. */

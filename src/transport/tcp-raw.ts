@@ -136,6 +136,7 @@ class RawWire implements Wire {
   readonly handlers: TransportHandlers;
   #handle: TcpHandle | null;
   connection: NetworkConnection | null = null;
+  #remote = "";
   #isReading = false;
   #isPaused = false;
   /** No more is written; what still comes in is thrown away until the peer closes. */
@@ -147,8 +148,10 @@ class RawWire implements Wire {
     this.#handle = handle;
   }
 
+  /** Asked for when the connection is logged, and kept: a broken one has no peer to ask for. */
   get remote(): string {
-    return this.#handle === null ? "unknown" : remoteOf(this.#handle);
+    if (this.#remote === "" && this.#handle !== null) this.#remote = remoteOf(this.#handle);
+    return this.#remote;
   }
 
   write(pieces: readonly number[]): boolean {
@@ -226,9 +229,8 @@ class RawWire implements Wire {
   #gone(reason: string): void {
     const { connection } = this;
     if (this.#handle === null) return;
-    const isEnding = this.#isEnding;
+    if (!this.#isEnding && connection !== null) this.handlers.onEnd(connection, reason);
     this.destroy();
-    if (!isEnding && connection !== null) this.handlers.onEnd(connection, reason);
   }
 }
 

@@ -8,7 +8,7 @@ import { until } from "../support/await.ts";
 import { TestClient } from "../support/client.ts";
 import { rawPacket, text } from "../support/client-bytes.ts";
 import type { Version } from "../support/client-packets.ts";
-import { isMosquitto, type RunningBroker, startBroker } from "../support/running-broker.ts";
+import { type RunningBroker, startBroker } from "../support/running-broker.ts";
 import { type Chapter, startChapter } from "./chapter.ts";
 
 type ReadPath = "public" | "raw";
@@ -56,7 +56,7 @@ const ENDS: readonly ((client: TestClient) => Promise<void>)[] = [
   },
 ];
 
-describe.skipIf(isMosquitto).for(["raw", "public"] as const)("the %s path", (path) => {
+describe.for(["raw", "public"] as const)("the %s path", (path) => {
   const { broker, connect, open } = startOn(path);
 
   test("the banner names it", async () => {
@@ -84,7 +84,7 @@ describe.skipIf(isMosquitto).for(["raw", "public"] as const)("the %s path", (pat
   });
 });
 
-describe.skipIf(isMosquitto)("over public sockets", () => {
+describe("over public sockets", () => {
   const { connect } = startOn("public");
 
   test.for([4, 5] as const)(
@@ -181,7 +181,7 @@ describe.skipIf(isMosquitto)("over public sockets", () => {
   });
 });
 
-describe.skipIf(isMosquitto)("a stop on the public path", () => {
+describe("a stop on the public path", () => {
   let broker: RunningBroker | undefined;
   beforeAll(async () => {
     choose("public");

@@ -96,7 +96,9 @@ describe("alloc and free", () => {
     }
   });
 
-  test.runIf(ENGINE_BUILD === "debug")("a block freed twice is noticed", () => {
+  // Only the debug build has assertions.
+  const ifDebug = ENGINE_BUILD === "debug" ? test : () => undefined;
+  ifDebug("a block freed twice is noticed", () => {
     const at = alloc(100_000);
     calls.freeBlock(at);
     expect(() => calls.freeBlock(at)).toThrow(/assertion/);

@@ -78,6 +78,9 @@ export const C_RETAINED_WAITS: u32 = 256;
 
 let dirtyHead: u32 = 0;
 let dirtyTail: u32 = 0;
+/** Connections whose output did not leave in the turn that made it. */
+let backlogHead: u32 = 0;
+let backlogTail: u32 = 0;
 let eventCount: u32 = 0;
 
 /** Address of a connection's record. Hot. */
@@ -101,19 +104,42 @@ export function markDirty(record: usize): void {
   dirtyTail = <u32>record;
 }
 
-/** Takes the first connection of the list. @returns its record, or 0 */
+function taken(record: usize): usize {
+  store<u32>(record, load<u32>(record, C_FLAGS) & ~C_DIRTY, C_FLAGS);
+  return record;
+}
+
+/** Takes the first connection that got output since the last flush. @returns its record, or 0 */
 export function takeDirty(): usize {
   const record = dirtyHead;
   if (record === 0) return 0;
   dirtyHead = load<u32>(record, C_DIRTY_NEXT);
   if (dirtyHead === 0) dirtyTail = 0;
-  store<u32>(record, load<u32>(record, C_FLAGS) & ~C_DIRTY, C_FLAGS);
-  return record;
+  return taken(record);
+}
+
+/** Takes the connection that waits longest for its output to be written. @returns as above */
+export function takeBacklog(): usize {
+  const record = backlogHead;
+  if (record === 0) return 0;
+  backlogHead = load<u32>(record, C_DIRTY_NEXT);
+  if (backlogHead === 0) backlogTail = 0;
+  return taken(record);
+}
+
+/** What was not taken since the last flush waits behind all that waits already. */
+export function deferDirty(): void {
+  if (dirtyHead === 0) return;
+  if (backlogTail !== 0) store<u32>(backlogTail, dirtyHead, C_DIRTY_NEXT);
+  else backlogHead = dirtyHead;
+  backlogTail = dirtyTail;
+  dirtyHead = 0;
+  dirtyTail = 0;
 }
 
 /** Whether some connection has output. */
 export function hasDirty(): bool {
-  return dirtyHead !== 0;
+  return dirtyHead !== 0 || backlogHead !== 0;
 }
 
 /**

@@ -16,7 +16,6 @@ import {
   F_PENDING,
   FLUSH,
   FLUSH_RECORD_BYTES,
-  FLUSH_RECORDS_MAX,
   S_BYTES_SENT,
 } from "./abi";
 import {
@@ -30,8 +29,10 @@ import {
   C_WRITING,
   C_WRITING_BYTES,
   connectionOf,
+  deferDirty,
   markDirty,
   recordOf,
+  takeBacklog,
   takeDirty,
 } from "./connection";
 import { alloc, free, heapBytesCap, heapBytesCommitted } from "./memory";
@@ -53,6 +54,9 @@ const SLOP_BYTES: u32 = 16;
 export const ROOM_BYTES_MAX: u32 = BLOCK_BYTES_MAX - O_DATA - SLOP_BYTES;
 /** Bytes of pieces that one flush takes of a connection at most: more waits for the next. */
 const FLUSH_PIECES_MAX: u32 = 64;
+
+/** Writes of one flush, for connections with new output and as many for those that wait. */
+const WRITES_MAX: u32 = 128;
 
 let flushed: u32 = 0;
 
@@ -187,21 +191,34 @@ function flushOne(record: usize, firstRecord: u32): u32 {
 }
 
 /**
- * Hands out what connections have to send, one write each; busy ones keep theirs until written().
+ * Hands out what connections have to send, one write each, for so many of them; busy ones keep
+ * theirs until written().
  *
  * @returns number of records in FLUSH; follow with flushDone()
  */
 export function flush(): u32 {
   flushed = 0;
   fitOutgoing(heapBytesCap() - min(heapBytesCap(), heapBytesCommitted()));
-  while (flushed + FLUSH_PIECES_MAX <= FLUSH_RECORDS_MAX) {
+  // First who has something new, then who waits: a fan-out to thousands delays nobody else's
+  // answer.
+  for (let i: u32 = 0; i < WRITES_MAX; i++) {
     const record = takeDirty();
     if (record === 0) break;
-    const flags = load<u32>(record, C_FLAGS);
-    if (!(flags & C_OPEN) || flags & C_BUSY || load<u32>(record, C_OUT_HEAD) === 0) continue;
-    flushed += flushOne(record, flushed);
+    flushIfReady(record);
   }
+  for (let i: u32 = 0; i < WRITES_MAX; i++) {
+    const record = takeBacklog();
+    if (record === 0) break;
+    flushIfReady(record);
+  }
+  deferDirty();
   return flushed;
+}
+
+function flushIfReady(record: usize): void {
+  const flags = load<u32>(record, C_FLAGS);
+  if (!(flags & C_OPEN) || flags & C_BUSY || load<u32>(record, C_OUT_HEAD) === 0) return;
+  flushed += flushOne(record, flushed);
 }
 
 /** Frees what the kernel took. The bytes no longer count. */

@@ -107,7 +107,7 @@ class Broker implements RunningBroker {
       settings,
       log,
     };
-    this.#dispatch = new Dispatch(plane, (connection) => this.#uncount(connection));
+    this.#dispatch = new Dispatch(plane, (connection) => this.#closed(connection));
     this.#turn.start(this.#dispatch);
     this.#sysTopics = new SysTopics({ ...plane, version: readVersion() });
   }
@@ -168,7 +168,8 @@ class Broker implements RunningBroker {
     };
   }
 
-  #uncount(connection: NetworkConnection): void {
+  #closed(connection: NetworkConnection): void {
+    this.#keepAlive.unwatch(connection);
     const { rules } = connection;
     this.#counts.set(rules, (this.#counts.get(rules) ?? 1) - 1);
   }

@@ -98,6 +98,7 @@ function engineRows(few: readonly string[], many: readonly string[], say: Say): 
   const large = measureEngineMatch(many, COLD_TOPICS);
   say(`engine, 1,000,000 filters: ${large.nanosPerMatch.toFixed(0)} ns`);
   const ratio = large.nanosPerMatch / small.nanosPerMatch;
+  const nanos = `${large.nanosPerMatch.toFixed(0)} : ${small.nanosPerMatch.toFixed(0)}`;
   return [
     {
       name: "engine bytes per filter, 1,000,000 filters",
@@ -108,7 +109,7 @@ function engineRows(few: readonly string[], many: readonly string[], say: Say): 
     },
     {
       name: "cold match in the engine, 1,000,000 to 1,000",
-      measured: `${large.nanosPerMatch.toFixed(0)} : ${small.nanosPerMatch.toFixed(0)} ns = ${ratio.toFixed(2)} ×`,
+      measured: `${nanos} ns = ${ratio.toFixed(2)} ×`,
       bar: `≤ ${RATIO_MAX} ×`,
       met: ratio <= RATIO_MAX,
       figures: { few: small.nanosPerMatch, many: large.nanosPerMatch, ratio },

@@ -104,7 +104,8 @@ function slabRow(heapBytes: readonly number[]): BarRow {
 
 function processRows(resident: readonly number[], collections: Collections): BarRow[] {
   const grows = slope(resident);
-  const perMillion = collections.major / MILLIONS;
+  const { major, minor } = collections;
+  const perMillion = major / MILLIONS;
   const ends = `${count(resident[0] ?? 0, 1)} → ${count(resident.at(-1) ?? 0, 1)} MB`;
   return [
     {
@@ -116,7 +117,7 @@ function processRows(resident: readonly number[], collections: Collections): Bar
     },
     {
       name: "major garbage collections per million",
-      measured: `${perMillion.toFixed(1)} (${collections.major} in all, ${collections.minor} minor)`,
+      measured: `${perMillion.toFixed(1)} (${major} in all, ${minor} minor)`,
       bar: `< ${COLLECTIONS_MAX}`,
       met: perMillion < COLLECTIONS_MAX,
       figures: { ...collections, perMillion },

@@ -31,12 +31,21 @@ export class KeepAlive {
 
   /** Watches a connection that has not sent its CONNECT. */
   watchConnect(connection: NetworkConnection, nowSeconds: number): void {
-    this.#wheel.add(connection, nowSeconds + CONNECT_SECONDS_MAX);
+    connection.watchedSecond = this.#wheel.add(connection, nowSeconds + CONNECT_SECONDS_MAX);
   }
 
   /** Watches a connection that was accepted; not at all where its Keep Alive is 0. */
   watch(connection: NetworkConnection): void {
-    if (connection.keepAliveSeconds > 0) this.#wheel.add(connection, this.#deadline(connection));
+    this.unwatch(connection);
+    if (connection.keepAliveSeconds === 0) return;
+    connection.watchedSecond = this.#wheel.add(connection, this.#deadline(connection));
+  }
+
+  /** Forgets a connection: it is gone, or about to be watched anew. */
+  unwatch(connection: NetworkConnection): void {
+    if (connection.watchedSecond === 0) return;
+    this.#wheel.remove(connection, connection.watchedSecond);
+    connection.watchedSecond = 0;
   }
 
   tick(nowSeconds: number): void {
@@ -51,6 +60,7 @@ export class KeepAlive {
   }
 
   #due(connection: NetworkConnection, second: number): void {
+    connection.watchedSecond = 0;
     if (connection.phase === "connecting") {
       this.#onExpired(connection);
       return;
@@ -58,6 +68,6 @@ export class KeepAlive {
     if (connection.phase !== "open" || connection.keepAliveSeconds === 0) return;
     const deadline = this.#deadline(connection);
     if (deadline <= second) this.#onExpired(connection);
-    else this.#wheel.add(connection, deadline);
+    else connection.watchedSecond = this.#wheel.add(connection, deadline);
   }
 }

@@ -34,6 +34,8 @@ export class NetworkConnection {
   /** Whether Reason Strings and User Properties may go out on any packet [MQTT-3.1.2-29]. */
   problemInformation = true;
   will: Will | null = null;
+  /** Second in which the Keep Alive looks at it next; 0 = not at all. */
+  watchedSecond = 0;
   /** A write is under way: the engine's blocks are in use. */
   isWriting = false;
   /** Why it closes, for the log. */

@@ -11,24 +11,21 @@ import type { Wills } from "./wills.ts";
 /** Session Expiry Interval of a Session that never expires, §3.1.2.11.2. */
 export const EXPIRY_NEVER = 0xffffffff;
 
-/** A Session whose connection is gone, and when it was to expire. */
-interface Absent {
-  readonly session: number;
-  readonly number: number;
-  readonly second: number;
-}
+/** Unix seconds behind the last that 32 bits hold, in 2106. */
+const SECONDS_END = 2 ** 32;
 
 export class Sessions {
   readonly #engine: Engine;
   readonly #wills: Wills;
-  readonly #wheel: DeadlineWheel<Absent>;
+  /** Addresses of Sessions without a connection, by the second in which they expire. */
+  readonly #wheel: DeadlineWheel<number>;
   /** Sessions ended because their interval had passed. */
   expiredCount = 0;
 
   constructor(engine: Engine, wills: Wills, nowSeconds: number) {
     this.#engine = engine;
     this.#wills = wills;
-    this.#wheel = new DeadlineWheel(nowSeconds, (absent) => this.#due(absent));
+    this.#wheel = new DeadlineWheel(nowSeconds, (session) => this.#due(session));
   }
 
   /** @returns address of the Session of this Client Identifier in engine memory, or 0 */
@@ -63,12 +60,14 @@ export class Sessions {
   /** The Session is continued: its waiting will is cancelled. */
   continue(session: number, version: number, expirySeconds: number): void {
     this.#wills.cancel(this.numberOf(session));
+    this.#stopCountdown(session);
     this.#engine.calls.setExpiry(session, expirySeconds, version);
   }
 
   /** The Session ends, with all of its State [MQTT-3.1.2-4]; a waiting will is sent. */
   end(session: number): void {
     const number = this.numberOf(session);
+    this.#stopCountdown(session);
     this.#engine.calls.endSession(session);
     this.#wills.sessionEnds(number);
   }
@@ -79,25 +78,24 @@ export class Sessions {
     connection.session = 0;
     if (session === 0) return;
     const seconds = connection.sessionExpirySeconds;
-    const second = seconds === EXPIRY_NEVER ? 0 : nowSeconds + seconds;
+    // The engine keeps the second in 32 bits: what would end after them never does.
+    const lasts = seconds > 0 && seconds !== EXPIRY_NEVER && nowSeconds + seconds < SECONDS_END;
+    const second = lasts ? this.#wheel.add(session, nowSeconds + seconds) : 0;
     this.#engine.calls.detachSession(session, second);
-    if (seconds === 0) {
-      this.end(session);
-      return;
-    }
-    if (seconds === EXPIRY_NEVER) return;
-    this.#wheel.add({ session, number: this.numberOf(session), second }, second);
+    if (seconds === 0) this.end(session);
+  }
+
+  /** The Session is continued, or ends before its time. */
+  #stopCountdown(session: number): void {
+    const second = this.#engine.word(session + abi.SESSION_EXPIRES_SECONDS);
+    if (second !== 0) this.#wheel.remove(session, second);
   }
 
   tick(nowSeconds: number): void {
     this.#wheel.tick(nowSeconds);
   }
 
-  #due(absent: Absent): void {
-    const { session } = absent;
-    // Ended meanwhile, continued, or left again later: then another deadline counts.
-    if (this.numberOf(session) !== absent.number || this.connectionOf(session) !== 0) return;
-    if (this.#engine.word(session + abi.SESSION_EXPIRES_SECONDS) !== absent.second) return;
+  #due(session: number): void {
     this.expiredCount++;
     this.end(session);
   }

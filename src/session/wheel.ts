@@ -1,10 +1,9 @@
 /**
- * A coarse timer for very many deadlines: a bucket a second, so that adding is O(1) and what falls
- * due is found without looking at the rest. Nothing is ever taken out: whoever is called checks
- * whether its deadline still holds.
+ * A coarse timer for very many deadlines: a bucket a second, so that adding and removing is O(1)
+ * and what falls due is found without looking at the rest.
  */
 export class DeadlineWheel<Item> {
-  readonly #buckets = new Map<number, Item[]>();
+  readonly #buckets = new Map<number, Set<Item>>();
   readonly #onDue: (item: Item, second: number) => void;
   #next: number;
 
@@ -17,12 +16,23 @@ export class DeadlineWheel<Item> {
     this.#onDue = onDue;
   }
 
-  /** @param second  Unix time; one that has passed is due at the next tick */
-  add(item: Item, second: number): void {
+  /**
+   * @param second  Unix time; one that has passed is due at the next tick
+   * @returns the second in which the item now stands, for remove()
+   */
+  add(item: Item, second: number): number {
     const due = Math.max(Math.ceil(second), this.#next);
     const bucket = this.#buckets.get(due);
-    if (bucket === undefined) this.#buckets.set(due, [item]);
-    else bucket.push(item);
+    if (bucket === undefined) this.#buckets.set(due, new Set([item]));
+    else bucket.add(item);
+    return due;
+  }
+
+  /** Takes an item out again. @param due  what add() answered */
+  remove(item: Item, due: number): void {
+    const bucket = this.#buckets.get(due);
+    if (bucket === undefined || !bucket.delete(item)) return;
+    if (bucket.size === 0) this.#buckets.delete(due);
   }
 
   /** Calls for all that is due up to now. O(due + seconds since the last tick). */

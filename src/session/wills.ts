@@ -58,7 +58,7 @@ export function encodeWill(parts: WillParts): Buffer {
 interface PendingWill {
   readonly session: number;
   readonly will: Will;
-  isCancelled: boolean;
+  second: number;
 }
 
 export class Wills {
@@ -96,10 +96,10 @@ export class Wills {
 
   /** Publishes it after its delay, unless the Session is continued before [MQTT-3.1.3-9]. */
   delay(will: Will, sessionNumber: number, nowSeconds: number): void {
-    const pending = { session: sessionNumber, will, isCancelled: false };
+    const pending = { session: sessionNumber, will, second: 0 };
     this.#pending.set(sessionNumber, pending);
     this.#engine.calls.journalWill(sessionNumber, will.at, will.byteCount);
-    this.#wheel.add(pending, nowSeconds + will.delaySeconds);
+    pending.second = this.#wheel.add(pending, nowSeconds + will.delaySeconds);
   }
 
   /** The Session is continued: its waiting will is not sent. */
@@ -123,13 +123,12 @@ export class Wills {
   #take(sessionNumber: number): PendingWill | undefined {
     const pending = this.#pending.get(sessionNumber);
     if (pending === undefined) return undefined;
-    pending.isCancelled = true;
+    this.#wheel.remove(pending, pending.second);
     this.#pending.delete(sessionNumber);
     return pending;
   }
 
   #due(pending: PendingWill): void {
-    if (pending.isCancelled) return;
     this.#pending.delete(pending.session);
     this.#engine.calls.journalWill(pending.session, 0, 0);
     this.publish(pending.will);

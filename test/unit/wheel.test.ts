@@ -65,3 +65,16 @@ test("what is added while a second empties waits for the next tick", () => {
   wheel.tick(START + 2);
   expect(due).toEqual(["first", "again"]);
 });
+
+test("what was taken out is never due, and leaves nothing behind", () => {
+  const due: string[] = [];
+  const wheel = new DeadlineWheel<string>(START, (item) => due.push(item));
+  const second = wheel.add("gone", START + 5.5);
+  expect(second).toBe(START + 6);
+  wheel.add("stays", START + 6);
+  wheel.remove("gone", second);
+  wheel.remove("gone", second);
+  wheel.remove("never there", START + 9);
+  wheel.tick(START + 10);
+  expect(due).toEqual(["stays"]);
+});

@@ -233,8 +233,7 @@ export class Dispatch implements TurnHandlers {
     const who = connection.clientId === "" ? "<unknown>" : loggedName(connection.clientId);
     const text = reasonCode === SUCCESS ? "" : reasonText(reasonCode);
     const reason = [text, connection.closeReason].filter((part) => part !== "").join(": ");
-    log.notice(
-      `Client ${who} [${connection.wire.remote}] disconnected${reason === "" ? "" : `: ${reason}`}.`,
-    );
+    const why = reason === "" ? "" : `: ${reason}`;
+    log.notice(`Client ${who} [${connection.wire.remote}] disconnected${why}.`);
   }
 }

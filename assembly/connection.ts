@@ -54,6 +54,7 @@ export const C_SLICE_HELD: u32 = 100;
 export const C_RETAINED_JOBS: u32 = 104;
 export const C_RETAINED_LAST: u32 = 108;
 export const C_RETAINED_BYTES: u32 = 116;
+export const C_URGENT_NEXT: u32 = 120;
 
 // C_FLAGS.
 export const C_OPEN: u32 = 1;
@@ -73,6 +74,8 @@ export const C_WANTS_PUMP: u32 = 64;
 export const C_PAUSED: u32 = 128;
 /** Parked because the budget of its turn was used up: nothing else keeps it waiting. */
 export const C_OUT_OF_BUDGET: u32 = 512;
+/** In the list of connections that wait for an answer to a packet of their own. */
+export const C_URGENT: u32 = 1024;
 /** Retained messages are due and wait for output to drain, or for room in the window. */
 export const C_RETAINED_WAITS: u32 = 256;
 
@@ -81,6 +84,8 @@ let dirtyTail: u32 = 0;
 /** Connections whose output did not leave in the turn that made it. */
 let backlogHead: u32 = 0;
 let backlogTail: u32 = 0;
+let urgentHead: u32 = 0;
+let urgentTail: u32 = 0;
 let eventCount: u32 = 0;
 
 /** Address of a connection's record. Hot. */
@@ -102,6 +107,29 @@ export function markDirty(record: usize): void {
   if (dirtyTail !== 0) store<u32>(dirtyTail, <u32>record, C_DIRTY_NEXT);
   else dirtyHead = <u32>record;
   dirtyTail = <u32>record;
+}
+
+/**
+ * Lets the connection's output leave before what others are merely sent: it holds an answer. Hot.
+ */
+export function markUrgent(record: usize): void {
+  const flags = load<u32>(record, C_FLAGS);
+  if (flags & C_URGENT) return;
+  store<u32>(record, flags | C_URGENT, C_FLAGS);
+  store<u32>(record, 0, C_URGENT_NEXT);
+  if (urgentTail !== 0) store<u32>(urgentTail, <u32>record, C_URGENT_NEXT);
+  else urgentHead = <u32>record;
+  urgentTail = <u32>record;
+}
+
+/** Takes the first connection that waits for an answer; it stays in the other lists. */
+export function takeUrgent(): usize {
+  const record = urgentHead;
+  if (record === 0) return 0;
+  urgentHead = load<u32>(record, C_URGENT_NEXT);
+  if (urgentHead === 0) urgentTail = 0;
+  store<u32>(record, load<u32>(record, C_FLAGS) & ~C_URGENT, C_FLAGS);
+  return record;
 }
 
 function taken(record: usize): usize {
@@ -139,7 +167,7 @@ export function deferDirty(): void {
 
 /** Whether some connection has output. */
 export function hasDirty(): bool {
-  return dirtyHead !== 0 || backlogHead !== 0;
+  return dirtyHead !== 0 || backlogHead !== 0 || urgentHead !== 0;
 }
 
 /**

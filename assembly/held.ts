@@ -19,6 +19,7 @@ import {
   C_HOLDS,
   C_OPEN,
   C_VERSION,
+  markUrgent,
 } from "./connection";
 import { alloc, free } from "./memory";
 import { append, room } from "./out";
@@ -43,6 +44,7 @@ export function writeAcknowledgement(
   const withReason = reason !== 0 && load<u32>(record, C_VERSION) === 5;
   const at = room(record, withReason ? 5 : 4);
   if (at === 0) return false;
+  markUrgent(record);
   count(S_PACKETS_SENT, 1);
   const identifier = ((packetIdentifier & 0xff) << 8) | (packetIdentifier >> 8);
   store<u32>(at, (type << 4) | flags | ((withReason ? 3 : 2) << 8) | (identifier << 16));
@@ -115,6 +117,7 @@ export function acknowledge(
 export function sendInOrder(record: usize, at: usize, bytes: u32, hold: bool): bool {
   if (!hold && load<u32>(record, C_HELD_COUNT) === 0) {
     count(S_PACKETS_SENT, 1);
+    markUrgent(record);
     return append(record, at, bytes);
   }
   const block = alloc(4 + bytes);
@@ -141,6 +144,7 @@ function releaseHeld(record: usize): bool {
     const block = load<u32>(at, 8);
     if (block !== 0) {
       count(S_PACKETS_SENT, 1);
+      markUrgent(record);
       whole = append(record, block + 4, load<u32>(block));
       free(block);
     } else {

@@ -29,6 +29,8 @@ import {
   C_PAUSED,
   C_RETAINED_WAITS,
   C_SESSION,
+  C_URGENT,
+  C_URGENT_NEXT,
   C_VERSION,
   C_WANTS_PUMP,
   connectionOf,
@@ -56,15 +58,17 @@ import { pump, takeCommitWaiters } from "./window";
 export function openConnection(connection: u32): u32 {
   const record = recordOf(connection);
   // Lists may still name the record: its places in them stay.
-  const flags = load<u32>(record, C_FLAGS) & (C_DIRTY | C_HOLDS);
+  const flags = load<u32>(record, C_FLAGS) & (C_DIRTY | C_HOLDS | C_URGENT);
   const dirtyNext = load<u32>(record, C_DIRTY_NEXT);
   const heldNext = load<u32>(record, C_HELD_NEXT);
+  const urgentNext = load<u32>(record, C_URGENT_NEXT);
   const generation = load<u32>(record, C_GENERATION) + 1;
   memory.fill(record, 0, CONNECTION_BYTES);
   store<u32>(record, generation, C_GENERATION);
   store<u32>(record, flags | C_OPEN, C_FLAGS);
   store<u32>(record, dirtyNext, C_DIRTY_NEXT);
   store<u32>(record, heldNext, C_HELD_NEXT);
+  store<u32>(record, urgentNext, C_URGENT_NEXT);
   store<u32>(record, <u32>(nowMs / 1000), C_ACTIVE_SECONDS);
   return generation;
 }
@@ -96,7 +100,7 @@ export function closeConnection(connection: u32): u32 {
   dropSlice(record);
   dropRetainedJobs(record);
   dropOutput(record);
-  const kept = flags & (C_DIRTY | C_HOLDS);
+  const kept = flags & (C_DIRTY | C_HOLDS | C_URGENT);
   if (flags & C_BUSY) {
     store<u32>(record, kept | C_BUSY | C_CLOSING, C_FLAGS);
     return 1;

@@ -34,6 +34,7 @@ import {
   recordOf,
   takeBacklog,
   takeDirty,
+  takeUrgent,
 } from "./connection";
 import { alloc, free, heapBytesCap, heapBytesCommitted } from "./memory";
 import { holdMessage, releaseMessage } from "./message";
@@ -55,7 +56,7 @@ export const ROOM_BYTES_MAX: u32 = BLOCK_BYTES_MAX - O_DATA - SLOP_BYTES;
 /** Bytes of pieces that one flush takes of a connection at most: more waits for the next. */
 const FLUSH_PIECES_MAX: u32 = 64;
 
-/** Writes of one flush, for connections with new output and as many for those that wait. */
+/** Writes of one flush: of answers, of new output, and of the backlog, so many each. */
 const WRITES_MAX: u32 = 128;
 
 let flushed: u32 = 0;
@@ -199,8 +200,13 @@ function flushOne(record: usize, firstRecord: u32): u32 {
 export function flush(): u32 {
   flushed = 0;
   fitOutgoing(heapBytesCap() - min(heapBytesCap(), heapBytesCommitted()));
-  // First who has something new, then who waits: a fan-out to thousands delays nobody else's
-  // answer.
+  // First who waits for an answer, then who has something new, then who waits longest: a fan-out
+  // to thousands delays nobody else's answer.
+  for (let i: u32 = 0; i < WRITES_MAX; i++) {
+    const record = takeUrgent();
+    if (record === 0) break;
+    flushIfReady(record);
+  }
   for (let i: u32 = 0; i < WRITES_MAX; i++) {
     const record = takeDirty();
     if (record === 0) break;

@@ -39,6 +39,7 @@ import {
   C_REST_USED,
   C_VERSION,
   connectionOf,
+  markUrgent,
   recordOf,
 } from "./connection";
 import { cutPacket, decodePacket } from "./decode";
@@ -211,6 +212,7 @@ function answerPing(bytes: u32): i32 {
   const to = room(record, 2);
   if (to === 0) return -QUOTA_EXCEEDED;
   store<u16>(to, <u16>(PINGRESP << 4));
+  markUrgent(record);
   count(S_PACKETS_SENT, 1);
   return R_DONE;
 }

@@ -31,14 +31,21 @@ export function openTcp(port: number, events: TransportEvents): Promise<ClientTr
       resolve({
         write: (bytes) => socket.write(bytes),
         end: () => socket.end(),
-        destroy: () => socket.resetAndDestroy(),
+        // A stream that has ended cannot be reset any more: Node would emit no "close".
+        destroy: () => {
+          if (socket.readableEnded || socket.writableEnded) socket.destroy();
+          else socket.resetAndDestroy();
+        },
         pause: () => socket.pause(),
         resume: () => socket.resume(),
       });
     });
     socket.once("error", reject);
   });
-  socket.on("error", () => {}); // A reset is a close too; "close" follows and tells it.
+  // A reset is a close too: "close" follows and tells it. Only one that failed has none behind it.
+  socket.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.syscall === "reset") events.onClosed();
+  });
   socket.on("data", events.onBytes);
   socket.on("close", events.onClosed);
   return withDeadline(opened, `TCP connection to port ${port}`);

@@ -249,6 +249,7 @@ export class Turn {
   }
 
   #act(events: number): void {
+    if (events === 0) return;
     const { words } = this.#engine;
     // Copied first: what is done about one event may raise others.
     const copied = words.slice(abi.EVENTS >>> 2, (abi.EVENTS >>> 2) + events * 3);
@@ -266,7 +267,7 @@ export class Turn {
       else if (kind === abi.E_RETAINED) this.#continueRetained(connection);
       else this.resumeNow(connection);
     }
-    if (events > 0) this.schedule();
+    this.schedule();
   }
 
   #finishClosing(): void {

@@ -150,7 +150,6 @@ export const S_MESSAGES_STORED: u32 = 144;
 export const S_MESSAGE_BYTES_STORED: u32 = 152;
 export const S_BYTES_SENT: u32 = 160;
 export const S_PARTIAL_BYTES: u32 = 168;
-export const STATS_BYTES: u32 = 176;
 
 // CONNECTIONS: the fields of a record that TypeScript reads; connection.ts has them all.
 
@@ -203,7 +202,6 @@ export const F_MORE: u32 = 12;
 /** Written by the host: 0 the kernel took all of it, 1 written() will be called. */
 export const F_PENDING: u32 = 16;
 export const FLUSH_RECORD_BYTES: u32 = 20;
-export const FLUSH_RECORDS_MAX: u32 = 262144;
 
 // EVENTS: a record of three u32 each: kind, connection or Session, argument.
 

@@ -4,7 +4,7 @@
 import { recordOf } from "./connection";
 import { hasHolders, sendInOrder } from "./held";
 import { journalBytes, journalReset } from "./journal";
-import { nextTurn, turn } from "./settings";
+import { nextTurn } from "./settings";
 import { hasCommitWaiters } from "./window";
 
 export { takeEvents } from "./connection";
@@ -52,7 +52,6 @@ export {
   firstSession,
   freeSessionTable,
   sessionCount,
-  sessionOfNumber,
   setExpiry,
   setSessionSeed,
 } from "./session";
@@ -77,11 +76,6 @@ export { pump } from "./window";
  */
 export function send(connection: u32, at: usize, bytes: u32, hold: u32): u32 {
   return sendInOrder(recordOf(connection), at, bytes, hold !== 0) ? 1 : 0;
-}
-
-/** Number of the page being filled. */
-export function currentTurn(): u32 {
-  return turn;
 }
 
 /**

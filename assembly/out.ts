@@ -31,7 +31,6 @@ import {
   connectionOf,
   deferDirty,
   markDirty,
-  recordOf,
   takeBacklog,
   takeDirty,
   takeUrgent,
@@ -252,13 +251,9 @@ export function flushedRecords(): u32 {
 }
 
 /**
- * First record of FLUSH at or after `index` that ends a connection's write. @returns its address
+ * @param index  0 … flushedRecords() − 1
+ * @returns address of that record of the last flush()
  */
 export function flushRecord(index: u32): usize {
   return FLUSH + index * FLUSH_RECORD_BYTES;
-}
-
-/** @returns the connection of a FLUSH record */
-export function flushedConnection(at: usize): usize {
-  return recordOf(load<u32>(at, F_CONNECTION));
 }

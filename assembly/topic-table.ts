@@ -42,10 +42,6 @@ export function tableStart(table: usize, label: u32, levelsUp: u32): void {
   store<u32>(table, levelsUp, LEVELS_UP);
 }
 
-export function tableCount(table: usize): u32 {
-  return load<u32>(table, COUNT);
-}
-
 function ownerOf(table: usize, node: usize): usize {
   const parent = load<u32>(node);
   return load<u32>(table, LEVELS_UP) === 1 ? parent : load<u32>(parent);

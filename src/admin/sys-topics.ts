@@ -4,15 +4,14 @@
  */
 import * as abi from "#assembly/abi";
 import type { Engine } from "../engine/engine.ts";
+import { encodePublish } from "../session/publish-packet.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { Turn } from "../session/turn.ts";
-import { encodeWill, type Wills } from "../session/wills.ts";
 
 export interface SysSource {
   readonly engine: Engine;
   readonly turn: Turn;
   readonly sessions: Sessions;
-  readonly wills: Wills;
   readonly version: string;
 }
 
@@ -43,13 +42,12 @@ export class SysTopics {
 
   #send(topic: string, text: string): void {
     const { engine, turn } = this.#source;
-    const packet = encodeWill({
+    const packet = encodePublish({
       topic: Buffer.from(topic),
       payload: Buffer.from(text),
       qos: SYS_QOS,
       retain: true,
       properties: Buffer.alloc(0),
-      delaySeconds: 0,
     });
     engine.scratch.set(packet);
     if (engine.calls.inject(abi.SCRATCH, packet.length) === abi.R_BUDGET) turn.injectedLater();

@@ -58,7 +58,6 @@ interface EngineExports {
   firstSession(): number;
   freeSessionTable(): void;
   sessionCount(): number;
-  sessionOfNumber(number: number): number;
   setExpiry(session: number, expiryInterval: number, version: number): void;
   setSessionSeed(seed: bigint): void;
   setHashSeed(seed: bigint): void;
@@ -96,7 +95,6 @@ interface EngineExports {
   replay(at: number, bytes: number): number;
   replayApart(index: number, at: number, bytes: number): number;
   dumpSession(session: number): void;
-  currentTurn(): number;
   turnPending(): number;
   endTurn(): number;
   clearCache(): void;

@@ -7,6 +7,7 @@
  */
 import * as abi from "#assembly/abi";
 import { ProtocolError } from "../base/errors.ts";
+import { variableByteInteger } from "../base/variable-byte-integer.ts";
 import type { Engine } from "../engine/engine.ts";
 
 const BODY = abi.SCRATCH + 8;
@@ -43,12 +44,8 @@ export class PacketWriter {
   }
 
   variableByteInteger(value: number): this {
-    let rest = value;
-    while (rest > 0x7f) {
-      this.byte((rest & 0x7f) | 0x80);
-      rest >>>= 7;
-    }
-    return this.byte(rest);
+    for (const byte of variableByteInteger(value)) this.byte(byte);
+    return this;
   }
 
   /** A UTF-8 Encoded String, §1.5.4. */
@@ -89,12 +86,7 @@ export class PacketWriter {
    */
   send(connection: number, firstByte: number, hold: boolean): void {
     const length = this.byteCount;
-    const head = [firstByte];
-    let rest = length;
-    do {
-      head.push(rest > 0x7f ? (rest & 0x7f) | 0x80 : rest);
-      rest >>>= 7;
-    } while (rest > 0);
+    const head = [firstByte, ...variableByteInteger(length)];
     const at = BODY - head.length;
     this.#engine.bytes.set(head, at);
     const sent = this.#engine.calls.send(connection, at, head.length + length, hold ? 1 : 0);

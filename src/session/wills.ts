@@ -5,8 +5,8 @@
  * A will is kept as the PUBLISH that it becomes, in the engine's heap.
  */
 import * as abi from "#assembly/abi";
-import { FLAG_QOS_SHIFT, FLAG_RETAIN, PUBLISH } from "#assembly/spec";
 import type { Engine } from "../engine/engine.ts";
+import { encodePublish, type PublishParts } from "./publish-packet.ts";
 import type { Turn } from "./turn.ts";
 import { DeadlineWheel } from "./wheel.ts";
 
@@ -18,41 +18,9 @@ export interface Will {
   readonly delaySeconds: number;
 }
 
-/** The parts of a will, as CONNECT brings them. */
-export interface WillParts {
-  readonly topic: Uint8Array;
-  readonly payload: Uint8Array;
-  readonly qos: number;
-  readonly retain: boolean;
-  /** Properties in the order they came, without Will Delay Interval [MQTT-3.1.3-10]. */
-  readonly properties: Uint8Array;
+/** The parts of a will, as CONNECT brings them; its properties without Will Delay Interval. */
+export interface WillParts extends PublishParts {
   readonly delaySeconds: number;
-}
-
-function variableByteInteger(value: number): number[] {
-  const bytes = [];
-  let rest = value;
-  do {
-    const low = rest & 0x7f;
-    rest >>>= 7;
-    bytes.push(rest > 0 ? low | 0x80 : low);
-  } while (rest > 0);
-  return bytes;
-}
-
-/** The PUBLISH packet, version 5, that a will becomes [MQTT-3.1.2-14] [MQTT-3.1.2-15]. */
-export function encodeWill(parts: WillParts): Buffer {
-  const { topic, payload, properties, qos, retain } = parts;
-  const body = Buffer.concat([
-    Buffer.from([topic.length >> 8, topic.length & 0xff]),
-    topic,
-    qos > 0 ? Buffer.from([0, 1]) : Buffer.alloc(0),
-    Buffer.from(variableByteInteger(properties.length)),
-    properties,
-    payload,
-  ]);
-  const first = (PUBLISH << 4) | (qos << FLAG_QOS_SHIFT) | (retain ? FLAG_RETAIN : 0);
-  return Buffer.concat([Buffer.from([first, ...variableByteInteger(body.length)]), body]);
 }
 
 interface PendingWill {
@@ -76,7 +44,7 @@ export class Wills {
 
   /** @returns the will in the engine's heap, or null: no memory */
   keep(parts: WillParts): Will | null {
-    const packet = encodeWill(parts);
+    const packet = encodePublish(parts);
     const at = this.#engine.keep(packet);
     if (at === 0) return null;
     return { at, byteCount: packet.length, delaySeconds: parts.delaySeconds };

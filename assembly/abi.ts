@@ -150,6 +150,15 @@ export const S_MESSAGES_STORED: u32 = 144;
 export const S_MESSAGE_BYTES_STORED: u32 = 152;
 export const S_BYTES_SENT: u32 = 160;
 export const S_PARTIAL_BYTES: u32 = 168;
+/** PUBACKs that left before a commit: every durable receiver had acknowledged. */
+export const S_ACKNOWLEDGEMENTS_ELIDED: u32 = 176;
+/** QoS 1 and 2 messages refused because the store does not take them, or a queue rejects. */
+export const S_REFUSED_STORE: u32 = 184;
+export const S_REFUSED_QUEUE_FULL: u32 = 192;
+/** Messages of queue_rule keep=last that a newer one replaced. */
+export const S_DROPPED_REPLACED: u32 = 200;
+/** Records that found no memory: what they say is not on disk. */
+export const S_JOURNAL_LOST: u32 = 208;
 
 // CONNECTIONS: the fields of a record that TypeScript reads; connection.ts has them all.
 
@@ -180,6 +189,17 @@ export const SESSION_EXPIRY_INTERVAL: u32 = 108;
 export const SESSION_EXPIRES_SECONDS: u32 = 124;
 /** Messages dropped from its queue. */
 export const SESSION_DROPPED: u32 = 116;
+/** Messages that wait in its queue, in memory and in the store. */
+export const SESSION_QUEUED_COUNT: u32 = 84;
+/** Drops by reason: address of a block of DROPS_… counters, or 0. */
+export const SESSION_DROPS: u32 = 228;
+/** Counters of the block at SESSION_DROPS, u32 each. */
+export const DROPS_QUEUE_FULL: u32 = 0;
+export const DROPS_EXPIRED: u32 = 4;
+export const DROPS_TOO_LARGE: u32 = 8;
+export const DROPS_MEMORY: u32 = 12;
+export const DROPS_REPLACED: u32 = 16;
+export const DROPS_BYTES: u32 = 24;
 
 // What receive() and resume() answer besides −Reason Code.
 
@@ -191,6 +211,8 @@ export const R_CONTROL: i32 = 1;
 export const R_BUDGET: i32 = 2;
 /** The connection must not read on; the rest is parked until an E_RESUME event names it. */
 export const R_PAUSED: i32 = 3;
+/** The store must go on first; the rest is parked: call resume() when a commit has ended. */
+export const R_COMMIT: i32 = 4;
 
 // FLUSH: a record per piece of output, u32 each.
 
@@ -213,14 +235,24 @@ export const E_RETAINED: u32 = 4;
 export const E_CLOSE: u32 = 2;
 /** A Session's queue is full and drops; once per episode. The argument is the Session's address. */
 export const E_QUEUE_FULL: u32 = 3;
+/** A Session needs what is in the store: its number, its address. */
+export const E_LOAD: u32 = 5;
+/** A Session's queue is four fifths full; once per episode. Its number, its address. */
+export const E_QUEUE_FILLS: u32 = 6;
 export const EVENT_BYTES: u32 = 12;
 
 // Journal records. Each begins with u32 type | bytes << 8 (the whole record, header included, a
 // multiple of 4), u32 Session number (0 where none); the fields below follow.
 
-export const JOURNAL_FORMAT: u32 = 1;
-/** u32 format, u32 turn, u64 Unix time in milliseconds. */
-export const JOURNAL_HEADER_BYTES: u32 = 16;
+export const JOURNAL_FORMAT: u32 = 2;
+/**
+ * u32 format, u32 turn (the page's number, low 32 bits), u64 Unix time in milliseconds, u32 bytes
+ * of the whole page, u32 CRC-32 of the page with this field 0 and of the payloads apart.
+ */
+export const JOURNAL_HEADER_BYTES: u32 = 24;
+export const JOURNAL_TIME_AT: u32 = 8;
+export const JOURNAL_BYTES_AT: u32 = 16;
+export const JOURNAL_CRC_AT: u32 = 20;
 export const JOURNAL_RECORD_BYTES: u32 = 8;
 /** u32 flags, u32 version, u32 Session Expiry Interval, u32 bytes, Client Identifier. */
 export const J_OPENED: u32 = 1;
@@ -255,7 +287,94 @@ export const J_RETAINED: u32 = 13;
 /** u32 bytes, Topic Name whose retained message is deleted. */
 export const J_RETAINED_DELETED: u32 = 14;
 /**
- * u32 bytes, PUBLISH packet in version 5: the will to send should the broker fail; 0 bytes:
- * cancelled.
+ * u32 Will Delay Interval, u32 Unix seconds at which it is due (0: its connection is open), u32
+ * bytes, PUBLISH packet in version 5; 0 bytes: there is none any more.
  */
 export const J_WILL: u32 = 15;
+/** u64 sequence: all below are done. */
+export const J_HEAD: u32 = 16;
+/** u64 sequence: those below that were not sent are dropped. */
+export const J_SKIPPED: u32 = 17;
+
+/** Flag of J_ENQUEUED, besides QoS and RETAIN: it was sent when this was written. */
+export const J_FLAG_SENT: u32 = 16;
+
+// Operations of the index step: eight u32 each, the kind first.
+
+export const I_KIND: u32 = 0;
+/** Table T_…, key address and bytes, value address and bytes. */
+export const I_PUT: u32 = 1;
+/**
+ * Session number, u64 from, u64 to: its segments whose entries all lie in from … to − 1 are done.
+ */
+export const I_TRIM: u32 = 3;
+/** Session number, 1 where it may have segments: the Session ended. */
+export const I_END: u32 = 4;
+/** u64 message id, references to add, address and bytes of the message. */
+export const I_REFER: u32 = 5;
+/** Table T_…, key address and bytes. */
+export const I_REMOVE: u32 = 2;
+/** Session number: all its rows of T_SUBSCRIPTIONS. */
+export const I_CLEAR: u32 = 6;
+export const I_OPERATION_BYTES: u32 = 32;
+
+// Tables of the index that operations name.
+
+export const T_SESSIONS: u32 = 1;
+export const T_SUBSCRIPTIONS: u32 = 2;
+export const T_QUEUE: u32 = 3;
+export const T_RETAINED: u32 = 5;
+
+// Rows of the index. The low byte of the first u32 of each is the version of its form.
+
+export const ROW_VERSION: u32 = 1;
+
+/** Session: version | flags << 8, protocol version, Session Expiry Interval, Unix seconds. */
+export const ROW_SESSION_FLAGS: u32 = 0;
+export const ROW_SESSION_PROTOCOL: u32 = 4;
+export const ROW_SESSION_EXPIRY_INTERVAL: u32 = 8;
+export const ROW_SESSION_EXPIRES_SECONDS: u32 = 12;
+/** u64 each: all below are done; one past the newest sent; next to give out; see rows.ts. */
+export const ROW_SESSION_HEAD: u32 = 16;
+export const ROW_SESSION_SENT: u32 = 24;
+export const ROW_SESSION_NEXT: u32 = 32;
+/** u64: all that is owed below this is in the queue table. */
+export const ROW_SESSION_STORED_END: u32 = 40;
+/** u64: first stored sequence that was not sent; u64 bytes and u32 count of those. */
+export const ROW_SESSION_UNSENT: u32 = 48;
+export const ROW_SESSION_UNSENT_BYTES: u32 = 56;
+export const ROW_SESSION_UNSENT_COUNT: u32 = 64;
+export const ROW_SESSION_DROPPED: u32 = 68;
+export const ROW_SESSION_ID_BYTES: u32 = 72;
+/** Counts: subscriptions in the row, received identifiers, done and released sequences. */
+export const ROW_SESSION_SUBSCRIPTIONS: u32 = 76;
+export const ROW_SESSION_RECEIVED: u32 = 80;
+export const ROW_SESSION_DONE: u32 = 84;
+export const ROW_SESSION_RELEASED: u32 = 88;
+/** Subscriptions that stand in the table of their own; then there are none in the row. */
+export const ROW_SESSION_CHUNKED: u32 = 92;
+export const ROW_SESSION_BYTES: u32 = 96;
+/** Flags of a Session row. */
+export const ROW_SESSION_IS_DURABLE: u32 = 1;
+export const ROW_SESSION_IS_CONNECTED: u32 = 2;
+
+/** Segment: version | entries << 8, last sequence − first, references, 0; u64 each. */
+export const ROW_SEGMENT_SPAN: u32 = 4;
+export const ROW_SEGMENT_REFERENCES: u32 = 8;
+export const ROW_SEGMENT_BYTES: u32 = 16;
+/** Entry: sequence − first, flags, bytes counted, bytes of it; u32 identifiers; its message. */
+export const ROW_ENTRY_FLAGS: u32 = 4;
+export const ROW_ENTRY_COUNTED: u32 = 8;
+export const ROW_ENTRY_LENGTH: u32 = 12;
+export const ROW_ENTRY_BYTES: u32 = 16;
+/** Flag of an entry, besides QoS and RETAIN: an index into the references is its message. */
+export const ROW_ENTRY_REFERS: u32 = 8;
+export const ROW_ENTRY_IDENTIFIERS_SHIFT: u32 = 8;
+
+/** Message: version | flags << 8, u32 bytes of its four texts, u32 0, u64 expiry; the texts. */
+export const ROW_MESSAGE_TOPIC_BYTES: u32 = 4;
+export const ROW_MESSAGE_PROPERTIES_BYTES: u32 = 8;
+export const ROW_MESSAGE_PUBLISHER_BYTES: u32 = 12;
+export const ROW_MESSAGE_PAYLOAD_BYTES: u32 = 16;
+export const ROW_MESSAGE_EXPIRES_MS: u32 = 24;
+export const ROW_MESSAGE_BYTES: u32 = 32;

@@ -28,13 +28,11 @@ import {
   SESSION_CURSOR,
   SESSION_DURABLE,
   SESSION_FLAGS,
-  SESSION_NUMBER,
-  SESSION_QUEUE_HEAD,
   SESSION_QUEUED_COUNT,
   SESSION_RESEND,
 } from "./session-layout";
 import { count } from "./settings";
-import { AWAITS_PUBACK, AWAITS_PUBCOMP, AWAITS_PUBREC, DONE, sequenceOf, stateOf } from "./slots";
+import { AWAITS_PUBACK, AWAITS_PUBCOMP, DONE, NOT_LOADED, sequenceOf, stateOf } from "./slots";
 import {
   PACKET_IDENTIFIER_NOT_FOUND,
   PROTOCOL_ERROR,
@@ -50,7 +48,7 @@ import { finish, pump, release } from "./window";
 /** Room in the window: send what waits, and go on with retained messages. Hot. */
 function goOn(record: usize, session: usize): void {
   if (
-    load<u32>(session, SESSION_QUEUE_HEAD) !== 0 ||
+    load<u32>(session, SESSION_QUEUED_COUNT) !== 0 ||
     load<u64>(session, SESSION_RESEND) < load<u64>(session, SESSION_CURSOR)
   ) {
     pump(session);
@@ -82,7 +80,10 @@ function ofOurs(record: usize, session: usize, type: u32, packetIdentifier: u32)
   const state = sequence === u64.MAX_VALUE ? DONE : stateOf(session, sequence);
   if (state === DONE) return unknown(record, type, packetIdentifier);
   if (type === PUBREC) return received(record, session, sequence, state, packetIdentifier);
-  if (state !== (type === PUBACK ? AWAITS_PUBACK : AWAITS_PUBCOMP)) return -PROTOCOL_ERROR;
+  // What is in the store only was sent on an earlier connection: its acknowledgement came late.
+  if (state === NOT_LOADED) {
+    if (type === PUBCOMP) return -PROTOCOL_ERROR;
+  } else if (state !== (type === PUBACK ? AWAITS_PUBACK : AWAITS_PUBCOMP)) return -PROTOCOL_ERROR;
   finish(session, sequence);
   goOn(record, session);
   return R_DONE;
@@ -98,14 +99,14 @@ function received(
 ): i32 {
   if (state === AWAITS_PUBACK) return -PROTOCOL_ERROR;
   const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
-  if (state === AWAITS_PUBREC) {
+  if (state !== AWAITS_PUBCOMP) {
     if (load<u32>(DECODED, D_REASON) >= <u32>UNSPECIFIED_ERROR) {
       finish(session, sequence); // [MQTT-4.4.0-2]
       goOn(record, session);
       return R_DONE;
     }
     release(session, sequence);
-    if (durable) journalSequence(J_RELEASED, load<u32>(session, SESSION_NUMBER), sequence);
+    if (durable) journalSequence(J_RELEASED, session, sequence);
   }
   return send(record, PUBREL, packetIdentifier, 0, durable);
 }
@@ -117,7 +118,7 @@ function released(record: usize, session: usize, packetIdentifier: u32): i32 {
     return send(record, PUBCOMP, packetIdentifier, PACKET_IDENTIFIER_NOT_FOUND, false);
   }
   const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
-  if (durable) journalIdentifier(J_FREED, load<u32>(session, SESSION_NUMBER), packetIdentifier);
+  if (durable) journalIdentifier(J_FREED, session, packetIdentifier);
   return send(record, PUBCOMP, packetIdentifier, 0, durable);
 }
 

@@ -8,6 +8,7 @@
 import {
   CONNECTION_BYTES,
   CONNECTIONS,
+  E_QUEUE_FILLS,
   E_QUEUE_FULL,
   EVENT_BYTES,
   EVENTS,
@@ -55,6 +56,8 @@ export const C_RETAINED_JOBS: u32 = 104;
 export const C_RETAINED_LAST: u32 = 108;
 export const C_RETAINED_BYTES: u32 = 116;
 export const C_URGENT_NEXT: u32 = 120;
+/** The stored message of that PUBLISH, held, or 0. */
+export const C_SLICE_MESSAGE: u32 = 124;
 
 // C_FLAGS.
 export const C_OPEN: u32 = 1;
@@ -174,14 +177,19 @@ export function hasDirty(): bool {
  * Tells the host something at the turn's end. Connections raise at most two events a turn, for
  * which the list has room; what Sessions tell is dropped past a quarter of it.
  */
-export function raise(kind: u32, subject: u32, argument: u32): void {
-  const room = kind === E_QUEUE_FULL ? EVENTS_BYTES >> 2 : EVENTS_BYTES;
-  if ((eventCount + 1) * EVENT_BYTES > room) return;
+export function raise(kind: u32, subject: u32, argument: u32): bool {
+  const room = isOfSession(kind) ? EVENTS_BYTES >> 2 : EVENTS_BYTES;
+  if ((eventCount + 1) * EVENT_BYTES > room) return false;
   const at = EVENTS + eventCount * EVENT_BYTES;
   store<u32>(at, kind);
   store<u32>(at, subject, 4);
   store<u32>(at, argument, 8);
   eventCount++;
+  return true;
+}
+
+function isOfSession(kind: u32): bool {
+  return kind === E_QUEUE_FULL || kind === E_QUEUE_FILLS;
 }
 
 /**

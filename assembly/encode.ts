@@ -29,7 +29,8 @@ import {
   topicOf,
 } from "./message";
 import { append, appendView, room } from "./out";
-import { count, nowMs } from "./settings";
+import { expiryMsOf, hasRules, useRuleFor } from "./rules";
+import { count, messageExpiryMsMax, nowMs } from "./settings";
 import {
   FLAG_RETAIN,
   MESSAGE_EXPIRY_INTERVAL,
@@ -44,7 +45,7 @@ export const SENT: i32 = 0;
 export const TOO_LARGE: i32 = 1;
 
 /** No Message Expiry Interval. */
-export const NO_EXPIRY: u32 = 0xffffffff;
+export const NO_EXPIRY: u64 = u64.MAX_VALUE;
 /** Longest packet that is built as a template, or in one piece. */
 const TEMPLATE_BYTES_MAX: u32 = 4096;
 const ONE_PIECE_BYTES_MAX: u32 = 16384;
@@ -58,7 +59,7 @@ let propertiesAt: usize = 0;
 let propertiesBytes: u32 = 0;
 let payloadAt: usize = 0;
 let payloadBytes: u32 = 0;
-let expirySeconds: u32 = NO_EXPIRY;
+let expirySeconds: u64 = NO_EXPIRY;
 /** The stored message, where there is one already. */
 let stored: usize = 0;
 let storedFlags: u32 = 0;
@@ -104,7 +105,7 @@ export function describe(
   bytesProperties: u32,
   atPayload: usize,
   bytesPayload: u32,
-  seconds: u32,
+  seconds: u64,
 ): void {
   topicAt = atTopic;
   topicBytes = bytesTopic;
@@ -134,8 +135,8 @@ export function describeAsPacket(isVersion5: bool, withQos: u32, at: usize, byte
 /** Describes a stored message, with what is left of its Message Expiry Interval [MQTT-3.3.2-6]. */
 export function describeStored(message: usize): void {
   const expires = load<u64>(message, M_EXPIRES_MS);
-  let seconds: u32 = NO_EXPIRY;
-  if (expires !== 0) seconds = expires > nowMs ? <u32>((expires - nowMs + 999) / 1000) : 0;
+  let seconds: u64 = NO_EXPIRY;
+  if (expires !== 0) seconds = expires > nowMs ? (expires - nowMs + 999) / 1000 : 0;
   describe(
     topicOf(message),
     load<u32>(message, M_TOPIC_BYTES),
@@ -148,6 +149,18 @@ export function describeStored(message: usize): void {
   stored = message;
 }
 
+/** When the described message expires: by its own interval or the operator's; 0 = never. */
+function expiresMs(): u64 {
+  let longest: u64 = messageExpiryMsMax;
+  if (hasRules()) {
+    useRuleFor(topicAt, topicBytes);
+    longest = expiryMsOf();
+  }
+  if (expirySeconds === NO_EXPIRY) return longest === 0 ? 0 : nowMs + longest;
+  const own = expirySeconds * 1000;
+  return nowMs + (longest === 0 ? own : min(own, longest));
+}
+
 /**
  * The described message in a block of its own, made when first asked for.
  *
@@ -156,7 +169,7 @@ export function describeStored(message: usize): void {
  */
 export function storeDescribed(): usize {
   if (stored !== 0) return stored;
-  const expires: u64 = expirySeconds === NO_EXPIRY ? 0 : nowMs + <u64>expirySeconds * 1000;
+  const expires = expiresMs();
   const message = newMessage(
     storedFlags,
     topicBytes,
@@ -229,7 +242,7 @@ function writeProperties(at: usize): usize {
   let to = writeVarint(at, listBytes);
   if (expirySeconds !== NO_EXPIRY) {
     store<u8>(to, MESSAGE_EXPIRY_INTERVAL);
-    store<u32>(to, bswap<u32>(expirySeconds), 1);
+    store<u32>(to, bswap<u32>(<u32>expirySeconds), 1);
     to += 5;
   }
   if (identifiers === 0) return to;

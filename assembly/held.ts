@@ -4,10 +4,14 @@
  * a commit wait in it, and nothing passes them.
  *
  *   entry: ┌──────┬───────────────────────────────┬───────┐
- *          │ turn │ type << 24 | reason << 16 | id │ block │   type 0: a whole packet in the block,
- *          └──────┴───────────────────────────────┴───────┘   {u32 bytes, packet}
+ *          │ turn │ type << 24 | reason << 16 | id │ block │
+ *          └──────┴───────────────────────────────┴───────┘
+ *
+ * Type 0: a whole packet in the block, {u32 bytes, packet}. A PUBACK with a block waits for the
+ * message that it is: it leaves when every durable receiver has acknowledged, or when the pages
+ * that name them all are committed, whichever comes first.
  */
-import { S_ACKNOWLEDGEMENTS_HELD, S_PACKETS_SENT } from "./abi";
+import { E_CLOSE, S_ACKNOWLEDGEMENTS_ELIDED, S_ACKNOWLEDGEMENTS_HELD, S_PACKETS_SENT } from "./abi";
 import {
   C_FLAGS,
   C_HELD_AT,
@@ -19,11 +23,22 @@ import {
   C_HOLDS,
   C_OPEN,
   C_VERSION,
+  connectionOf,
   markUrgent,
+  raise,
 } from "./connection";
+import { recordedTurn } from "./journal";
 import { alloc, free } from "./memory";
+import {
+  holdMessage,
+  M_HOLDER,
+  M_JOURNAL_AT,
+  M_JOURNAL_TURN,
+  M_WAITS,
+  releaseMessage,
+} from "./message";
 import { append, room } from "./out";
-import { count, turn, turnCommitted } from "./settings";
+import { count, turnCommitted } from "./settings";
 import { PUBACK, PUBREL } from "./spec";
 
 const ENTRY_BYTES: u32 = 12;
@@ -94,8 +109,68 @@ function push(record: usize, untilTurn: u32, word: u32, block: u32): bool {
   return true;
 }
 
+/** Whether the page of this turn is committed. Turns wrap: the distance's sign counts. */
+function isCommitted(ofTurn: u32): bool {
+  return <i32>(ofTurn - turnCommitted) <= 0;
+}
+
 /**
- * Sends an acknowledgement, now or, if `hold`, once the page being filled is committed. Hot.
+ * Sends a PUBACK once all durable receivers of the message have acknowledged it or have it on
+ * disk. Hot.
+ *
+ * @returns false where there is no memory: the connection must be closed
+ */
+export function acknowledgeMessage(
+  record: usize,
+  packetIdentifier: u32,
+  reason: u32,
+  message: usize,
+): bool {
+  const word = (PUBACK << 24) | (reason << 16) | packetIdentifier;
+  if (!push(record, 0, word, <u32>message)) return false;
+  holdMessage(message);
+  store<u32>(message, <u32>record, M_HOLDER);
+  return true;
+}
+
+/** One more receiver of the message has neither acknowledged it nor is it on record. Hot. */
+export function wait(message: usize): void {
+  store<u32>(message, load<u32>(message, M_WAITS) + 1, M_WAITS);
+}
+
+/** One receiver less is waited for; the last one may set the publisher's PUBACK free. Hot. */
+export function unwait(message: usize): void {
+  const left = load<u32>(message, M_WAITS) - 1;
+  store<u32>(message, left, M_WAITS);
+  const record: usize = load<u32>(message, M_HOLDER);
+  if (left !== 0 || record === 0) return;
+  const first = load<u32>(record, C_HELD_AT) + load<u32>(record, C_HELD_FIRST) * ENTRY_BYTES;
+  // What stands behind another waits for that one.
+  if (load<u32>(first, 8) !== <u32>message) return;
+  if (!releaseHeld(record)) raise(E_CLOSE, connectionOf(record), 0x97);
+}
+
+/** One receiver's message is on record: what is waited for is the page. */
+export function unwaitRecorded(message: usize): void {
+  store<u32>(message, load<u32>(message, M_WAITS) - 1, M_WAITS);
+}
+
+function isMessageFree(message: usize): bool {
+  if (load<u32>(message, M_WAITS) !== 0) return false;
+  if (load<u32>(message, M_JOURNAL_AT) !== 0)
+    return isCommitted(load<u32>(message, M_JOURNAL_TURN));
+  count(S_ACKNOWLEDGEMENTS_ELIDED, 1);
+  return true;
+}
+
+function isFree(at: usize): bool {
+  const block: usize = load<u32>(at, 8);
+  if (block !== 0 && load<u32>(at, 4) !== 0) return isMessageFree(block);
+  return isCommitted(load<u32>(at));
+}
+
+/**
+ * Sends an acknowledgement, now or, if `hold`, once what was recorded so far is committed. Hot.
  *
  * @returns false where there is no memory: the connection must be closed
  */
@@ -106,16 +181,18 @@ export function acknowledge(
   reason: u32,
   hold: bool,
 ): bool {
-  if (!hold && load<u32>(record, C_HELD_COUNT) === 0) {
+  const untilTurn = hold ? recordedTurn() : turnCommitted;
+  if (load<u32>(record, C_HELD_COUNT) === 0 && isCommitted(untilTurn)) {
     return writeAcknowledgement(record, type, packetIdentifier, reason);
   }
   const word = (type << 24) | (reason << 16) | packetIdentifier;
-  return push(record, hold ? turn : turnCommitted, word, 0);
+  return push(record, untilTurn, word, 0);
 }
 
 /** Sends a packet of the control plane in the same order; if `hold`, after the commit. */
 export function sendInOrder(record: usize, at: usize, bytes: u32, hold: bool): bool {
-  if (!hold && load<u32>(record, C_HELD_COUNT) === 0) {
+  const untilTurn = hold ? recordedTurn() : turnCommitted;
+  if (load<u32>(record, C_HELD_COUNT) === 0 && isCommitted(untilTurn)) {
     count(S_PACKETS_SENT, 1);
     markUrgent(record);
     return append(record, at, bytes);
@@ -124,12 +201,18 @@ export function sendInOrder(record: usize, at: usize, bytes: u32, hold: bool): b
   if (block === 0) return false;
   store<u32>(block, bytes);
   memory.copy(block + 4, at, bytes);
-  if (push(record, hold ? turn : turnCommitted, 0, <u32>block)) return true;
+  if (push(record, untilTurn, 0, <u32>block)) return true;
   free(block);
   return false;
 }
 
-/** Sends what waits for no later turn than the one committed last. @returns false: close it */
+/** A held PUBACK is sent, or never will be: the message is not held for it any more. */
+function letGo(message: usize): void {
+  store<u32>(message, 0, M_HOLDER);
+  releaseMessage(message);
+}
+
+/** Sends what waits for nothing any more. @returns false: close it */
 function releaseHeld(record: usize): bool {
   let held = load<u32>(record, C_HELD_COUNT);
   let first = load<u32>(record, C_HELD_FIRST);
@@ -138,11 +221,10 @@ function releaseHeld(record: usize): bool {
   let whole = true;
   while (held > 0 && whole) {
     const at = ring + first * ENTRY_BYTES;
-    // Turns wrap: what counts is the sign of the distance.
-    if (<i32>(load<u32>(at) - turnCommitted) > 0) break;
+    if (!isFree(at)) break;
     const word = load<u32>(at, 4);
     const block = load<u32>(at, 8);
-    if (block !== 0) {
+    if (word === 0) {
       count(S_PACKETS_SENT, 1);
       markUrgent(record);
       whole = append(record, block + 4, load<u32>(block));
@@ -152,6 +234,7 @@ function releaseHeld(record: usize): bool {
       if (word >> 24 === PUBACK) {
         store<u32>(record, load<u32>(record, C_HELD_PUBACKS) - 1, C_HELD_PUBACKS);
       }
+      if (block !== 0) letGo(block);
     }
     first = (first + 1) & mask;
     held--;
@@ -199,7 +282,10 @@ export function dropHeld(record: usize): void {
   let first = load<u32>(record, C_HELD_FIRST);
   for (let i: u32 = 0; i < held; i++) {
     const block = load<u32>(ring + first * ENTRY_BYTES, 8);
-    if (block !== 0) free(block);
+    if (block !== 0) {
+      if (load<u32>(ring + first * ENTRY_BYTES, 4) === 0) free(block);
+      else letGo(block);
+    }
     first = (first + 1) & mask;
   }
   free(ring);

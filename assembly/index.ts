@@ -2,21 +2,30 @@
  * The engine's exports: what the host calls per chunk, per turn, and per control packet.
  */
 import { recordOf } from "./connection";
-import { hasHolders, sendInOrder } from "./held";
-import { journalBytes, journalReset } from "./journal";
-import { nextTurn } from "./settings";
-import { hasCommitWaiters } from "./window";
+import { sendInOrder } from "./held";
+import { freeBatch } from "./index-batch";
+import { dropChanges } from "./index-changes";
+import { freeIndex } from "./index-step";
+import { journalBytes, journalFree, sealJournal } from "./journal";
+import { recordTouched } from "./record";
+import { freeReplayed } from "./replay";
+import { dropLists, hasTouched } from "./session-lists";
+import { freeStored } from "./stored";
 
 export { takeEvents } from "./connection";
 export { cutPacket, decodePacket, firstFilter, nextFilter } from "./decode";
+export { expireNext } from "./expiry";
+export { indexOperations } from "./index-batch";
+export { indexBegin, indexCommitted, indexGather } from "./index-step";
 export {
-  journalApartAt,
-  journalApartBytes,
-  journalApartCount,
   journalBytes,
-  journalFree,
-  journalPage,
   journalWill,
+  sealedApartAt,
+  sealedApartBytes,
+  sealedApartCount,
+  sealedAt,
+  sealedBytes,
+  sealedTurn,
 } from "./journal";
 export {
   acceptConnection,
@@ -26,6 +35,7 @@ export {
   openConnection,
   written,
 } from "./lifecycle";
+export { loadMessage, loadMissing, loadNone, loadSegment, loadWanted } from "./load";
 export { cacheBytes, cacheCount, clearCache, lookup, match, releaseList } from "./match-cache";
 export {
   alloc as allocBlock,
@@ -40,22 +50,35 @@ export {
 export { flush } from "./out";
 export { decodePublish } from "./publish-decode";
 export { inject, park, receive, resume } from "./receive";
-export { dumpSession, replay, replayApart } from "./replay";
+export { loadRetained, loadSession, loadSubscriptions, recoveryEnd } from "./recover";
+export { dumpSession, replay, replayApart, replayedWill, replayedWills } from "./replay";
 export { continueRetained, dropRetained, retainedRoom, startRetained } from "./retained";
 export { retainedCount } from "./retained-tree";
+export { addQueueRule } from "./rules";
 export {
   attachSession,
   createSession,
   detachSession,
   endSession,
   findSession,
-  firstSession,
   freeSessionTable,
+  nextSessionNumber,
+  sessionAfter,
   sessionCount,
+  sessionOfNumber,
   setExpiry,
+  setNumbers,
   setSessionSeed,
 } from "./session";
-export { configure, setClock } from "./settings";
+export {
+  configure,
+  configureQueues,
+  setClock,
+  setRecording,
+  setRefusing,
+  setTurn,
+} from "./settings";
+export { nextMessageId, setMessageId } from "./stored";
 export { addSubscription, removeSubscription } from "./subscriptions";
 export { setHashSeed } from "./topic";
 export {
@@ -71,7 +94,7 @@ export { pump } from "./window";
 /**
  * Sends a packet of the control plane behind the acknowledgements that wait.
  *
- * @param hold  1: only after the page being filled is committed
+ * @param hold  1: only after what was recorded so far is committed
  * @returns 1, or 0 where there is no memory: close the connection
  */
 export function send(connection: u32, at: usize, bytes: u32, hold: u32): u32 {
@@ -79,14 +102,37 @@ export function send(connection: u32, at: usize, bytes: u32, hold: u32): u32 {
 }
 
 /**
- * 1 where the turn is to be ended and committed: records are written, or something waits for it.
+ * 1 where the page being filled is to be sealed; 2 where only receivers that may acknowledge soon
+ * keep something from being recorded: seal it some milliseconds later; otherwise 0.
  */
-export function turnPending(): u32 {
-  return journalBytes() !== 0 || hasHolders() || hasCommitWaiters() ? 1 : 0;
+export function pagePending(): u32 {
+  if (journalBytes() !== 0) return 1;
+  return hasTouched() ? 2 : 0;
 }
 
-/** Ends the page being filled and forgets it. @returns its turn, for committed() */
-export function endTurn(): u32 {
-  journalReset();
-  return nextTurn();
+/**
+ * Ends the page being filled; the last one must be committed. It stays as it is until committed().
+ *
+ * @returns its bytes, or 0: nothing was recorded
+ */
+export function sealPage(): u32 {
+  recordTouched();
+  return sealJournal();
+}
+
+/** Forgets what the index is to learn: there is none. */
+export function dropUnindexed(): void {
+  dropLists();
+  dropChanges();
+}
+
+/** Gives back what an empty engine keeps for the next time: for tests. */
+export function freeSpare(): void {
+  journalFree();
+  dropLists();
+  dropChanges();
+  freeBatch();
+  freeIndex();
+  freeReplayed();
+  freeStored();
 }

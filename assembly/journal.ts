@@ -1,12 +1,13 @@
 /**
  * The journal page of the turn: what durable Sessions are owed, as records one behind the other.
  *
- *   ┌────────┬──────┬─────────┬────────┬────────┬─ ─ ─
- *   │ format │ turn │ time ms │ record │ record │        header of 16 bytes, records of abi.ts
- *   └────────┴──────┴─────────┴────────┴────────┴─ ─ ─
+ *   ┌────────┬──────┬─────────┬───────┬─────┬────────┬────────┬─ ─ ─
+ *   │ format │ turn │ time ms │ bytes │ crc │ record │ record │      header of 24 bytes, records
+ *   └────────┴──────┴─────────┴───────┴─────┴────────┴────────┴─ ─ ─ of abi.ts
  *
  * A message is written once a page; what is enqueued names it by its offset. Payloads over 64 KiB
- * do not go into the page: it holds a reference to the message until the page is committed.
+ * do not go into the page: it holds a reference to the message until the page is committed. A page
+ * that is sealed stays as it is until then, while the next one is filled.
  */
 import {
   J_CLOSED,
@@ -19,10 +20,14 @@ import {
   J_SUBSCRIBED,
   J_UNSUBSCRIBED,
   J_WILL,
+  JOURNAL_BYTES_AT,
+  JOURNAL_CRC_AT,
   JOURNAL_FORMAT,
   JOURNAL_HEADER_BYTES,
   JOURNAL_RECORD_BYTES,
+  JOURNAL_TIME_AT,
   S_JOURNAL_BYTES,
+  S_JOURNAL_LOST,
   S_JOURNAL_RECORDS,
 } from "./abi";
 import { alloc, free } from "./memory";
@@ -49,83 +54,145 @@ import {
   SESSION_NUMBER,
   SESSION_VERSION,
 } from "./session-layout";
-import { count, nowMs, turn } from "./settings";
+import { changed, resubscribed } from "./session-lists";
+import { count, isRecording, nextTurn, nowMs, turn } from "./settings";
 
-/** First size of a page; a page that grew is given back at the turn's end. */
+/** First size of a page. */
 const PAGE_BYTES_MIN: u32 = 65536;
-/** Past it no more packets are taken in this turn. */
-export const JOURNAL_PAGE_BYTES_SOFT: u32 = 4 * 1024 * 1024;
+/** The buffer of a committed page is used again if it is not larger. */
+const PAGE_BYTES_KEPT_MAX: u32 = 1048576;
+/** Past it no more messages are taken for durable Sessions until the page is sealed. */
+const JOURNAL_PAGE_BYTES_SOFT: u32 = 4 * 1024 * 1024;
 /** Longer payloads get a row of their own. */
 export const INLINE_PAYLOAD_BYTES_MAX: u32 = 65536;
 /** Payloads apart that one page names at most: past it, as past the soft size. */
 const APART_MAX: u32 = 1024;
 
+// The page being filled.
 let page: usize = 0;
 let used: u32 = 0;
 let capacity: u32 = 0;
-let _records: u32 = 0;
 /** Messages whose payload is not in the page. */
-const apart: usize = memory.data(4 * 1024, 4);
+let apart: usize = memory.data(4 * 1024, 4);
 let apartCount: u32 = 0;
+
+// The page that is being committed; 0 bytes: none.
+let sealed: usize = 0;
+let sealedUsed: u32 = 0;
+let sealedCapacity: u32 = 0;
+let sealedApart: usize = memory.data(4 * 1024, 4);
+let sealedCount: u32 = 0;
+let turnSealed: u32 = 0;
+
+// A buffer for the next page.
+let spare: usize = 0;
+let spareCapacity: u32 = 0;
+
 let isPaused: bool = false;
 
-/** While paused, nothing is recorded: what happens comes from a journal. */
+/** While paused, nothing is recorded: what happens comes from the store. */
 export function journalPause(paused: bool): void {
   isPaused = paused;
 }
 
-/** True where the page took all it should in one turn. */
+/** True where the page took all it should before it is sealed. */
 export function journalFull(): bool {
   return used > JOURNAL_PAGE_BYTES_SOFT || apartCount + 64 > APART_MAX;
 }
 
-/** Bytes of the page being filled; 0 where nothing was recorded in this turn. */
+/** Bytes of the page being filled; 0 where nothing was recorded. */
 export function journalBytes(): u32 {
   return used;
 }
 
-/** Address of the page being filled. */
-export function journalPage(): usize {
-  return page;
+/** The turn whose commit covers all that was recorded so far. Hot. */
+export function recordedTurn(): u32 {
+  return used !== 0 ? turn : turn - 1;
 }
 
-/** Number of payloads apart. */
-export function journalApartCount(): u32 {
-  return apartCount;
+/**
+ * Ends the page being filled, where something was recorded; none other may be under way.
+ *
+ * @returns its bytes, or 0
+ */
+export function sealJournal(): u32 {
+  assert(sealedUsed === 0, "sealJournal: the last page is not committed");
+  if (used === 0) return 0;
+  store<u32>(page, used, JOURNAL_BYTES_AT);
+  sealed = page;
+  sealedUsed = used;
+  sealedCapacity = capacity;
+  const emptied = sealedApart;
+  sealedApart = apart;
+  sealedCount = apartCount;
+  apart = emptied;
+  apartCount = 0;
+  page = spare;
+  capacity = spareCapacity;
+  used = 0;
+  spare = 0;
+  spareCapacity = 0;
+  turnSealed = nextTurn();
+  return sealedUsed;
 }
 
-function journalApart(index: u32): usize {
-  return load<u32>(apart + (index << 2));
+/** Bytes, address and turn of the page that is being committed. */
+export function sealedBytes(): u32 {
+  return sealedUsed;
 }
 
-/** Where a payload apart lies, and its bytes. */
-export function journalApartAt(index: u32): usize {
-  return payloadOf(journalApart(index));
+export function sealedAt(): usize {
+  return sealed;
 }
 
-export function journalApartBytes(index: u32): u32 {
-  return load<u32>(journalApart(index), M_PAYLOAD_BYTES);
+export function sealedTurn(): u32 {
+  return turnSealed;
 }
 
-/** Forgets the page: it is committed, or nobody wants it. Its buffer is used for the next. */
-export function journalReset(): void {
-  for (let i: u32 = 0; i < apartCount; i++) releaseMessage(load<u32>(apart + (i << 2)));
+/** Number of its payloads apart; where each lies, and its bytes. */
+export function sealedApartCount(): u32 {
+  return sealedCount;
+}
+
+export function sealedApartAt(index: u32): usize {
+  return payloadOf(load<u32>(sealedApart + (index << 2)));
+}
+
+export function sealedApartBytes(index: u32): u32 {
+  return load<u32>(load<u32>(sealedApart + (index << 2)), M_PAYLOAD_BYTES);
+}
+
+function dropApart(list: usize, total: u32): void {
+  for (let i: u32 = 0; i < total; i++) releaseMessage(load<u32>(list + (i << 2)));
+}
+
+/** The sealed page is committed: its buffer serves another one. */
+export function dropSealed(): void {
+  if (sealedUsed === 0) return;
+  dropApart(sealedApart, sealedCount);
+  sealedCount = 0;
+  sealedUsed = 0;
+  if (sealedCapacity > PAGE_BYTES_KEPT_MAX || spare !== 0) {
+    free(sealed);
+  } else {
+    spare = sealed;
+    spareCapacity = sealedCapacity;
+  }
+  sealed = 0;
+}
+
+/** Gives all buffers back: the engine is to be empty. */
+export function journalFree(): void {
+  dropSealed();
+  dropApart(apart, apartCount);
   apartCount = 0;
   used = 0;
-  _records = 0;
-  if (capacity > PAGE_BYTES_MIN) {
-    free(page);
-    page = 0;
-    capacity = 0;
-  }
-}
-
-/** Gives the page's buffer back: the engine is to be empty. */
-export function journalFree(): void {
-  journalReset();
-  if (page !== 0) free(page);
-  page = 0;
   capacity = 0;
+  if (page !== 0) free(page);
+  if (spare !== 0) free(spare);
+  page = 0;
+  spare = 0;
+  spareCapacity = 0;
 }
 
 function ensure(bytes: u32): bool {
@@ -144,16 +211,31 @@ function ensure(bytes: u32): bool {
 }
 
 /**
- * Appends a record's header. @returns the address behind it, or 0: recording is paused, or the
- * memory reserve is used up, which the refusals at the cap are there to prevent
+ * Appends a record's header.
+ *
+ * @param session  that it is of, or 0
+ * @returns the address behind it, or 0: nothing is recorded now, or the memory reserve is used up,
+ *   which the refusals at the cap are there to prevent
  */
-function record(type: u32, number: u32, fieldBytes: u32): usize {
+function record(type: u32, session: usize, fieldBytes: u32): usize {
+  const number = session === 0 ? 0 : load<u32>(session, SESSION_NUMBER);
+  const at = append(type, number, fieldBytes);
+  if (at !== 0 && session !== 0) changed(session);
+  return at;
+}
+
+function append(type: u32, number: u32, fieldBytes: u32): usize {
+  if (isPaused || !isRecording) return 0;
   const bytes = (JOURNAL_RECORD_BYTES + fieldBytes + 3) & ~3;
-  if (isPaused || !ensure(bytes + JOURNAL_HEADER_BYTES)) return 0;
+  if (!ensure(bytes + JOURNAL_HEADER_BYTES)) {
+    count(S_JOURNAL_LOST, 1);
+    return 0;
+  }
   if (used === 0) {
     store<u32>(page, JOURNAL_FORMAT);
     store<u32>(page, turn, 4);
-    store<u64>(page, nowMs, 8);
+    store<u64>(page, nowMs, JOURNAL_TIME_AT);
+    store<u32>(page, 0, JOURNAL_CRC_AT);
     used = JOURNAL_HEADER_BYTES;
   }
   const at = page + used;
@@ -162,7 +244,6 @@ function record(type: u32, number: u32, fieldBytes: u32): usize {
   store<u32>(at, type | (bytes << 8));
   store<u32>(at, number, 4);
   used += bytes;
-  _records++;
   count(S_JOURNAL_BYTES, bytes);
   count(S_JOURNAL_RECORDS, 1);
   return at + JOURNAL_RECORD_BYTES;
@@ -170,7 +251,7 @@ function record(type: u32, number: u32, fieldBytes: u32): usize {
 
 export function journalOpened(session: usize): void {
   const bytes = load<u32>(session, SESSION_ID_BYTES);
-  const at = record(J_OPENED, load<u32>(session, SESSION_NUMBER), 16 + bytes);
+  const at = record(J_OPENED, session, 16 + bytes);
   if (at === 0) return;
   store<u32>(at, load<u32>(session, SESSION_FLAGS) & 1);
   store<u32>(at, load<u32>(session, SESSION_VERSION), 4);
@@ -180,7 +261,7 @@ export function journalOpened(session: usize): void {
 }
 
 export function journalClosed(session: usize): void {
-  const at = record(J_CLOSED, load<u32>(session, SESSION_NUMBER), 16);
+  const at = record(J_CLOSED, session, 16);
   if (at === 0) return;
   store<u32>(at, load<u32>(session, SESSION_EXPIRY_INTERVAL));
   store<u32>(at, load<u32>(session, SESSION_EXPIRES_SECONDS), 4);
@@ -188,48 +269,66 @@ export function journalClosed(session: usize): void {
 }
 
 export function journalEnded(number: u32): void {
-  record(J_ENDED, number, 0);
+  append(J_ENDED, number, 0);
 }
 
 export function journalSubscribed(
-  number: u32,
+  session: usize,
   options: u32,
   identifier: u32,
   filterAt: usize,
   filterBytes: u32,
 ): void {
-  const at = record(J_SUBSCRIBED, number, 12 + filterBytes);
+  const at = record(J_SUBSCRIBED, session, 12 + filterBytes);
   if (at === 0) return;
+  resubscribed(session);
   store<u32>(at, options);
   store<u32>(at, identifier, 4);
   store<u32>(at, filterBytes, 8);
   memory.copy(at + 12, filterAt, filterBytes);
 }
 
-function journalText(type: u32, number: u32, textAt: usize, bytes: u32): void {
-  const at = record(type, number, 4 + bytes);
+export function journalUnsubscribed(session: usize, filterAt: usize, filterBytes: u32): void {
+  const at = record(J_UNSUBSCRIBED, session, 4 + filterBytes);
   if (at === 0) return;
-  store<u32>(at, bytes);
-  memory.copy(at + 4, textAt, bytes);
-}
-
-export function journalUnsubscribed(number: u32, filterAt: usize, filterBytes: u32): void {
-  journalText(J_UNSUBSCRIBED, number, filterAt, filterBytes);
+  resubscribed(session);
+  store<u32>(at, filterBytes);
+  memory.copy(at + 4, filterAt, filterBytes);
 }
 
 export function journalRetainedDeleted(topicAt: usize, topicBytes: u32): void {
-  journalText(J_RETAINED_DELETED, 0, topicAt, topicBytes);
+  const at = append(J_RETAINED_DELETED, 0, 4 + topicBytes);
+  if (at === 0) return;
+  store<u32>(at, topicBytes);
+  memory.copy(at + 4, topicAt, topicBytes);
 }
 
-/** @param packetBytes  0: the will is cancelled */
-export function journalWill(number: u32, packetAt: usize, packetBytes: u32): void {
-  journalText(J_WILL, number, packetAt, packetBytes);
+/**
+ * @param delaySeconds  Will Delay Interval
+ * @param dueSecond  Unix time at which it is due; 0 while its connection is open
+ * @param packetBytes  0: there is no will any more
+ */
+export function journalWill(
+  number: u32,
+  delaySeconds: u32,
+  dueSecond: u32,
+  packetAt: usize,
+  packetBytes: u32,
+): void {
+  const at = append(J_WILL, number, 12 + packetBytes);
+  if (at === 0) return;
+  store<u32>(at, delaySeconds);
+  store<u32>(at, dueSecond, 4);
+  store<u32>(at, packetBytes, 8);
+  memory.copy(at + 12, packetAt, packetBytes);
 }
 
 /** The message's record in this page, written when first asked for. @returns its offset, or 0 */
 function messageOffset(message: usize): u32 {
-  if (used !== 0 && load<u32>(message, M_JOURNAL_TURN) === turn)
-    return load<u32>(message, M_JOURNAL_AT);
+  if (used !== 0 && load<u32>(message, M_JOURNAL_TURN) === turn) {
+    const written = load<u32>(message, M_JOURNAL_AT);
+    if (written !== 0) return written;
+  }
   const payloadBytes = load<u32>(message, M_PAYLOAD_BYTES);
   const head =
     load<u32>(message, M_TOPIC_BYTES) +
@@ -237,9 +336,9 @@ function messageOffset(message: usize): u32 {
     load<u32>(message, M_PUBLISHER_BYTES);
   const isApart = payloadBytes > INLINE_PAYLOAD_BYTES_MAX && apartCount < APART_MAX;
   const inlineBytes = isApart ? head : head + payloadBytes;
-  const at = record(J_MESSAGE, 0, 32 + inlineBytes);
+  const at = append(J_MESSAGE, 0, 32 + inlineBytes);
   if (at === 0) return 0;
-  store<u32>(at, load<u32>(message, M_FLAGS));
+  store<u32>(at, load<u8>(message, M_FLAGS));
   store<u32>(at, load<u32>(message, M_TOPIC_BYTES), 4);
   store<u32>(at, load<u32>(message, M_PROPERTIES_BYTES), 8);
   store<u32>(at, load<u32>(message, M_PUBLISHER_BYTES), 12);
@@ -260,9 +359,12 @@ function messageOffset(message: usize): u32 {
   return offset;
 }
 
-/** @param identifiers  as for sendPublish() of encode.ts */
+/**
+ * @param flags  QoS, RETAIN, J_FLAG_SENT
+ * @param identifiers  as for sendPublish() of encode.ts
+ */
 export function journalEnqueued(
-  number: u32,
+  session: usize,
   sequence: u64,
   message: usize,
   flags: u32,
@@ -273,7 +375,7 @@ export function journalEnqueued(
   if (offset === 0) return;
   let listed: u32 = identifiers === 0 ? 0 : 1;
   if (several) listed = load<u32>(identifiers);
-  const at = record(J_ENQUEUED, number, 16 + (listed << 2));
+  const at = record(J_ENQUEUED, session, 16 + (listed << 2));
   if (at === 0) return;
   store<u64>(at, sequence);
   store<u32>(at, offset, 8);
@@ -282,21 +384,21 @@ export function journalEnqueued(
   else if (listed !== 0) store<u32>(at, identifiers, 16);
 }
 
-/** J_SENT, J_DONE and J_RELEASED. */
-export function journalSequence(type: u32, number: u32, sequence: u64): void {
-  const at = record(type, number, 8);
+/** J_SENT, J_DONE, J_RELEASED, J_HEAD and J_SKIPPED. */
+export function journalSequence(type: u32, session: usize, sequence: u64): void {
+  const at = record(type, session, 8);
   if (at !== 0) store<u64>(at, sequence);
 }
 
 /** J_RECEIVED and J_FREED. */
-export function journalIdentifier(type: u32, number: u32, packetIdentifier: u32): void {
-  const at = record(type, number, 4);
+export function journalIdentifier(type: u32, session: usize, packetIdentifier: u32): void {
+  const at = record(type, session, 4);
   if (at !== 0) store<u32>(at, packetIdentifier);
 }
 
 export function journalRetained(message: usize): void {
   const offset = messageOffset(message);
   if (offset === 0) return;
-  const at = record(J_RETAINED, 0, 4);
+  const at = append(J_RETAINED, 0, 4);
   if (at !== 0) store<u32>(at, offset);
 }

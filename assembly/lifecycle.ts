@@ -40,17 +40,13 @@ import {
   recordOf,
 } from "./connection";
 import { dropHeld, HELD_MAX, releaseHolder, takeHolders } from "./held";
-import { free } from "./memory";
+import { dropSealed } from "./journal";
 import { dropOutput, flushedRecords, flushRecord, freeWritten } from "./out";
 import { dropRest } from "./receive";
 import { dropRetainedJobs } from "./retained";
 import { dropSlice } from "./route";
-import {
-  SESSION_COMMIT_NEXT,
-  SESSION_FLAGS,
-  SESSION_NUMBER,
-  SESSION_WAITS_COMMIT,
-} from "./session-layout";
+import { SESSION_COMMIT_NEXT, SESSION_WAITS_COMMIT } from "./session-layout";
+import { leaveList } from "./session-lists";
 import { nowMs, outgoingBytesMax, setTurnCommitted } from "./settings";
 import { pump, takeCommitWaiters } from "./window";
 
@@ -174,6 +170,7 @@ export function written(connection: u32): u32 {
 /** All pages up to this turn are committed: what waited for that goes out. */
 export function committed(turn: u32): void {
   setTurnCommitted(turn);
+  dropSealed();
   let record = takeHolders();
   while (record !== 0) {
     const next = load<u32>(record, C_HELD_NEXT);
@@ -184,10 +181,7 @@ export function committed(turn: u32): void {
   let session = takeCommitWaiters();
   while (session !== 0) {
     const next = load<u32>(session, SESSION_COMMIT_NEXT);
-    const flags = load<u32>(session, SESSION_FLAGS);
-    store<u32>(session, flags & ~SESSION_WAITS_COMMIT, SESSION_FLAGS);
-    if (load<u32>(session, SESSION_NUMBER) === 0) free(session);
-    else pump(session);
+    if (leaveList(session, SESSION_WAITS_COMMIT)) pump(session);
     session = next;
   }
 }

@@ -1,31 +1,55 @@
 /**
  * Application Messages kept for later: one block with a reference count, however many want it.
  *
- *   ┌────────────┬───────┬────────┬────────────┬───────────┬─────────┬─────────┬──────────┬──────┐
- *   │ references │ flags │ topic  │ properties │ publisher │ payload │ expires │ journal  │ text │
- *   │ u32        │ u32   │ bytes  │ bytes      │ bytes     │ bytes   │ u64 ms  │ turn, at │  …   │
- *   └────────────┴───────┴────────┴────────────┴───────────┴─────────┴─────────┴──────────┴──────┘
+ *   ┌────────────┬─────────┬───────┬────────┬────────┬──────────┐
+ *   │ references │ journal │ waits │ holder │ listed │ store id │       32 bytes, the engine's own
+ *   │ u32        │ turn,at │ u32   │ u32    │ u32    │ u64      │
+ *   ├─────────┬──┴────┬────┴───┬───┴────────┼────────┴──┬───────┴─┬───┬─────────┬──────┐
+ *   │ version │ flags │ topic  │ properties │ publisher │ payload │ 0 │ expires │ text │  a row of
+ *   │ u8      │ u8    │ bytes  │ bytes      │ bytes     │ bytes   │   │ u64 ms  │  …   │  the index
+ *   └─────────┴───────┴────────┴────────────┴───────────┴─────────┴───┴─────────┴──────┘
  *
  * The text: Topic Name with its alias resolved, properties without Topic Alias, Message Expiry
  * Interval and Subscription Identifiers, the publisher's Client Identifier, the payload.
  */
-import { S_MESSAGE_BYTES_STORED, S_MESSAGES_STORED } from "./abi";
+import {
+  ROW_MESSAGE_BYTES,
+  ROW_MESSAGE_EXPIRES_MS,
+  ROW_MESSAGE_PAYLOAD_BYTES,
+  ROW_MESSAGE_PROPERTIES_BYTES,
+  ROW_MESSAGE_PUBLISHER_BYTES,
+  ROW_MESSAGE_TOPIC_BYTES,
+  ROW_VERSION,
+  S_MESSAGE_BYTES_STORED,
+  S_MESSAGES_STORED,
+} from "./abi";
 import { alloc, blockBytes, free } from "./memory";
 import { count } from "./settings";
+import { forgetStored } from "./stored";
 
 export const M_REFERENCES: u32 = 0;
-/** QoS in bits 0 and 1, RETAIN in bit 2, as published. */
-export const M_FLAGS: u32 = 4;
-export const M_TOPIC_BYTES: u32 = 8;
-export const M_PROPERTIES_BYTES: u32 = 12;
-export const M_PUBLISHER_BYTES: u32 = 16;
-export const M_PAYLOAD_BYTES: u32 = 20;
+/** Page in which its journal record stands newest (0: none), and the record's offset there. */
+export const M_JOURNAL_TURN: u32 = 4;
+export const M_JOURNAL_AT: u32 = 8;
+/** Entries of durable Sessions that are neither acknowledged nor recorded. */
+export const M_WAITS: u32 = 12;
+/** Connection whose PUBACK waits for this message, or 0. */
+export const M_HOLDER: u32 = 16;
+/** Its place in the list of retained messages that the index does not have, or 0. */
+export const M_LISTED: u32 = 20;
+/** u64: key of its row in the store, or 0. */
+export const M_STORE_ID: u32 = 24;
+/** What follows is a row of the index as it stands. */
+export const M_ROW: u32 = 32;
+/** QoS in bits 0 and 1, RETAIN in bit 2, as published: u8. */
+export const M_FLAGS: u32 = 33;
+export const M_TOPIC_BYTES: u32 = 36;
+export const M_PROPERTIES_BYTES: u32 = 40;
+export const M_PUBLISHER_BYTES: u32 = 44;
+export const M_PAYLOAD_BYTES: u32 = 48;
 /** Unix time, milliseconds; 0 = never. */
-export const M_EXPIRES_MS: u32 = 24;
-/** Page in which its journal record stands, and the record's offset there. */
-export const M_JOURNAL_TURN: u32 = 32;
-export const M_JOURNAL_AT: u32 = 36;
-export const M_TEXT: u32 = 40;
+export const M_EXPIRES_MS: u32 = 56;
+export const M_TEXT: u32 = 64;
 
 /** M_FLAGS and the flags of queue entries. */
 export const M_QOS: u32 = 3;
@@ -46,14 +70,15 @@ export function newMessage(
 ): usize {
   const message = alloc(M_TEXT + topicBytes + propertiesBytes + publisherBytes + payloadBytes);
   if (message === 0) return 0;
-  store<u32>(message, 1, M_REFERENCES);
-  store<u32>(message, flags, M_FLAGS);
+  v128.store(message, i32x4(1, 0, 0, 0));
+  v128.store(message, i32x4(0, 0, 0, 0), M_HOLDER);
+  store<u32>(message, ROW_VERSION | (flags << 8), M_ROW);
+  store<u32>(message, 0, M_PAYLOAD_BYTES + 4);
   store<u32>(message, topicBytes, M_TOPIC_BYTES);
   store<u32>(message, propertiesBytes, M_PROPERTIES_BYTES);
   store<u32>(message, publisherBytes, M_PUBLISHER_BYTES);
   store<u32>(message, payloadBytes, M_PAYLOAD_BYTES);
   store<u64>(message, expiresMs, M_EXPIRES_MS);
-  store<u32>(message, 0, M_JOURNAL_TURN);
   count(S_MESSAGES_STORED, 1);
   count(S_MESSAGE_BYTES_STORED, blockBytes(message));
   return message;
@@ -79,6 +104,43 @@ export function holdMessage(message: usize): void {
   store<u32>(message, load<u32>(message, M_REFERENCES) + 1, M_REFERENCES);
 }
 
+/** Bytes of the message's row, padding included. */
+export function rowBytes(message: usize): u32 {
+  const bytes =
+    ROW_MESSAGE_BYTES +
+    load<u32>(message, M_TOPIC_BYTES) +
+    load<u32>(message, M_PROPERTIES_BYTES) +
+    load<u32>(message, M_PUBLISHER_BYTES) +
+    load<u32>(message, M_PAYLOAD_BYTES);
+  return (bytes + 3) & ~3;
+}
+
+/** Makes a message of a row that was checked. @returns it with one reference, or 0: no memory */
+export function messageOfRow(row: usize): usize {
+  const message = newMessage(
+    load<u8>(row, 1),
+    load<u32>(row, ROW_MESSAGE_TOPIC_BYTES),
+    load<u32>(row, ROW_MESSAGE_PROPERTIES_BYTES),
+    load<u32>(row, ROW_MESSAGE_PUBLISHER_BYTES),
+    load<u32>(row, ROW_MESSAGE_PAYLOAD_BYTES),
+    load<u64>(row, ROW_MESSAGE_EXPIRES_MS),
+  );
+  if (message === 0) return 0;
+  memory.copy(message + M_TEXT, row + ROW_MESSAGE_BYTES, rowBytes(message) - ROW_MESSAGE_BYTES);
+  return message;
+}
+
+/** Whether so many bytes hold a whole message row of our version. */
+export function isMessageRow(row: usize, bytes: u32): bool {
+  if (bytes < ROW_MESSAGE_BYTES || <u32>load<u8>(row) !== ROW_VERSION) return false;
+  const texts =
+    <u64>load<u32>(row, ROW_MESSAGE_TOPIC_BYTES) +
+    load<u32>(row, ROW_MESSAGE_PROPERTIES_BYTES) +
+    load<u32>(row, ROW_MESSAGE_PUBLISHER_BYTES) +
+    load<u32>(row, ROW_MESSAGE_PAYLOAD_BYTES);
+  return texts <= bytes - ROW_MESSAGE_BYTES;
+}
+
 /** Gives one reference back; the last one frees the message. */
 export function releaseMessage(message: usize): void {
   const references = load<u32>(message, M_REFERENCES) - 1;
@@ -86,5 +148,6 @@ export function releaseMessage(message: usize): void {
   if (references !== 0) return;
   count(S_MESSAGES_STORED, -1);
   count(S_MESSAGE_BYTES_STORED, -(<u64>blockBytes(message)));
+  if (load<u64>(message, M_STORE_ID) !== 0) forgetStored(message);
   free(message);
 }

@@ -4,20 +4,38 @@
  *   entry: ┌─────────┬───────┬─────────────┬──────┬──────┬───────┬──────────────┐
  *          │ message │ flags │ identifiers │ turn │ next │ bytes │ sequence u64 │   u32 unless said
  *          └─────────┴───────┴─────────────┴──────┴──────┴───────┴──────────────┘
+ *
+ *      cursor            gap             stored end        next
+ *   ─────┬────────────────┬──────────────────┬───────────────┬────▶ sequence
+ *        │ in memory and  │ in the store     │ in memory and │
+ *        │ in the store   │ only             │ the journal   │
+ *
+ * The list has the first and the last part; the gap between them is loaded as the first is sent.
  */
 import {
+  DROPS_BYTES,
+  DROPS_EXPIRED,
+  DROPS_MEMORY,
+  DROPS_QUEUE_FULL,
+  E_QUEUE_FILLS,
   E_QUEUE_FULL,
   J_DONE,
+  J_FLAG_SENT,
+  J_SENT,
+  J_SKIPPED,
+  S_DROPPED_EXPIRED,
   S_DROPPED_MEMORY,
   S_DROPPED_QUEUE_FULL,
   S_QUEUED_MESSAGES,
 } from "./abi";
 import { raise } from "./connection";
 import { storeDescribed } from "./encode";
-import { journalEnqueued, journalSequence } from "./journal";
+import { unwait } from "./held";
+import { journalEnqueued, journalSequence, recordedTurn } from "./journal";
 import { alloc, free } from "./memory";
 import {
   holdMessage,
+  M_EXPIRES_MS,
   M_PAYLOAD_BYTES,
   M_PROPERTIES_BYTES,
   M_QOS,
@@ -26,33 +44,62 @@ import {
   releaseMessage,
 } from "./message";
 import {
+  SESSION_CURSOR,
   SESSION_DROPPED,
+  SESSION_DROPS,
   SESSION_DURABLE,
+  SESSION_EXPIRES,
+  SESSION_FILLS,
   SESSION_FLAGS,
   SESSION_FULL,
+  SESSION_GAP,
+  SESSION_GAP_AFTER,
+  SESSION_NEXT,
   SESSION_NUMBER,
   SESSION_QUEUE_HEAD,
   SESSION_QUEUE_TAIL,
   SESSION_QUEUED_BYTES,
   SESSION_QUEUED_COUNT,
+  SESSION_RECORDED_END,
+  SESSION_SENT_MOVED,
+  SESSION_SKIP_MOVED,
+  SESSION_STORED_BYTES,
+  SESSION_STORED_COUNT,
+  SESSION_STORED_END,
+  SESSION_TRIM_MIDDLE,
 } from "./session-layout";
-import { count, queuedBytesMax, queuedMessagesMax, turn } from "./settings";
+import { touch } from "./session-lists";
+import { count, nowMs, turnCommitted } from "./settings";
+
 export const E_MESSAGE: u32 = 0;
-/** QoS in bits 0 and 1, RETAIN in bit 2 as in message.ts; bit 3: several identifiers. */
+/** QoS in bits 0 and 1, RETAIN in bit 2 as in message.ts, and what follows. */
 export const E_FLAGS: u32 = 4;
 export const E_IDENTIFIERS: u32 = 8;
+/** Turn of its record; while it is fresh, low 32 bits of the millisecond it was sent. */
 export const E_TURN: u32 = 12;
 export const E_NEXT: u32 = 16;
 export const E_BYTES: u32 = 20;
 export const E_SEQUENCE: u32 = 24;
 const ENTRY_BYTES: u32 = 32;
+
+// E_FLAGS.
+/** Several Subscription Identifiers. */
 export const E_SEVERAL: u32 = 8;
+/** Sent, and no record names it: the publisher's PUBACK waits for its own, or for the record's. */
+export const E_FRESH: u32 = 16;
+
+/** Entries looked at for an expired one before the oldest is dropped. */
+const EXPIRED_LOOKED_AT_MAX: u32 = 64;
+
 /** What a queued message counts besides its bytes. */
 const QUEUED_OVERHEAD_BYTES: u32 = 96;
 
 export function freeEntry(entry: usize): void {
-  releaseMessage(load<u32>(entry, E_MESSAGE));
-  if (load<u32>(entry, E_FLAGS) & E_SEVERAL) free(load<u32>(entry, E_IDENTIFIERS));
+  const flags = load<u32>(entry, E_FLAGS);
+  const message: usize = load<u32>(entry, E_MESSAGE);
+  if (flags & E_FRESH) unwait(message);
+  releaseMessage(message);
+  if (flags & E_SEVERAL) free(load<u32>(entry, E_IDENTIFIERS));
   free(entry);
 }
 
@@ -66,6 +113,23 @@ export function newEntry(
 ): usize {
   const message = storeDescribed();
   if (message === 0) return 0;
+  return entryFor(message, sequence, qos | (retain ? M_RETAIN : 0), several, identifiers);
+}
+
+/**
+ * Makes an entry for a stored message, which it holds.
+ *
+ * @param flags  QoS and RETAIN
+ * @param identifiers  as for sendPublish() of encode.ts; copied
+ * @returns its address, or 0
+ */
+export function entryFor(
+  message: usize,
+  sequence: u64,
+  flags: u32,
+  several: bool,
+  identifiers: u32,
+): usize {
   const entry = alloc(ENTRY_BYTES);
   if (entry === 0) return 0;
   let kept = identifiers;
@@ -84,81 +148,246 @@ export function newEntry(
     load<u32>(message, M_PROPERTIES_BYTES) +
     load<u32>(message, M_PAYLOAD_BYTES);
   store<u32>(entry, <u32>message, E_MESSAGE);
-  store<u32>(entry, qos | (retain ? M_RETAIN : 0) | (several ? E_SEVERAL : 0), E_FLAGS);
+  store<u32>(entry, flags | (several ? E_SEVERAL : 0), E_FLAGS);
   store<u32>(entry, kept, E_IDENTIFIERS);
-  store<u32>(entry, turn, E_TURN);
+  store<u32>(entry, turnCommitted, E_TURN);
   store<u32>(entry, 0, E_NEXT);
   store<u32>(entry, bytes + QUEUED_OVERHEAD_BYTES, E_BYTES);
   store<u64>(entry, sequence, E_SEQUENCE);
   return entry;
 }
 
-/** Records that the message is owed. */
-export function recordEnqueued(session: usize, entry: usize): void {
+/** Records that the message is owed, and whether it was sent. */
+export function recordEnqueued(session: usize, entry: usize, sent: bool): void {
   const flags = load<u32>(entry, E_FLAGS);
+  const sequence = load<u64>(entry, E_SEQUENCE);
+  // What was skipped before it was not sent.
+  if (sent && load<u32>(session, SESSION_FLAGS) & SESSION_SKIP_MOVED) recordMoved(session);
   journalEnqueued(
-    load<u32>(session, SESSION_NUMBER),
-    load<u64>(entry, E_SEQUENCE),
+    session,
+    sequence,
     load<u32>(entry, E_MESSAGE),
-    flags & (M_QOS | M_RETAIN),
+    (flags & (M_QOS | M_RETAIN)) | (sent ? J_FLAG_SENT : 0),
     (flags & E_SEVERAL) !== 0,
     load<u32>(entry, E_IDENTIFIERS),
   );
+  store<u32>(entry, recordedTurn(), E_TURN);
+  store<u64>(session, sequence + 1, SESSION_RECORDED_END);
+}
+
+/**
+ * Counts a drop for the whole broker and for the Session.
+ *
+ * @param counter  S_DROPPED_…
+ * @param reason  DROPS_…
+ */
+export function countDrop(session: usize, counter: u32, reason: u32): void {
+  count(counter, 1);
+  countOwnDrop(session, reason);
+}
+
+/** Counts a drop for the Session alone. */
+export function countOwnDrop(session: usize, reason: u32): void {
+  store<u32>(session, load<u32>(session, SESSION_DROPPED) + 1, SESSION_DROPPED);
+  let drops: usize = load<u32>(session, SESSION_DROPS);
+  if (drops === 0) {
+    drops = alloc(DROPS_BYTES);
+    if (drops === 0) return;
+    memory.fill(drops, 0, DROPS_BYTES);
+    store<u32>(session, <u32>drops, SESSION_DROPS);
+  }
+  store<u32>(drops + reason, load<u32>(drops + reason) + 1);
 }
 
 export function dropForMemory(session: usize): bool {
-  count(S_DROPPED_MEMORY, 1);
-  store<u32>(session, load<u32>(session, SESSION_DROPPED) + 1, SESSION_DROPPED);
+  countDrop(session, S_DROPPED_MEMORY, DROPS_MEMORY);
   return false;
 }
 
-/** Takes the first entry off the queue. */
+/** Whether some of the queue is in the store only. */
+export function hasGap(session: usize): bool {
+  return load<u64>(session, SESSION_GAP) < load<u64>(session, SESSION_STORED_END);
+}
+
+/** Whether what is to be sent next is in the store only. */
+export function isGapFirst(session: usize): bool {
+  return load<u32>(session, SESSION_GAP_AFTER) === 0 && hasGap(session);
+}
+
+/** So many messages and bytes left the queue. */
+function uncount(session: usize, messages: u32, bytes: u64, isStored: bool): void {
+  const left = load<u32>(session, SESSION_QUEUED_COUNT) - messages;
+  store<u32>(session, left, SESSION_QUEUED_COUNT);
+  const bytesLeft = load<u64>(session, SESSION_QUEUED_BYTES) - bytes;
+  store<u64>(session, bytesLeft, SESSION_QUEUED_BYTES);
+  if (isStored) {
+    const stored = load<u32>(session, SESSION_STORED_COUNT) - messages;
+    store<u32>(session, stored, SESSION_STORED_COUNT);
+    store<u64>(session, load<u64>(session, SESSION_STORED_BYTES) - bytes, SESSION_STORED_BYTES);
+  }
+  count(S_QUEUED_MESSAGES, -(<u64>messages));
+}
+
+/** Takes the first entry off the list. */
 export function unqueue(session: usize): usize {
   const entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
   const next = load<u32>(entry, E_NEXT);
   store<u32>(session, next, SESSION_QUEUE_HEAD);
   if (next === 0) store<u32>(session, 0, SESSION_QUEUE_TAIL);
-  const left = load<u32>(session, SESSION_QUEUED_COUNT) - 1;
-  store<u32>(session, left, SESSION_QUEUED_COUNT);
-  const bytes = load<u64>(session, SESSION_QUEUED_BYTES) - load<u32>(entry, E_BYTES);
-  store<u64>(session, bytes, SESSION_QUEUED_BYTES);
-  count(S_QUEUED_MESSAGES, -1);
-  // The next episode begins when a fifth of the queue is free again.
-  if (left < queuedMessagesMax - queuedMessagesMax / 5) {
-    store<u32>(session, load<u32>(session, SESSION_FLAGS) & ~SESSION_FULL, SESSION_FLAGS);
+  if (load<u32>(session, SESSION_GAP_AFTER) === <u32>entry) {
+    store<u32>(session, 0, SESSION_GAP_AFTER);
   }
+  const isStored = load<u64>(entry, E_SEQUENCE) < load<u64>(session, SESSION_STORED_END);
+  uncount(session, 1, load<u32>(entry, E_BYTES), isStored);
+  const flags = load<u32>(session, SESSION_FLAGS);
+  if (flags & (SESSION_FULL | SESSION_FILLS)) endEpisodes(session, flags);
   return entry;
 }
 
-/** Takes the oldest queued message away for good, and says so in the journal. */
-export function dropQueued(session: usize, counter: u32): void {
+/** Takes the first entry away for good, for a reason of its own, and records that. */
+export function dropQueued(session: usize, counter: u32, reason: u32): void {
   const entry = unqueue(session);
   if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) {
-    journalSequence(J_DONE, load<u32>(session, SESSION_NUMBER), load<u64>(entry, E_SEQUENCE));
+    journalSequence(J_DONE, session, load<u64>(entry, E_SEQUENCE));
   }
   freeEntry(entry);
-  count(counter, 1);
-  store<u32>(session, load<u32>(session, SESSION_DROPPED) + 1, SESSION_DROPPED);
+  countDrop(session, counter, reason);
 }
 
-/** Makes room in the queue for a message of so many bytes: the oldest unsent ones go. */
-export function makeRoom(session: usize, bytes: u32): bool {
-  if (queuedMessagesMax === 0 || <u64>bytes > queuedBytesMax) return false;
-  while (
-    load<u32>(session, SESSION_QUEUED_COUNT) >= queuedMessagesMax ||
-    load<u64>(session, SESSION_QUEUED_BYTES) + bytes > queuedBytesMax
-  ) {
-    if (!(load<u32>(session, SESSION_FLAGS) & SESSION_FULL)) {
-      store<u32>(session, load<u32>(session, SESSION_FLAGS) | SESSION_FULL, SESSION_FLAGS);
-      raise(E_QUEUE_FULL, load<u32>(session, SESSION_NUMBER), <u32>session);
+/**
+ * Records what was sent and what was skipped since the page began. Both are recorded once a page,
+ * but in the order in which they happened: what is skipped was not sent.
+ */
+export function recordMoved(session: usize): void {
+  const flags = load<u32>(session, SESSION_FLAGS);
+  store<u32>(session, flags & ~(SESSION_SENT_MOVED | SESSION_SKIP_MOVED), SESSION_FLAGS);
+  if (flags & SESSION_SENT_MOVED) {
+    journalSequence(J_SENT, session, load<u64>(session, SESSION_CURSOR) - 1);
+  }
+  if (flags & SESSION_SKIP_MOVED) {
+    const next = load<u64>(session, SESSION_NEXT);
+    journalSequence(J_SKIPPED, session, firstUnsent(session, next));
+  }
+}
+
+/** Notes that something was sent, or skipped: what was noted of the other is recorded first. */
+export function noteMoved(session: usize, bit: u32): void {
+  const both = SESSION_SENT_MOVED | SESSION_SKIP_MOVED;
+  if (load<u32>(session, SESSION_FLAGS) & (both & ~bit)) recordMoved(session);
+  store<u32>(session, load<u32>(session, SESSION_FLAGS) | bit, SESSION_FLAGS);
+  touch(session);
+}
+
+/** As dropQueued(), for an entry whose time has come. */
+export function dropExpired(session: usize): void {
+  dropQueued(session, S_DROPPED_EXPIRED, DROPS_EXPIRED);
+}
+
+/** Takes the oldest message away that was not sent: its place in the queue is wanted. */
+export function skipOldest(session: usize): void {
+  const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
+  if (durable) noteMoved(session, SESSION_SKIP_MOVED);
+  if (isGapFirst(session)) {
+    const stored = max(load<u32>(session, SESSION_STORED_COUNT), 1);
+    // What it counted stands in the store: the mean will do.
+    const bytes = load<u64>(session, SESSION_STORED_BYTES) / stored;
+    store<u64>(session, load<u64>(session, SESSION_GAP) + 1, SESSION_GAP);
+    uncount(session, 1, bytes, true);
+  } else {
+    freeEntry(unqueue(session));
+  }
+  countDrop(session, S_DROPPED_QUEUE_FULL, DROPS_QUEUE_FULL);
+  if (!durable) return;
+  store<u32>(session, load<u32>(session, SESSION_FLAGS) | SESSION_TRIM_MIDDLE, SESSION_FLAGS);
+}
+
+/** The next episode of a full queue begins when a fifth of it is free again. */
+function endEpisodes(session: usize, flags: u32): void {
+  const left = <u64>load<u32>(session, SESSION_QUEUED_COUNT);
+  const bytes = load<u64>(session, SESSION_QUEUED_BYTES);
+  if (left * 10 >= <u64>episodeMessages * 7 || bytes > episodeBytes - (episodeBytes >> 2)) return;
+  store<u32>(session, flags & ~(SESSION_FULL | SESSION_FILLS), SESSION_FLAGS);
+}
+
+// The bounds that makeRoom() looked at last, for the end of an episode.
+let episodeMessages: u32 = 0;
+let episodeBytes: u64 = 0;
+
+function tell(session: usize, kind: u32, bit: u32): void {
+  const flags = load<u32>(session, SESSION_FLAGS);
+  if (flags & bit) return;
+  store<u32>(session, flags | bit, SESSION_FLAGS);
+  raise(kind, load<u32>(session, SESSION_NUMBER), <u32>session);
+}
+
+/** Drops the first expired message among the oldest in memory. @returns false: there is none */
+function dropOneExpired(session: usize): bool {
+  if (!(load<u32>(session, SESSION_FLAGS) & SESSION_EXPIRES)) return false;
+  let entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
+  for (let i: u32 = 0; i < EXPIRED_LOOKED_AT_MAX && entry !== 0; i++) {
+    const expires = load<u64>(load<u32>(entry, E_MESSAGE), M_EXPIRES_MS);
+    if (expires !== 0 && expires <= nowMs) {
+      const sequence = load<u64>(entry, E_SEQUENCE);
+      forgetQueued(session, sequence);
+      if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) {
+        journalSequence(J_DONE, session, sequence);
+      }
+      countDrop(session, S_DROPPED_EXPIRED, DROPS_EXPIRED);
+      return true;
     }
-    dropQueued(session, S_DROPPED_QUEUE_FULL);
+    entry = load<u32>(entry, E_NEXT);
+  }
+  return false;
+}
+
+/** Whether the queue takes no message of so many bytes. */
+export function isFull(session: usize, bytes: u32, messagesMax: u32, bytesMax: u64): bool {
+  return (
+    load<u32>(session, SESSION_QUEUED_COUNT) >= messagesMax ||
+    load<u64>(session, SESSION_QUEUED_BYTES) + bytes > bytesMax
+  );
+}
+
+/** Says what is to be said of a queue that takes one more message. */
+export function noteFilling(session: usize, messagesMax: u32, bytesMax: u64): void {
+  if (load<u32>(session, SESSION_FLAGS) & SESSION_FILLS) return;
+  const queued = <u64>load<u32>(session, SESSION_QUEUED_COUNT);
+  const bytes = load<u64>(session, SESSION_QUEUED_BYTES);
+  if (queued * 5 < <u64>messagesMax * 4 && bytes < bytesMax - bytesMax / 5) return;
+  episodeMessages = messagesMax;
+  episodeBytes = bytesMax;
+  tell(session, E_QUEUE_FILLS, SESSION_FILLS);
+}
+
+/**
+ * Makes room in the queue for a message of so many bytes: the oldest unsent ones go.
+ *
+ * @returns false where there is none: this one is to be dropped
+ */
+export function makeRoom(
+  session: usize,
+  bytes: u32,
+  messagesMax: u32,
+  bytesMax: u64,
+  dropOldest: bool,
+): bool {
+  if (!isFull(session, bytes, messagesMax, bytesMax)) return true;
+  episodeMessages = messagesMax;
+  episodeBytes = bytesMax;
+  tell(session, E_QUEUE_FULL, SESSION_FULL);
+  if (!dropOldest || messagesMax === 0 || <u64>bytes > bytesMax) return false;
+  while (isFull(session, bytes, messagesMax, bytesMax)) {
+    if (load<u32>(session, SESSION_QUEUED_COUNT) === 0) return false;
+    if (!dropOneExpired(session)) skipOldest(session);
   }
   return true;
 }
 
 /** Puts an entry at the end of the queue. */
 export function appendEntry(session: usize, entry: usize): void {
+  if (load<u64>(load<u32>(entry, E_MESSAGE), M_EXPIRES_MS) !== 0) {
+    store<u32>(session, load<u32>(session, SESSION_FLAGS) | SESSION_EXPIRES, SESSION_FLAGS);
+  }
   const tail: usize = load<u32>(session, SESSION_QUEUE_TAIL);
   if (tail !== 0) store<u32>(tail, <u32>entry, E_NEXT);
   else store<u32>(session, <u32>entry, SESSION_QUEUE_HEAD);
@@ -169,6 +398,18 @@ export function appendEntry(session: usize, entry: usize): void {
   count(S_QUEUED_MESSAGES, 1);
 }
 
+/** Puts a loaded entry, counted already, before the gap; the gap begins behind it. */
+export function insertLoaded(session: usize, entry: usize): void {
+  const after: usize = load<u32>(session, SESSION_GAP_AFTER);
+  const next = after !== 0 ? load<u32>(after, E_NEXT) : load<u32>(session, SESSION_QUEUE_HEAD);
+  store<u32>(entry, next, E_NEXT);
+  if (after !== 0) store<u32>(after, <u32>entry, E_NEXT);
+  else store<u32>(session, <u32>entry, SESSION_QUEUE_HEAD);
+  if (next === 0) store<u32>(session, <u32>entry, SESSION_QUEUE_TAIL);
+  store<u32>(session, <u32>entry, SESSION_GAP_AFTER);
+  store<u64>(session, load<u64>(entry, E_SEQUENCE) + 1, SESSION_GAP);
+}
+
 /** Takes a queued message out, wherever it stands, without a trace. */
 export function forgetQueued(session: usize, sequence: u64): void {
   let before: usize = 0;
@@ -177,13 +418,18 @@ export function forgetQueued(session: usize, sequence: u64): void {
     before = entry;
     entry = load<u32>(entry, E_NEXT);
   }
-  if (entry === 0) return;
+  if (entry === 0) {
+    if (isGapFirst(session) && load<u64>(session, SESSION_GAP) === sequence)
+      forgetGapFirst(session);
+    return;
+  }
   if (before === 0) {
     freeEntry(unqueue(session));
     return;
   }
   // unqueue() takes the first: the one behind `before` becomes it for a moment.
   const head = load<u32>(session, SESSION_QUEUE_HEAD);
+  const isGapAfter = load<u32>(session, SESSION_GAP_AFTER) === <u32>entry;
   store<u32>(session, <u32>entry, SESSION_QUEUE_HEAD);
   if (load<u32>(entry, E_NEXT) === 0) store<u32>(session, <u32>before, SESSION_QUEUE_TAIL);
   store<u32>(before, load<u32>(entry, E_NEXT), E_NEXT);
@@ -191,4 +437,51 @@ export function forgetQueued(session: usize, sequence: u64): void {
   freeEntry(unqueue(session));
   store<u32>(session, head, SESSION_QUEUE_HEAD);
   store<u32>(session, tail, SESSION_QUEUE_TAIL);
+  if (isGapAfter) store<u32>(session, <u32>before, SESSION_GAP_AFTER);
+}
+
+function forgetGapFirst(session: usize): void {
+  const stored = max(load<u32>(session, SESSION_STORED_COUNT), 1);
+  const bytes = load<u64>(session, SESSION_STORED_BYTES) / stored;
+  store<u64>(session, load<u64>(session, SESSION_GAP) + 1, SESSION_GAP);
+  uncount(session, 1, bytes, true);
+}
+
+/** First sequence that was not sent and is owed; next where there is none. */
+export function firstUnsent(session: usize, next: u64): u64 {
+  if (isGapFirst(session)) return load<u64>(session, SESSION_GAP);
+  const entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
+  return entry !== 0 ? load<u64>(entry, E_SEQUENCE) : next;
+}
+
+/** All before this sequence that was not sent is dropped, as a journal says. */
+export function skipUnsent(session: usize, sequence: u64): void {
+  while (
+    load<u32>(session, SESSION_QUEUED_COUNT) !== 0 &&
+    firstUnsent(session, sequence) < sequence
+  ) {
+    if (isGapFirst(session)) forgetGapFirst(session);
+    else freeEntry(unqueue(session));
+  }
+}
+
+/** The gap is empty: what the store was thought to have is corrected to what is in memory. */
+export function closeGap(session: usize): void {
+  const end = load<u64>(session, SESSION_STORED_END);
+  store<u64>(session, end, SESSION_GAP);
+  let stored: u32 = 0;
+  let bytes: u64 = 0;
+  let entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
+  while (entry !== 0 && load<u64>(entry, E_SEQUENCE) < end) {
+    stored++;
+    bytes += load<u32>(entry, E_BYTES);
+    entry = load<u32>(entry, E_NEXT);
+  }
+  const surplus = load<u32>(session, SESSION_STORED_COUNT) - stored;
+  uncount(session, surplus, load<u64>(session, SESSION_STORED_BYTES) - bytes, true);
+}
+
+/** Counts what is in the store only out: the Session ends. */
+export function forgetStoredQueue(session: usize): void {
+  if (hasGap(session)) closeGap(session);
 }

@@ -16,6 +16,7 @@ import {
   NEED_MORE,
   NO_MEMORY,
   R_BUDGET,
+  R_COMMIT,
   R_CONTROL,
   R_DONE,
   R_PAUSED,
@@ -282,7 +283,7 @@ function run(): i32 {
 function runStretches(): i32 {
   while (true) {
     const status = consume();
-    if (status === R_BUDGET || status === R_PAUSED) {
+    if (status === R_BUDGET || status === R_PAUSED || status === R_COMMIT) {
       if (status === R_BUDGET) {
         store<u32>(record, load<u32>(record, C_FLAGS) | C_OUT_OF_BUDGET, C_FLAGS);
       }
@@ -350,7 +351,7 @@ function receiveParked(bytes: u32): i32 {
  *
  * @param connection  open
  * @param bytes  1 … READ_BYTES
- * @returns R_DONE, R_CONTROL, R_BUDGET, R_PAUSED, or −Reason Code: close the connection
+ * @returns R_DONE, R_CONTROL, R_BUDGET, R_PAUSED, R_COMMIT, or −Reason Code: close the connection
  */
 export function receive(connection: u32, bytes: u32): i32 {
   record = recordOf(connection);
@@ -401,7 +402,7 @@ export function resume(connection: u32): i32 {
  * for another connection is not disturbed.
  *
  * @param from  a whole PUBLISH in version 5, anywhere in memory; borrowed for the call
- * @returns R_DONE; R_BUDGET: call resume(0) in a later turn; −Reason Code: it was dropped
+ * @returns R_DONE; R_BUDGET, R_COMMIT: call resume(0) in a later turn; −Reason Code: it was dropped
  */
 export function inject(from: usize, bytes: u32): i32 {
   const outerRecord = record;

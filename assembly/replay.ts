@@ -10,7 +10,9 @@ import {
   J_DONE,
   J_ENDED,
   J_ENQUEUED,
+  J_FLAG_SENT,
   J_FREED,
+  J_HEAD,
   J_MESSAGE,
   J_OPENED,
   J_RECEIVED,
@@ -18,12 +20,14 @@ import {
   J_RETAINED,
   J_RETAINED_DELETED,
   J_SENT,
+  J_SKIPPED,
   J_SUBSCRIBED,
   J_UNSUBSCRIBED,
   J_WILL,
   JOURNAL_FORMAT,
   JOURNAL_HEADER_BYTES,
   JOURNAL_RECORD_BYTES,
+  JOURNAL_TIME_AT,
   NO_MEMORY,
   SCRATCH,
 } from "./abi";
@@ -37,6 +41,7 @@ import {
   journalSequence,
   journalSubscribed,
 } from "./journal";
+import { alloc, free } from "./memory";
 import { M_QOS, M_RETAIN, M_TEXT, newMessage, releaseMessage } from "./message";
 import {
   appendEntry,
@@ -48,22 +53,37 @@ import {
   E_SEVERAL,
   forgetQueued,
   newEntry,
+  skipUnsent,
 } from "./queue";
-import { addReceived, nextReceived, removeReceived } from "./received";
+import { addReceived, isReceived, nextReceived, removeReceived } from "./received";
 import { deleteRetained, replaceRetained } from "./retained";
 import { createSession, detachSession, endSession, sessionOfNumber, setExpiry } from "./session";
 import {
+  SESSION_CARRIED,
   SESSION_CONNECTION,
   SESSION_CURSOR,
   SESSION_DURABLE,
   SESSION_FLAGS,
   SESSION_HEAD,
   SESSION_NEXT,
-  SESSION_NUMBER,
   SESSION_QUEUE_HEAD,
   SESSION_QUEUE_TAIL,
+  SESSION_RECORDED_END,
+  SESSION_RECORDED_HEAD,
+  SESSION_STORED_END,
 } from "./session-layout";
-import { AWAITS_PUBCOMP, AWAITS_PUBREC, DONE, entryOf, placeEntry, stateOf } from "./slots";
+import { changed } from "./session-lists";
+import { setClock, setTurn } from "./settings";
+import {
+  AWAITS_PUBACK,
+  AWAITS_PUBCOMP,
+  AWAITS_PUBREC,
+  DONE,
+  entryOf,
+  jumpHead,
+  placeEntry,
+  stateOf,
+} from "./slots";
 import { addSubscription, removeSubscription } from "./subscriptions";
 import {
   filterOf,
@@ -86,6 +106,11 @@ let pageBytes: u32 = 0;
 /** The Session that the last record named. */
 let current: usize = 0;
 let currentNumber: u32 = 0;
+/** J_WILL records of the page: number, address of the fields, bytes. */
+let wills: usize = 0;
+let willCount: u32 = 0;
+let willRoom: u32 = 0;
+const WILL_BYTES: u32 = 12;
 
 /**
  * Hands in a payload that the page to be replayed keeps apart.
@@ -147,15 +172,28 @@ function opened(number: u32, at: usize): i32 {
     currentNumber = number;
     if (session === 0) return NO_MEMORY;
     // One that is to end with its connection is durable until then.
-    if (load<u32>(at) & SESSION_DURABLE) store<u32>(session, SESSION_DURABLE, SESSION_FLAGS);
-    return 0;
+    const flags: u32 = (load<u32>(at) & SESSION_DURABLE) | SESSION_CARRIED;
+    store<u32>(session, flags, SESSION_FLAGS);
+  } else {
+    setExpiry(session, expiryInterval, load<u32>(at, 4));
   }
-  setExpiry(session, expiryInterval, load<u32>(at, 4));
+  changed(session);
   return 0;
+}
+
+/** Whether the State has what this record says, or more: it was loaded as it stood later. */
+function isKnown(session: usize, sequence: u64): bool {
+  if (sequence < load<u64>(session, SESSION_STORED_END)) return true;
+  if (sequence < load<u64>(session, SESSION_HEAD)) return true;
+  const inWindow = sequence < load<u64>(session, SESSION_CURSOR);
+  return inWindow && stateOf(session, sequence) !== DONE;
 }
 
 function enqueued(session: usize, at: usize, bytes: u32): i32 {
   const sequence = load<u64>(at);
+  store<u64>(session, max(sequence + 1, load<u64>(session, SESSION_NEXT)), SESSION_NEXT);
+  store<u64>(session, load<u64>(session, SESSION_NEXT), SESSION_RECORDED_END);
+  if (isKnown(session, sequence)) return 0;
   const flags = load<u32>(at, 12);
   const listed = (bytes - 16) >> 2;
   const message = loadMessage(load<u32>(at, 8));
@@ -170,8 +208,12 @@ function enqueued(session: usize, at: usize, bytes: u32): i32 {
   store<u32>(at, flags, 12);
   releaseMessage(message);
   if (entry === 0) return NO_MEMORY;
+  if (sequence < load<u64>(session, SESSION_CURSOR)) {
+    const state = (flags & M_QOS) === 1 ? AWAITS_PUBACK : AWAITS_PUBREC;
+    return placeEntry(session, sequence, entry, state) ? 0 : NO_MEMORY;
+  }
   appendEntry(session, entry);
-  store<u64>(session, sequence + 1, SESSION_NEXT);
+  if (flags & J_FLAG_SENT) return sendUpTo(session, sequence) ? 0 : NO_MEMORY;
   return 0;
 }
 
@@ -187,23 +229,83 @@ function retainedRecord(at: usize): i32 {
 function done(session: usize, sequence: u64): void {
   store<u64>(session, max(sequence + 1, load<u64>(session, SESSION_NEXT)), SESSION_NEXT);
   if (sequence < load<u64>(session, SESSION_CURSOR)) {
-    if (sequence >= load<u64>(session, SESSION_HEAD)) finish(session, sequence);
+    const inWindow = sequence >= load<u64>(session, SESSION_HEAD);
+    if (inWindow && stateOf(session, sequence) !== DONE) finish(session, sequence);
   } else {
     forgetQueued(session, sequence);
   }
 }
 
-function released(session: usize, sequence: u64): void {
+/** All below a sequence is done. */
+function headMoved(session: usize, head: u64): void {
+  const cursor = load<u64>(session, SESSION_CURSOR);
+  const end = min(head, cursor);
+  for (let sequence = load<u64>(session, SESSION_HEAD); sequence < end; sequence++) {
+    if (stateOf(session, sequence) !== DONE) finish(session, sequence);
+  }
+  store<u64>(session, max(head, load<u64>(session, SESSION_NEXT)), SESSION_NEXT);
+  store<u64>(session, max(head, load<u64>(session, SESSION_RECORDED_HEAD)), SESSION_RECORDED_HEAD);
+  if (head <= cursor) return;
+  // Messages that no record names were sent and acknowledged.
+  skipUnsent(session, head);
+  jumpHead(session, head);
+}
+
+function released(session: usize, sequence: u64): i32 {
+  // Who released it was sent it.
+  if (!sendUpTo(session, sequence)) return NO_MEMORY;
   if (sequence >= load<u64>(session, SESSION_CURSOR)) {
     // Of a dump, which no longer has the message.
-    placeEntry(session, sequence, 0, AWAITS_PUBCOMP);
+    if (!placeEntry(session, sequence, 0, AWAITS_PUBCOMP)) return NO_MEMORY;
     store<u64>(session, max(sequence + 1, load<u64>(session, SESSION_NEXT)), SESSION_NEXT);
-  } else if (
-    sequence >= load<u64>(session, SESSION_HEAD) &&
-    stateOf(session, sequence) === AWAITS_PUBREC
-  ) {
-    release(session, sequence);
+  } else if (sequence >= load<u64>(session, SESSION_HEAD)) {
+    const state = stateOf(session, sequence);
+    if (state !== DONE && state !== AWAITS_PUBCOMP) release(session, sequence);
   }
+  return 0;
+}
+
+function willRecord(number: u32, at: usize, bytes: u32): i32 {
+  if (willCount === willRoom) {
+    const room = willRoom === 0 ? 64 : willRoom << 1;
+    const grown = alloc(room * WILL_BYTES);
+    if (grown === 0) return NO_MEMORY;
+    if (wills !== 0) {
+      memory.copy(grown, wills, willCount * WILL_BYTES);
+      free(wills);
+    }
+    wills = grown;
+    willRoom = room;
+  }
+  const to = wills + willCount * WILL_BYTES;
+  store<u32>(to, number);
+  store<u32>(to, <u32>at, 4);
+  store<u32>(to, bytes, 8);
+  willCount++;
+  return 0;
+}
+
+/** Number of J_WILL records in the page replayed last, and where each stands. */
+export function replayedWills(): u32 {
+  return willCount;
+}
+
+/** Address of {u32 number, u32 address of the fields, u32 bytes}, until the next replay(). */
+export function replayedWill(index: u32): usize {
+  return wills + index * WILL_BYTES;
+}
+
+/** Gives what replay() keeps back. */
+export function freeReplayed(): void {
+  if (wills !== 0) free(wills);
+  wills = 0;
+  willCount = 0;
+  willRoom = 0;
+}
+
+function receivedAgain(session: usize, packetIdentifier: u32): i32 {
+  if (packetIdentifier - 1 >= 65535) return DAMAGED;
+  return isReceived(session, packetIdentifier) ? 0 : addReceived(session, packetIdentifier);
 }
 
 /** Records of a Session that must exist. */
@@ -217,8 +319,10 @@ function ofSession(type: u32, session: usize, at: usize, bytes: u32): i32 {
   else if (type === J_ENQUEUED) return enqueued(session, at, bytes);
   else if (type === J_SENT) return sendUpTo(session, load<u64>(at)) ? 0 : NO_MEMORY;
   else if (type === J_DONE) done(session, load<u64>(at));
-  else if (type === J_RELEASED) released(session, load<u64>(at));
-  else if (type === J_RECEIVED) return addReceived(session, load<u32>(at));
+  else if (type === J_HEAD) headMoved(session, load<u64>(at));
+  else if (type === J_SKIPPED) skipUnsent(session, load<u64>(at));
+  else if (type === J_RELEASED) return released(session, load<u64>(at));
+  else if (type === J_RECEIVED) return receivedAgain(session, load<u32>(at));
   else if (type === J_FREED) removeReceived(session, load<u32>(at));
   else if (type === J_CLOSED) detachSession(session, load<u32>(at, 4));
   else if (type === J_ENDED) {
@@ -232,10 +336,11 @@ function ofSession(type: u32, session: usize, at: usize, bytes: u32): i32 {
 function fixedBytes(type: u32): u32 {
   if (type === J_MESSAGE) return 32;
   if (type === J_OPENED || type === J_CLOSED || type === J_ENQUEUED) return 16;
-  if (type === J_SUBSCRIBED) return 12;
+  if (type === J_SUBSCRIBED || type === J_WILL) return 12;
   if (type === J_SENT || type === J_DONE || type === J_RELEASED) return 8;
+  if (type === J_HEAD || type === J_SKIPPED) return 8;
   if (type === J_ENDED) return 0;
-  return type >= J_OPENED && type <= J_WILL ? 4 : u32.MAX_VALUE;
+  return type >= J_OPENED && type <= J_RETAINED_DELETED ? 4 : u32.MAX_VALUE;
 }
 
 /** Whether the fields of a record, and the texts that they announce, lie inside it. */
@@ -244,8 +349,8 @@ function fits(type: u32, at: usize, bytes: u32): bool {
   if (bytes < fixed) return false;
   let texts: u64 = 0;
   if (type === J_OPENED) texts = load<u32>(at, 12);
-  else if (type === J_SUBSCRIBED) texts = load<u32>(at, 8);
-  else if (type === J_UNSUBSCRIBED || type === J_RETAINED_DELETED || type === J_WILL) {
+  else if (type === J_SUBSCRIBED || type === J_WILL) texts = load<u32>(at, 8);
+  else if (type === J_UNSUBSCRIBED || type === J_RETAINED_DELETED) {
     texts = load<u32>(at);
   } else if (type === J_MESSAGE) {
     texts = <u64>load<u32>(at, 4) + load<u32>(at, 8) + load<u32>(at, 12);
@@ -260,13 +365,15 @@ function fits(type: u32, at: usize, bytes: u32): bool {
 
 function apply(type: u32, number: u32, at: usize, bytes: u32): i32 {
   if (!fits(type, at, bytes)) return DAMAGED;
-  if (type === J_MESSAGE || type === J_WILL) return 0;
+  if (type === J_MESSAGE) return 0;
+  if (type === J_WILL) return willRecord(number, at, bytes);
   if (type === J_OPENED) return opened(number, at);
   if (type === J_RETAINED) return retainedRecord(at);
   if (type === J_RETAINED_DELETED) return replaceRetainedBy(at);
   const session = sessionFor(number);
   // A Session that ended in this page may still have records behind its end: none revives it.
   if (session === 0) return 0;
+  changed(session);
   return ofSession(type, session, at, bytes);
 }
 
@@ -286,6 +393,9 @@ export function replay(at: usize, bytes: u32): i32 {
   page = at;
   pageBytes = bytes;
   current = 0;
+  willCount = 0;
+  setTurn(load<u32>(at, 4) + 1);
+  setClock(<f64>load<u64>(at, JOURNAL_TIME_AT));
   journalPause(true);
   let offset = JOURNAL_HEADER_BYTES;
   let status: i32 = 0;
@@ -309,10 +419,10 @@ export function replay(at: usize, bytes: u32): i32 {
   return status;
 }
 
-function dumpEntry(number: u32, entry: usize): void {
+function dumpEntry(session: usize, entry: usize): void {
   const flags = load<u32>(entry, E_FLAGS);
   journalEnqueued(
-    number,
+    session,
     load<u64>(entry, E_SEQUENCE),
     load<u32>(entry, E_MESSAGE),
     flags & (M_QOS | M_RETAIN),
@@ -322,25 +432,25 @@ function dumpEntry(number: u32, entry: usize): void {
 }
 
 /** Window: what was sent, oldest first, with how far its handshake is. */
-function dumpWindow(session: usize, number: u32): void {
+function dumpWindow(session: usize): void {
   const cursor = load<u64>(session, SESSION_CURSOR);
   for (let at = load<u64>(session, SESSION_HEAD); at < cursor; at++) {
     const state = stateOf(session, at);
     if (state === DONE) continue;
     const entry = entryOf(session, at);
-    if (entry !== 0) dumpEntry(number, entry);
-    journalSequence(state === AWAITS_PUBCOMP ? J_RELEASED : J_SENT, number, at);
+    if (entry !== 0) dumpEntry(session, entry);
+    journalSequence(state === AWAITS_PUBCOMP ? J_RELEASED : J_SENT, session, at);
   }
 }
 
 /** The newest sequence given out, where it is not owed any more: it must not be given out again. */
-function dumpNext(session: usize, number: u32): void {
+function dumpNext(session: usize): void {
   const newest = load<u64>(session, SESSION_NEXT) - 1;
   const tail: usize = load<u32>(session, SESSION_QUEUE_TAIL);
   if (newest === 0 || (tail !== 0 && load<u64>(tail, E_SEQUENCE) === newest)) return;
   const inWindow =
     newest >= load<u64>(session, SESSION_HEAD) && newest < load<u64>(session, SESSION_CURSOR);
-  if (!inWindow || stateOf(session, newest) === DONE) journalSequence(J_DONE, number, newest);
+  if (!inWindow || stateOf(session, newest) === DONE) journalSequence(J_DONE, session, newest);
 }
 
 /**
@@ -349,13 +459,12 @@ function dumpNext(session: usize, number: u32): void {
  * Filters pass through SCRATCH.
  */
 export function dumpSession(session: usize): void {
-  const number = load<u32>(session, SESSION_NUMBER);
   journalOpened(session);
   let subscription = nextSubscription(session, 0);
   while (subscription !== 0) {
     const bytes = filterOf(subscription, SCRATCH);
     journalSubscribed(
-      number,
+      session,
       subscriptionOptions(subscription),
       subscriptionIdentifier(subscription),
       SCRATCH,
@@ -363,16 +472,16 @@ export function dumpSession(session: usize): void {
     );
     subscription = nextSubscription(session, subscription);
   }
-  dumpWindow(session, number);
+  dumpWindow(session);
   let entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
   while (entry !== 0) {
-    dumpEntry(number, entry);
+    dumpEntry(session, entry);
     entry = load<u32>(entry, E_NEXT);
   }
-  dumpNext(session, number);
+  dumpNext(session);
   let identifier = nextReceived(session, 1);
   while (identifier !== 0) {
-    journalIdentifier(J_RECEIVED, number, identifier);
+    journalIdentifier(J_RECEIVED, session, identifier);
     identifier = identifier === 65535 ? 0 : nextReceived(session, identifier + 1);
   }
   if (load<u32>(session, SESSION_CONNECTION) === 0) journalClosed(session);

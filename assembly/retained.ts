@@ -22,6 +22,7 @@ import {
   recordOf,
 } from "./connection";
 import { describeStored, sendPublish, storeDescribed } from "./encode";
+import { noteRetained } from "./index-changes";
 import { journalRetained, journalRetainedDeleted } from "./journal";
 import { alloc, free } from "./memory";
 import {
@@ -81,8 +82,8 @@ function isOfBroker(topicAt: usize, topicBytes: u32): bool {
   return topicBytes > 4 && load<u32>(topicAt) === SYS && load<u8>(topicAt, 4) === SLASH;
 }
 
-/** Keeps a message for its topic, as a journal says. @returns 0, or NO_MEMORY */
-export function replaceRetained(message: usize): i32 {
+/** Keeps a message for its topic, as the index has it. @returns 0, or NO_MEMORY */
+export function keepRetained(message: usize): i32 {
   const status = retainedSet(topicOf(message), load<u32>(message, M_TOPIC_BYTES), <u32>message);
   if (status < 0) return status;
   holdMessage(message);
@@ -91,10 +92,23 @@ export function replaceRetained(message: usize): i32 {
   return 0;
 }
 
+/** Keeps a message for its topic, as a journal says. @returns 0, or NO_MEMORY */
+export function replaceRetained(message: usize): i32 {
+  const topicBytes = load<u32>(message, M_TOPIC_BYTES);
+  const status = retainedSet(topicOf(message), topicBytes, <u32>message);
+  if (status < 0) return status;
+  holdMessage(message);
+  const before = retainedReplaced();
+  if (!isOfBroker(topicOf(message), topicBytes)) noteRetained(message, before);
+  if (before !== 0) releaseMessage(before);
+  return 0;
+}
+
 /** Deletes what is retained for a topic. @returns whether there was something */
 export function deleteRetained(topicAt: usize, topicBytes: u32): bool {
   const before = retainedRemove(topicAt, topicBytes);
   if (before === 0) return false;
+  if (!isOfBroker(topicAt, topicBytes)) noteRetained(before, 0);
   releaseMessage(before);
   return true;
 }
@@ -112,8 +126,7 @@ export function dropRetained(filterAt: usize, filterBytes: u32): void {
 }
 
 function forget(message: usize): void {
-  retainedRemove(topicOf(message), load<u32>(message, M_TOPIC_BYTES));
-  releaseMessage(message);
+  deleteRetained(topicOf(message), load<u32>(message, M_TOPIC_BYTES));
 }
 
 /** Whether a SUBSCRIBE of so many bytes may add its jobs. */
@@ -179,6 +192,7 @@ function isOwn(session: usize, message: usize): bool {
 function sendRetained(record: usize, session: usize, job: usize, message: usize): void {
   const expires = load<u64>(message, M_EXPIRES_MS);
   if (expires !== 0 && expires <= nowMs) {
+    journalRetainedDeleted(topicOf(message), load<u32>(message, M_TOPIC_BYTES));
     forget(message);
     return;
   }

@@ -17,6 +17,7 @@ import {
   J_RECEIVED,
   NO_MEMORY,
   R_BUDGET,
+  R_COMMIT,
   R_DONE,
   R_PAUSED,
   S_DROPPED_MEMORY,
@@ -26,6 +27,7 @@ import {
   S_PUBLISH_RECEIVED,
   S_REFUSED_MEMORY,
 } from "./abi";
+import { admitStored, isDurable } from "./admission";
 import { resolveAlias } from "./alias";
 import {
   C_DROPPED,
@@ -38,6 +40,7 @@ import {
   C_SLICE_HELD,
   C_SLICE_INDEX,
   C_SLICE_LIST,
+  C_SLICE_MESSAGE,
   connectionOf,
   raise,
 } from "./connection";
@@ -47,20 +50,29 @@ import {
   describeAsPacket,
   describedMessage,
   describeOrigin,
+  describeStored,
   NO_EXPIRY,
   retainFlag,
   sendPublish,
 } from "./encode";
 import { endForwarding, forwardedAt, forwardedBytes, forwardProperties } from "./forward";
-import { acknowledge, HELD_MAX } from "./held";
+import { acknowledge, acknowledgeMessage, HELD_MAX } from "./held";
 import { journalFull, journalIdentifier } from "./journal";
 import { lookup, match, releaseList } from "./match-cache";
 import { memoryTight } from "./memory";
-import { M_RETAIN, releaseMessage } from "./message";
+import { M_RETAIN, M_WAITS, releaseMessage } from "./message";
 import { hasProperty } from "./properties";
 import { decodePublish } from "./publish-decode";
 import { addReceived, isReceived } from "./received";
+import {
+  receiverIdentifiers,
+  receiverOptions,
+  receiverQos,
+  receiverRetain,
+  receiverSeveral,
+} from "./receiver";
 import { retain } from "./retained";
+import { hasRules, keepsQos0, useRuleFor } from "./rules";
 import {
   SESSION_CONNECTION,
   SESSION_DURABLE,
@@ -74,7 +86,11 @@ import {
   count,
   outgoingBytesMax,
   payloadBytesMax,
+  queueOverflow,
+  queueQos0,
+  REJECT,
   receiveMaximum,
+  refusing,
   retainAvailable,
 } from "./settings";
 import {
@@ -90,48 +106,18 @@ import {
   TOPIC_ALIAS,
   VERSION_5,
 } from "./spec";
-import {
-  ENTRY_BITS,
-  ENTRY_BYTES,
-  ENTRY_IDENTIFIERS,
-  ENTRY_NUMBER,
-  ENTRY_SESSION,
-  LIST_COUNT,
-  LIST_ENTRIES,
-} from "./topic-match";
-import {
-  ENTRY_IDENTIFIED,
-  ENTRY_NO_LOCAL,
-  ENTRY_NO_LOCAL_ALL,
-  ENTRY_QOS_MASK,
-  ENTRY_RETAIN_AS_PUBLISHED,
-  ENTRY_SEVERAL,
-} from "./topic-tree";
+import { ENTRY_BYTES, ENTRY_NUMBER, ENTRY_SESSION, LIST_COUNT, LIST_ENTRIES } from "./topic-match";
 import { topicNameStatus } from "./utf8";
-import { owe } from "./window";
+import { allowFresh, owe, queueUnacknowledged } from "./window";
 
 /** Units of work that one call may do: a slice of well under a millisecond. */
 const BUDGET_UNITS: u32 = 8192;
-/** Subscription Identifiers that one PUBLISH carries at most. */
-const IDENTIFIERS_MAX: u32 = 1024;
-
-const OPTION_NO_LOCAL_BIT: u32 = 4;
-const OPTION_RETAIN_AS_PUBLISHED_BIT: u32 = 8;
 
 let unitsLeft: i32 = 0;
 /**
  * Some durable Session got the message: its record must be committed before the publisher's ack.
  */
 let holdAcknowledgement: bool = false;
-/** Subscription Identifiers of the receiver at hand: {u32 count, u32 …}. */
-const gathered: usize = memory.data(4 + 4 * 1024, 4);
-
-// What receiverOptions() found.
-let receiverQos: u32 = 0;
-let receiverRetain: bool = false;
-let receiverSeveral: bool = false;
-let receiverIdentifiers: u32 = 0;
-
 /** A new budget: receive() and resume() call it. */
 export function startBudget(): void {
   unitsLeft = BUDGET_UNITS;
@@ -142,53 +128,26 @@ export function budgetLeft(): bool {
   return unitsLeft > 0;
 }
 
-/**
- * Merges a receiver's several subscriptions; those with No Local do not count for the publisher.
- */
-function mergeSeveral(list: usize, entry: usize, own: bool): bool {
-  const raw = list + load<u32>(entry, ENTRY_IDENTIFIERS);
-  const total = load<u32>(raw);
-  let identifiers: u32 = 0;
-  let any = false;
-  receiverQos = 0;
-  receiverRetain = false;
-  for (let i: u32 = 0; i < total; i++) {
-    const options = load<u32>(raw + 4 + (i << 3));
-    const identifier = load<u32>(raw + 8 + (i << 3));
-    if (own && options & OPTION_NO_LOCAL_BIT) continue; // [MQTT-3.8.3-3]
-    any = true;
-    receiverQos = max(receiverQos, options & ENTRY_QOS_MASK); // [MQTT-3.3.4-2]
-    if (options & OPTION_RETAIN_AS_PUBLISHED_BIT) receiverRetain = true;
-    if (identifier !== 0 && identifiers < IDENTIFIERS_MAX) {
-      store<u32>(gathered + 4 + (identifiers << 2), identifier); // [MQTT-3.3.4-3]
-      identifiers++;
-    }
+/** A QoS 0 message for a Session whose client is away: it waits only where the operator says so. */
+function keepUnacknowledged(session: usize, retained: bool): void {
+  if (!(load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE)) return;
+  if (hasRules()) {
+    useRuleFor(load<u32>(DECODED, D_TOPIC_AT), load<u32>(DECODED, D_TOPIC_BYTES));
+    if (!keepsQos0()) return;
+  } else if (!queueQos0) {
+    return;
   }
-  store<u32>(gathered, identifiers);
-  receiverSeveral = identifiers !== 0;
-  receiverIdentifiers = identifiers !== 0 ? <u32>gathered : 0;
-  return any;
+  const retainOut = retained && receiverRetain;
+  queueUnacknowledged(session, retainOut, receiverSeveral, receiverIdentifiers);
 }
 
-/** How this receiver wants the message. @returns false where it does not. Hot. */
-function receiverOptions(list: usize, entry: usize, own: bool): bool {
-  const bits = load<u32>(entry, ENTRY_BITS);
-  if (own && bits & ENTRY_NO_LOCAL) {
-    if (bits & ENTRY_NO_LOCAL_ALL || !(bits & ENTRY_SEVERAL)) return false;
-    return mergeSeveral(list, entry, true);
-  }
-  if (bits & ENTRY_SEVERAL && bits & ENTRY_IDENTIFIED) return mergeSeveral(list, entry, false);
-  receiverQos = bits & ENTRY_QOS_MASK;
-  receiverRetain = (bits & ENTRY_RETAIN_AS_PUBLISHED) !== 0;
-  receiverSeveral = false;
-  receiverIdentifiers = bits & ENTRY_SEVERAL ? 0 : load<u32>(entry, ENTRY_IDENTIFIERS);
-  return true;
-}
-
-/** QoS 0: to who is there and reads; never queued. Hot. */
+/** QoS 0: to who is there and reads. Hot. */
 function deliverUnacknowledged(session: usize, retained: bool): void {
   const record: usize = load<u32>(session, SESSION_CONNECTION);
-  if (record === 0) return;
+  if (record === 0) {
+    keepUnacknowledged(session, retained);
+    return;
+  }
   if (load<u32>(record, C_OUT_BYTES) >= outgoingBytesMax) {
     store<u32>(record, load<u32>(record, C_DROPPED) + 1, C_DROPPED);
     count(S_DROPPED_SLOW, 1);
@@ -233,7 +192,7 @@ function deliver(publisher: usize, list: usize, from: u32, qos: u32, retained: b
     }
     const retainOut = retained && receiverRetain;
     const owed = owe(session, effective, retainOut, receiverSeveral, receiverIdentifiers);
-    if (owed && load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) holdAcknowledgement = true;
+    if (owed && isDurable(session)) holdAcknowledgement = true;
   }
   return index;
 }
@@ -250,7 +209,7 @@ function describeDecoded(version: u32, qos: u32, at: usize, end: usize): bool {
     forwardedBytes,
     load<u32>(DECODED, D_PAYLOAD_AT),
     load<u32>(DECODED, D_PAYLOAD_BYTES),
-    hasExpiry ? load<u32>(DECODED, D_VALUES + (MESSAGE_EXPIRY_INTERVAL << 3)) : NO_EXPIRY,
+    hasExpiry ? <u64>load<u32>(DECODED, D_VALUES + (MESSAGE_EXPIRY_INTERVAL << 3)) : NO_EXPIRY,
   );
   if (!hasAlias) describeAsPacket(version === VERSION_5, qos, at, <u32>(end - at));
   return true;
@@ -336,8 +295,8 @@ function accept(_record: usize, session: usize, qos: u32, first: u32): i32 {
   if (qos === 2 && session !== 0) {
     const packetIdentifier = load<u32>(DECODED, D_PACKET_ID);
     if (addReceived(session, packetIdentifier) < 0) return NO_MEMORY;
-    if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) {
-      journalIdentifier(J_RECEIVED, load<u32>(session, SESSION_NUMBER), packetIdentifier);
+    if (isDurable(session)) {
+      journalIdentifier(J_RECEIVED, session, packetIdentifier);
       holdAcknowledgement = true;
     }
   }
@@ -380,14 +339,22 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
     if (admitted === 1) return repeated(record, session, version);
     if (admitted !== 0) return admitted;
   }
-  if (journalFull()) return R_BUDGET;
+  if (journalFull()) return R_COMMIT;
   if (first & FLAG_RETAIN && !retainAvailable) return -RETAIN_NOT_SUPPORTED; // [MQTT-3.2.2-14]
-  count(S_PUBLISH_RECEIVED, 1);
-  count(S_PUBLISH_BYTES_RECEIVED, load<u32>(DECODED, D_PAYLOAD_BYTES));
   const found = findReceivers(record, version);
   if (found === NO_MEMORY) return refuse(record, version, qos);
   if (found < 0) return <i32>found;
   const list = <usize>found;
+  if (refusing !== 0 || queueOverflow === REJECT || hasRules()) {
+    const admitted = admitStored(list, version, qos, first);
+    if (admitted !== 0) {
+      releaseList(list);
+      if (admitted === R_COMMIT || qos === 0 || session === 0) return max(admitted, R_DONE);
+      return answer(record, qos, QUOTA_EXCEEDED, false);
+    }
+  }
+  count(S_PUBLISH_RECEIVED, 1);
+  count(S_PUBLISH_BYTES_RECEIVED, load<u32>(DECODED, D_PAYLOAD_BYTES));
   const tooLong = load<u32>(DECODED, D_PAYLOAD_BYTES) > payloadBytesMax;
   if (tooLong || ((qos !== 0 || first & FLAG_RETAIN) && memoryTight())) {
     releaseList(list);
@@ -420,12 +387,20 @@ function publishSlice(record: usize, version: u32, at: usize, end: usize): i32 {
   const first = <u32>load<u8>(at);
   const qos = (first >> 1) & 3;
   const session: usize = load<u32>(record, C_SESSION);
+  if (journalFull()) return R_COMMIT;
   if (version === VERSION_5 && hasProperty(TOPIC_ALIAS)) {
     const status = resolveAlias(record);
     if (status < 0) return status;
   }
-  if (!describeDecoded(version, qos, at, end)) return R_BUDGET;
-  describePublisher(session, qos, first);
+  const message: usize = load<u32>(record, C_SLICE_MESSAGE);
+  if (message !== 0) {
+    // One body, however many slices its receivers take.
+    describeStored(message);
+    store<u32>(record, 0, C_SLICE_MESSAGE);
+  } else {
+    if (!describeDecoded(version, qos, at, end)) return R_BUDGET;
+    describePublisher(session, qos, first);
+  }
   const list: usize = load<u32>(record, C_SLICE_LIST);
   holdAcknowledgement = load<u32>(record, C_SLICE_HELD) !== 0;
   store<u32>(record, 0, C_SLICE_LIST);
@@ -434,19 +409,39 @@ function publishSlice(record: usize, version: u32, at: usize, end: usize): i32 {
 
 /** Delivers as far as the budget goes, then answers. Hot. */
 function route(record: usize, session: usize, list: usize, from: u32, qos: u32, first: u32): i32 {
+  // QoS 2 and RETAIN are recorded in any case: then all of the message is.
+  allowFresh(qos === 1 && session !== 0 && !(first & FLAG_RETAIN));
   const next = deliver(session, list, from, qos, (first & FLAG_RETAIN) !== 0);
-  endDescription();
+  allowFresh(false);
+  const message = describedMessage();
   if (next < load<u32>(list, LIST_COUNT)) {
     store<u32>(record, <u32>list, C_SLICE_LIST);
     store<u32>(record, next, C_SLICE_INDEX);
     store<u32>(record, holdAcknowledgement ? 1 : 0, C_SLICE_HELD);
+    store<u32>(record, <u32>message, C_SLICE_MESSAGE);
+    endForwarding();
     return R_BUDGET;
   }
   unitsLeft--;
   const nobody = next === 0;
   releaseList(list);
-  if (qos === 0 || session === 0) return R_DONE;
-  return answer(record, qos, nobody ? NO_MATCHING_SUBSCRIBERS : SUCCESS, holdAcknowledgement);
+  let status = R_DONE;
+  if (qos !== 0 && session !== 0) {
+    const reason = nobody ? NO_MATCHING_SUBSCRIBERS : SUCCESS;
+    status =
+      qos === 1 && message !== 0 && load<u32>(message, M_WAITS) !== 0
+        ? answerOnce(record, reason, message)
+        : answer(record, qos, reason, holdAcknowledgement);
+  }
+  endDescription();
+  return status;
+}
+
+/** Answers a PUBLISH of QoS 1 once its receivers have it, or the disk has. Hot. */
+function answerOnce(record: usize, reason: i32, message: usize): i32 {
+  const packetIdentifier = load<u32>(DECODED, D_PACKET_ID);
+  if (acknowledgeMessage(record, packetIdentifier, <u32>reason, message)) return R_DONE;
+  return -QUOTA_EXCEEDED;
 }
 
 /**
@@ -460,8 +455,7 @@ function repeated(record: usize, session: usize, version: u32): i32 {
     const status = resolveAlias(record);
     if (status < 0) return status === NO_MEMORY ? -QUOTA_EXCEEDED : status;
   }
-  const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
-  return answer(record, 2, SUCCESS, durable);
+  return answer(record, 2, SUCCESS, isDurable(session));
 }
 
 /** Gives back the list of a PUBLISH that will not be finished. */
@@ -469,4 +463,7 @@ export function dropSlice(record: usize): void {
   const list: usize = load<u32>(record, C_SLICE_LIST);
   if (list !== 0) releaseList(list);
   store<u32>(record, 0, C_SLICE_LIST);
+  const message: usize = load<u32>(record, C_SLICE_MESSAGE);
+  if (message !== 0) releaseMessage(message);
+  store<u32>(record, 0, C_SLICE_MESSAGE);
 }

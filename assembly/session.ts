@@ -5,26 +5,32 @@
  * points to a record; the number tells whether it is the same Session.
  */
 import { C_SESSION, recordOf } from "./connection";
+import { freeWheel, setExpires, stopExpiry } from "./expiry";
+import { noteEnded } from "./index-changes";
 import { journalClosed, journalEnded, journalOpened } from "./journal";
 import { alloc, allocStable, free, STABLE_BYTES } from "./memory";
 import { dropReceived } from "./received";
+import { recordFresh } from "./record";
 import {
+  SESSION_CARRIED,
   SESSION_CONNECTION,
+  SESSION_DROPS,
   SESSION_DURABLE,
-  SESSION_EXPIRES_SECONDS,
   SESSION_EXPIRY_INTERVAL,
   SESSION_FLAGS,
+  SESSION_HAS_FRESH,
+  SESSION_HAS_ROW,
+  SESSION_HAS_SEGMENTS,
   SESSION_ID_AT,
   SESSION_ID_BYTES,
   SESSION_ID_HASH,
   SESSION_ID_NEXT,
-  SESSION_LIST_NEXT,
-  SESSION_LIST_PREVIOUS,
   SESSION_NUMBER,
+  SESSION_NUMBER_NEXT,
   SESSION_RECEIVE_MAXIMUM,
   SESSION_VERSION,
-  SESSION_WAITS_COMMIT,
 } from "./session-layout";
+import { isListed, keepListed } from "./session-lists";
 import { inFlightMax } from "./settings";
 import { restartWindow, startWindow } from "./slots";
 import { dropSubscriptions } from "./topic-tree";
@@ -33,11 +39,11 @@ import { dropWindow } from "./window";
 /** Buckets of a new table; it doubles when there are more Sessions than buckets. */
 const BUCKETS_MIN: u32 = 1024;
 
+/** Heads by hash of the Client Identifier; behind them, as many heads by number. */
 let buckets: usize = 0;
 let bucketMask: u32 = 0;
 let sessions: u32 = 0;
 let nextNumber: u32 = 1;
-let listHead: u32 = 0;
 let hashSeed: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
 
 /** @param seed  makes the buckets of Client Identifiers unguessable */
@@ -58,20 +64,43 @@ function sameBytes(one: usize, other: usize, bytes: u32): bool {
   return memory.compare(one, other, bytes) === 0;
 }
 
+function idBucket(hash: u32): usize {
+  return buckets + ((hash & bucketMask) << 2);
+}
+
+function numberBucket(number: u32): usize {
+  return buckets + ((bucketMask + 1 + (number & bucketMask)) << 2);
+}
+
 function growBuckets(): bool {
   const total = buckets === 0 ? BUCKETS_MIN : (bucketMask + 1) << 1;
-  const grown = alloc(total << 2);
+  const grown = alloc(total << 3);
   if (grown === 0) return buckets !== 0;
-  memory.fill(grown, 0, total << 2);
-  for (let session = listHead; session !== 0; session = load<u32>(session, SESSION_LIST_NEXT)) {
-    const bucket = grown + ((load<u32>(session, SESSION_ID_HASH) & (total - 1)) << 2);
-    store<u32>(session, load<u32>(bucket), SESSION_ID_NEXT);
-    store<u32>(bucket, session);
-  }
-  if (buckets !== 0) free(buckets);
+  memory.fill(grown, 0, total << 3);
+  const before = buckets;
+  const beforeTotal = bucketMask + 1;
   buckets = grown;
   bucketMask = total - 1;
+  if (before === 0) return true;
+  for (let i: u32 = beforeTotal; i < beforeTotal << 1; i++) {
+    let session: usize = load<u32>(before + (i << 2));
+    while (session !== 0) {
+      const next: usize = load<u32>(session, SESSION_NUMBER_NEXT);
+      linkBuckets(session);
+      session = next;
+    }
+  }
+  free(before);
   return true;
+}
+
+function linkBuckets(session: usize): void {
+  const byId = idBucket(load<u32>(session, SESSION_ID_HASH));
+  store<u32>(session, load<u32>(byId), SESSION_ID_NEXT);
+  store<u32>(byId, <u32>session);
+  const byNumber = numberBucket(load<u32>(session, SESSION_NUMBER));
+  store<u32>(session, load<u32>(byNumber), SESSION_NUMBER_NEXT);
+  store<u32>(byNumber, <u32>session);
 }
 
 /** Sessions there are. */
@@ -79,9 +108,30 @@ export function sessionCount(): u32 {
   return sessions;
 }
 
-/** First Session of the list of all; the next one is at SESSION_LIST_NEXT. */
-export function firstSession(): usize {
-  return listHead;
+/** Number that the next Session gets. */
+export function nextSessionNumber(): u32 {
+  return nextNumber;
+}
+
+/** @param next  at least the number that the next Session is to get */
+export function setNumbers(next: u32): void {
+  nextNumber = max(nextNumber, next);
+}
+
+/** The Session behind this one, in no order; behind 0 the first. @returns it, or 0 */
+export function sessionAfter(session: usize): usize {
+  if (buckets === 0) return 0;
+  let bucket: u32 = 0;
+  if (session !== 0) {
+    const next = load<u32>(session, SESSION_NUMBER_NEXT);
+    if (next !== 0) return next;
+    bucket = (load<u32>(session, SESSION_NUMBER) & bucketMask) + 1;
+  }
+  for (; bucket <= bucketMask; bucket++) {
+    const first = load<u32>(buckets + ((bucketMask + 1 + bucket) << 2));
+    if (first !== 0) return first;
+  }
+  return 0;
 }
 
 /** The Session of a Client Identifier. @returns its record, or 0 */
@@ -102,34 +152,23 @@ export function findSession(at: usize, bytes: u32): usize {
   return 0;
 }
 
-/** The Session of a number, found by walking all: for replays and tests. */
+/** The Session of a number. @returns its record, or 0 */
 export function sessionOfNumber(number: u32): usize {
-  let session: usize = listHead;
+  if (buckets === 0) return 0;
+  let session: usize = load<u32>(numberBucket(number));
   while (session !== 0 && load<u32>(session, SESSION_NUMBER) !== number) {
-    session = load<u32>(session, SESSION_LIST_NEXT);
+    session = load<u32>(session, SESSION_NUMBER_NEXT);
   }
   return session;
 }
 
-function link(session: usize, hash: u32): void {
-  const bucket = buckets + ((hash & bucketMask) << 2);
-  store<u32>(session, load<u32>(bucket), SESSION_ID_NEXT);
-  store<u32>(bucket, <u32>session);
-  store<u32>(session, listHead, SESSION_LIST_NEXT);
-  store<u32>(session, 0, SESSION_LIST_PREVIOUS);
-  if (listHead !== 0) store<u32>(listHead, <u32>session, SESSION_LIST_PREVIOUS);
-  listHead = <u32>session;
-}
-
 function unlink(session: usize): void {
-  let at = buckets + ((load<u32>(session, SESSION_ID_HASH) & bucketMask) << 2);
+  let at = idBucket(load<u32>(session, SESSION_ID_HASH));
   while (load<u32>(at) !== <u32>session) at = load<u32>(at) + SESSION_ID_NEXT;
   store<u32>(at, load<u32>(session, SESSION_ID_NEXT));
-  const next = load<u32>(session, SESSION_LIST_NEXT);
-  const previous = load<u32>(session, SESSION_LIST_PREVIOUS);
-  if (previous !== 0) store<u32>(previous, next, SESSION_LIST_NEXT);
-  else listHead = next;
-  if (next !== 0) store<u32>(next, previous, SESSION_LIST_PREVIOUS);
+  at = numberBucket(load<u32>(session, SESSION_NUMBER));
+  while (load<u32>(at) !== <u32>session) at = load<u32>(at) + SESSION_NUMBER_NEXT;
+  store<u32>(at, load<u32>(session, SESSION_NUMBER_NEXT));
 }
 
 /**
@@ -163,13 +202,12 @@ export function createSession(
   store<u32>(session, number, SESSION_NUMBER);
   store<u32>(session, <u32>id, SESSION_ID_AT);
   store<u32>(session, bytes, SESSION_ID_BYTES);
-  const hash = hashOf(at, bytes);
-  store<u32>(session, hash, SESSION_ID_HASH);
+  store<u32>(session, hashOf(at, bytes), SESSION_ID_HASH);
   store<u32>(session, version, SESSION_VERSION);
   store<u32>(session, expiryInterval, SESSION_EXPIRY_INTERVAL);
-  if (expiryInterval !== 0) store<u32>(session, SESSION_DURABLE, SESSION_FLAGS);
+  if (expiryInterval !== 0) store<u32>(session, SESSION_DURABLE | SESSION_CARRIED, SESSION_FLAGS);
   startWindow(session);
-  link(session, hash);
+  linkBuckets(session);
   sessions++;
   if (expiryInterval !== 0) journalOpened(session);
   return session;
@@ -184,8 +222,9 @@ export function setExpiry(session: usize, expiryInterval: u32, version: u32): vo
   store<u32>(session, expiryInterval, SESSION_EXPIRY_INTERVAL);
   store<u32>(session, version, SESSION_VERSION);
   // Whoever sets it is connected, or about to be: the countdown begins when that ends.
-  store<u32>(session, 0, SESSION_EXPIRES_SECONDS);
-  const flags = load<u32>(session, SESSION_FLAGS);
+  stopExpiry(session);
+  const flags = load<u32>(session, SESSION_FLAGS) | SESSION_CARRIED;
+  store<u32>(session, flags, SESSION_FLAGS);
   // A durable Session that is to end with its connection stays durable until then.
   if (expiryInterval !== 0) store<u32>(session, flags | SESSION_DURABLE, SESSION_FLAGS);
   if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) journalOpened(session);
@@ -213,8 +252,11 @@ export function detachSession(session: usize, expiresSeconds: u32): void {
   const record: usize = load<u32>(session, SESSION_CONNECTION);
   if (record !== 0) store<u32>(record, 0, C_SESSION);
   store<u32>(session, 0, SESSION_CONNECTION);
-  store<u32>(session, expiresSeconds, SESSION_EXPIRES_SECONDS);
-  if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) journalClosed(session);
+  setExpires(session, expiresSeconds);
+  if (load<u32>(session, SESSION_FLAGS) & SESSION_HAS_FRESH) recordFresh(session, true);
+  const flags = load<u32>(session, SESSION_FLAGS) & ~SESSION_CARRIED;
+  store<u32>(session, flags, SESSION_FLAGS);
+  if (flags & SESSION_DURABLE) journalClosed(session);
 }
 
 /** Ends the Session: its State is gone, and its number is never used again [MQTT-3.1.2-4]. */
@@ -223,26 +265,27 @@ export function endSession(session: usize): void {
   const flags = load<u32>(session, SESSION_FLAGS);
   const record: usize = load<u32>(session, SESSION_CONNECTION);
   if (record !== 0) store<u32>(record, 0, C_SESSION);
+  stopExpiry(session);
   dropSubscriptions(session);
   dropWindow(session);
   dropReceived(session);
   unlink(session);
   free(load<u32>(session, SESSION_ID_AT));
+  const drops: usize = load<u32>(session, SESSION_DROPS);
+  if (drops !== 0) free(drops);
   sessions--;
   if (flags & SESSION_DURABLE) journalEnded(number);
+  if (flags & SESSION_HAS_ROW) noteEnded(number, (flags & SESSION_HAS_SEGMENTS) !== 0);
   store<u32>(session, 0, SESSION_NUMBER);
   store<u32>(session, 0, SESSION_CONNECTION);
-  if (flags & SESSION_WAITS_COMMIT) {
-    // The commit list still names the record: it is freed when the list is walked.
-    store<u32>(session, SESSION_WAITS_COMMIT, SESSION_FLAGS);
-    return;
-  }
-  free(session);
+  if (isListed(session)) keepListed(session);
+  else free(session);
 }
 
 /** Gives the table of Client Identifiers back where no Session is left. */
 export function freeSessionTable(): void {
   if (sessions !== 0 || buckets === 0) return;
+  freeWheel();
   free(buckets);
   buckets = 0;
 }

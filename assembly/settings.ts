@@ -18,6 +18,12 @@ export let queuedBytesMax: u64 = 67108864;
  * where memory gets short. */
 export let outgoingBytesMax: u32 = 8388608;
 let outgoingBytesSet: u32 = 8388608;
+export const DROP_OLDEST: u32 = 0;
+export const DROP_NEWEST: u32 = 1;
+export const REJECT: u32 = 2;
+/** The store takes no more: refused with 0x97; its tail is long: publishers wait. */
+export const REFUSING_FULL: u32 = 1;
+export const REFUSING_TAIL: u32 = 2;
 /** Every connection may have so much unsent, however short memory is. */
 const OUTGOING_BYTES_MIN: u32 = 65536;
 /** Share of the free memory that one connection's output may take. */
@@ -26,6 +32,18 @@ const OUTGOING_SHARE_SHIFT: u32 = 6;
 export let payloadBytesMax: u32 = 268435455;
 /** Whether a PUBLISH may carry RETAIN. */
 export let retainAvailable: bool = true;
+/** What becomes of a message for a full queue: OVERFLOW_…. */
+export let queueOverflow: u32 = 0;
+/** Whether QoS 0 messages wait for Sessions without a connection. */
+export let queueQos0: bool = false;
+/** Longest life of a message, milliseconds; 0 = no bound. */
+export let messageExpiryMsMax: u64 = 0;
+/** Whether what happens to durable Sessions is recorded; otherwise nothing waits for a commit. */
+export let isRecording: bool = true;
+/** See setRecording(). */
+export let freshMsMax: u32 = 0;
+/** REFUSING_…: whether durable Sessions may be owed more. */
+export let refusing: u32 = 0;
 /** Highest Topic Alias a client may use. */
 export let topicAliasMaximum: u32 = 10;
 /** Unix time, milliseconds; the host sets it each turn. */
@@ -71,6 +89,35 @@ export function configure(
   topicAliasMaximum = aliases;
 }
 
+/**
+ * Takes over what becomes of messages that wait; the host calls it before the first connection.
+ *
+ * @param overflow  DROP_OLDEST, DROP_NEWEST or REJECT
+ * @param qos0  1 where QoS 0 messages wait, too
+ * @param expirySecondsMax  longest life of a message; 0 = no bound
+ */
+export function configureQueues(overflow: u32, qos0: u32, expirySecondsMax: u32): void {
+  queueOverflow = overflow;
+  queueQos0 = qos0 !== 0;
+  messageExpiryMsMax = <u64>expirySecondsMax * 1000;
+}
+
+/**
+ * Switches recording on or off, before the first connection.
+ *
+ * @param freshMs  how long a message sent to a durable Session may be acknowledged before it is put
+ *   on record, milliseconds: a healthy flow then never touches the disk; 0 = it always is
+ */
+export function setRecording(on: u32, freshMs: u32): void {
+  isRecording = on !== 0;
+  freshMsMax = freshMs;
+}
+
+/** @param reason  0, REFUSING_FULL or REFUSING_TAIL */
+export function setRefusing(reason: u32): void {
+  refusing = reason;
+}
+
 /** @param unixMs  Unix time, milliseconds; never goes back for the engine */
 export function setClock(unixMs: f64): void {
   const value = <u64>unixMs;
@@ -86,6 +133,12 @@ export function fitOutgoing(freeBytes: u64): void {
 /** Ends the page being filled. @returns its number */
 export function nextTurn(): u32 {
   return turn++;
+}
+
+/** The number of the page to be filled next, low 32 bits; all before it are committed. */
+export function setTurn(value: u32): void {
+  turn = value;
+  turnCommitted = value - 1;
 }
 
 export function setTurnCommitted(value: u32): void {

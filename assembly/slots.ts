@@ -25,6 +25,8 @@ export const DONE: u32 = 0;
 export const AWAITS_PUBACK: u32 = 1;
 export const AWAITS_PUBREC: u32 = 2;
 export const AWAITS_PUBCOMP: u32 = 3;
+/** Sent on an earlier connection; what it is stands in the store only. */
+export const NOT_LOADED: u32 = 4;
 export const STATE: u32 = 7;
 /** Packet Identifiers go round: 1 … 65535. */
 const IDENTIFIERS: u64 = 65535;
@@ -156,9 +158,28 @@ export function restartWindow(session: usize): void {
   store<u32>(session, 0, SESSION_IN_FLIGHT);
 }
 
+/** Moves the head past what is done: after a recovery there may be such. */
+export function passDone(session: usize): void {
+  const head = load<u64>(session, SESSION_HEAD);
+  if (head === load<u64>(session, SESSION_CURSOR)) return;
+  if (stateOf(session, head) !== DONE) return;
+  // Nothing is in flight then: settle() is not to count one less.
+  store<u64>(session, head, SESSION_RESEND);
+  settle(session, head);
+}
+
+/** All before this sequence is done, though the window never had it. */
+export function jumpHead(session: usize, head: u64): void {
+  store<u64>(session, head, SESSION_HEAD);
+  store<u64>(session, head, SESSION_CURSOR);
+  store<u64>(session, head, SESSION_RESEND);
+  store<u32>(session, 1 + <u32>(head % IDENTIFIERS), SESSION_HEAD_IDENTIFIER);
+}
+
 /** Takes a message back into the window at this place, as a replay or a dump finds it. */
 export function placeEntry(session: usize, sequence: u64, entry: usize, state: u32): bool {
-  const slot = openSlot(session, sequence);
+  const isInside = sequence < load<u64>(session, SESSION_CURSOR);
+  const slot = isInside ? slotAt(session, sequence) : openSlot(session, sequence);
   if (slot === 0) return false;
   store<u32>(slot, <u32>entry | state);
   return true;

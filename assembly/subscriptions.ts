@@ -4,12 +4,8 @@
 import { NO_MEMORY } from "./abi";
 import { journalSubscribed, journalUnsubscribed } from "./journal";
 import { memoryTight } from "./memory";
-import {
-  SESSION_DURABLE,
-  SESSION_FLAGS,
-  SESSION_NUMBER,
-  SESSION_SUBSCRIPTION_COUNT,
-} from "./session-layout";
+import { SESSION_DURABLE, SESSION_FLAGS, SESSION_SUBSCRIPTION_COUNT } from "./session-layout";
+import { REFUSING_FULL, refusing } from "./settings";
 import { subscribe, unsubscribe } from "./topic-tree";
 
 function isDurable(session: usize): bool {
@@ -36,17 +32,12 @@ export function addSubscription(
   identifier: u32,
 ): i32 {
   if (memoryTight()) return NO_MEMORY;
+  if (refusing === REFUSING_FULL && isDurable(session)) return NO_MEMORY;
   const status = subscribe(session, filterAt, filterBytes, options, identifier);
   if (status < 0) return status;
   if (status === 0) addCount(session, 1);
   if (isDurable(session)) {
-    journalSubscribed(
-      load<u32>(session, SESSION_NUMBER),
-      options,
-      identifier,
-      filterAt,
-      filterBytes,
-    );
+    journalSubscribed(session, options, identifier, filterAt, filterBytes);
   }
   return status;
 }
@@ -57,7 +48,7 @@ export function removeSubscription(session: usize, filterAt: usize, filterBytes:
   if (status !== 0) return status;
   addCount(session, -1);
   if (isDurable(session)) {
-    journalUnsubscribed(load<u32>(session, SESSION_NUMBER), filterAt, filterBytes);
+    journalUnsubscribed(session, filterAt, filterBytes);
   }
   return 0;
 }

@@ -5,54 +5,87 @@
  * A Session that ends with its connection never sends anything again, so its window has states but
  * no entries: a message that could be sent at once is not stored for it.
  */
-import { E_CLOSE, J_DONE, J_SENT, NO_MEMORY, S_DROPPED_EXPIRED, S_DROPPED_QUEUE_FULL } from "./abi";
+import {
+  DROPS_QUEUE_FULL,
+  DROPS_TOO_LARGE,
+  E_CLOSE,
+  E_LOAD,
+  J_DONE,
+  NO_MEMORY,
+  S_DROPPED_QUEUE_FULL,
+} from "./abi";
 import { C_FLAGS, C_OUT_BYTES, C_WANTS_PUMP, connectionOf, raise } from "./connection";
-import { describeStored, retainFlag, sendPublish, TOO_LARGE } from "./encode";
+import { describeStored, retainFlag, sendPublish, storeDescribed, TOO_LARGE } from "./encode";
 import { writeAcknowledgement } from "./held";
 import { journalSequence } from "./journal";
 import { free, memoryTight } from "./memory";
 import { M_EXPIRES_MS, M_QOS, M_RETAIN } from "./message";
 import {
   appendEntry,
+  countDrop,
+  countOwnDrop,
+  dropExpired,
   dropForMemory,
-  dropQueued,
   E_BYTES,
   E_FLAGS,
+  E_FRESH,
   E_IDENTIFIERS,
   E_MESSAGE,
   E_SEQUENCE,
   E_SEVERAL,
   E_TURN,
+  firstUnsent,
+  forgetQueued,
+  forgetStoredQueue,
   freeEntry,
+  isGapFirst,
   makeRoom,
   newEntry,
+  noteFilling,
+  noteMoved,
   recordEnqueued,
   unqueue,
 } from "./queue";
+import { keepFresh, recordFresh, recordSent } from "./record";
+import { overflowOf, ruleBytesMax, ruleMessagesMax, useRule } from "./rules";
 import {
   SESSION_COMMIT_NEXT,
   SESSION_CONNECTION,
   SESSION_CURSOR,
-  SESSION_DROPPED,
   SESSION_DURABLE,
   SESSION_FLAGS,
+  SESSION_HAS_FRESH,
   SESSION_HEAD,
   SESSION_IN_FLIGHT,
+  SESSION_LOADING,
   SESSION_NEXT,
   SESSION_NUMBER,
   SESSION_QUEUE_HEAD,
+  SESSION_QUEUED_COUNT,
   SESSION_RECEIVE_MAXIMUM,
+  SESSION_RECORDED_END,
   SESSION_RESEND,
   SESSION_RING,
+  SESSION_SENT_MOVED,
   SESSION_WAITS_COMMIT,
 } from "./session-layout";
-import { count, nowMs, outgoingBytesMax, turnCommitted } from "./settings";
+import { touch } from "./session-lists";
+import {
+  DROP_OLDEST,
+  freshMsMax,
+  isRecording,
+  nowMs,
+  outgoingBytesMax,
+  refusing,
+  turnCommitted,
+} from "./settings";
 import {
   AWAITS_PUBACK,
   AWAITS_PUBCOMP,
   AWAITS_PUBREC,
   DONE,
   identifierOf,
+  NOT_LOADED,
   openSlot,
   placeEntry,
   STATE,
@@ -63,6 +96,13 @@ import {
 import { FLAG_DUP, PUBREL } from "./spec";
 
 let commitHead: u32 = 0;
+/** Whether what is sent now may wait for its receiver instead of a record. */
+let mayBeFresh: bool = false;
+
+/** @param fresh  true while the publisher's PUBACK can wait for receivers */
+export function allowFresh(fresh: bool): void {
+  mayBeFresh = fresh && isRecording && freshMsMax !== 0;
+}
 
 function broken(record: usize): void {
   raise(E_CLOSE, connectionOf(record), 0x97);
@@ -87,7 +127,7 @@ export function openNext(session: usize, qos: u32, entry: usize): u32 {
 /** Whether the next message may go out at once: nothing waits before it. Hot. */
 export function mayOpenNext(session: usize, record: usize): bool {
   return (
-    load<u32>(session, SESSION_QUEUE_HEAD) === 0 &&
+    load<u32>(session, SESSION_QUEUED_COUNT) === 0 &&
     load<u64>(session, SESSION_RESEND) === load<u64>(session, SESSION_CURSOR) &&
     load<u32>(record, C_OUT_BYTES) < outgoingBytesMax &&
     windowOpen(session, load<u64>(session, SESSION_NEXT))
@@ -121,31 +161,41 @@ function sendNow(
     if (entry !== 0) freeEntry(entry);
     store<u32>(slotAt(session, sequence), DONE);
     settle(session, sequence);
+    countOwnDrop(session, DROPS_TOO_LARGE);
     return false;
   }
-  if (durable) {
-    recordEnqueued(session, entry);
-    journalSequence(J_SENT, load<u32>(session, SESSION_NUMBER), sequence);
-  }
+  if (!durable) return true;
+  if (mayBeFresh) keepFresh(session, sequence, entry);
+  else recordSent(session, entry);
   return true;
+}
+
+/** Drops the described message, counted, where a queue takes no more. */
+function dropFull(session: usize): bool {
+  countDrop(session, S_DROPPED_QUEUE_FULL, DROPS_QUEUE_FULL);
+  return false;
 }
 
 function enqueue(session: usize, qos: u32, retain: bool, several: bool, identifiers: u32): bool {
   if (memoryTight()) return dropForMemory(session);
+  const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
+  if (durable && refusing !== 0 && qos === 0) return dropFull(session);
   const sequence = load<u64>(session, SESSION_NEXT);
   const entry = newEntry(sequence, qos, retain, several, identifiers);
   if (entry === 0) return dropForMemory(session);
   const bytes = load<u32>(entry, E_BYTES);
-  if (!makeRoom(session, bytes)) {
+  useRule(storeDescribed());
+  const dropOldest = overflowOf() === DROP_OLDEST;
+  if (!makeRoom(session, bytes, ruleMessagesMax, ruleBytesMax, dropOldest)) {
     freeEntry(entry);
-    count(S_DROPPED_QUEUE_FULL, 1);
-    store<u32>(session, load<u32>(session, SESSION_DROPPED) + 1, SESSION_DROPPED);
-    return false;
+    return dropFull(session);
   }
   store<u64>(session, sequence + 1, SESSION_NEXT);
   appendEntry(session, entry);
-  if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) {
-    recordEnqueued(session, entry);
+  noteFilling(session, ruleMessagesMax, ruleBytesMax);
+  if (durable) {
+    if (load<u32>(session, SESSION_FLAGS) & SESSION_HAS_FRESH) recordFresh(session, true);
+    recordEnqueued(session, entry, false);
     if (qos === 2) waitForCommit(session);
   }
   const record: usize = load<u32>(session, SESSION_CONNECTION);
@@ -153,11 +203,22 @@ function enqueue(session: usize, qos: u32, retain: bool, several: bool, identifi
   return true;
 }
 
+/** Queues the described QoS 0 message for a Session without a connection. */
+export function queueUnacknowledged(
+  session: usize,
+  retain: bool,
+  several: bool,
+  identifiers: u32,
+): bool {
+  return enqueue(session, 0, retain, several, identifiers);
+}
+
 function wantPump(record: usize): void {
   store<u32>(record, load<u32>(record, C_FLAGS) | C_WANTS_PUMP, C_FLAGS);
 }
 
 function waitForCommit(session: usize): void {
+  if (!isRecording) return;
   const flags = load<u32>(session, SESSION_FLAGS);
   if (flags & SESSION_WAITS_COMMIT) return;
   store<u32>(session, flags | SESSION_WAITS_COMMIT, SESSION_FLAGS);
@@ -190,7 +251,7 @@ export function owe(session: usize, qos: u32, retain: bool, several: bool, ident
     record !== 0 &&
     mayOpenNext(session, record) &&
     // Outbox rule: a QoS 2 PUBLISH to a durable Session follows its record's commit.
-    (qos === 1 || !(load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE))
+    (qos === 1 || !isRecording || !(load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE))
   ) {
     return sendNow(session, record, qos, retain, several, identifiers);
   }
@@ -212,33 +273,77 @@ function sendEntry(record: usize, entry: usize, identifier: u32, dup: bool): i32
   );
 }
 
-/** Sends one message of an earlier connection again, with its identifier [MQTT-4.4.0-1]. */
-function resendOne(session: usize, record: usize): void {
+/** Asks the host to load what is in the store; loadWanted() of load.ts tells what. */
+function wantLoad(session: usize): void {
+  const flags = load<u32>(session, SESSION_FLAGS);
+  if (flags & SESSION_LOADING) return;
+  if (raise(E_LOAD, load<u32>(session, SESSION_NUMBER), <u32>session)) {
+    store<u32>(session, flags | SESSION_LOADING, SESSION_FLAGS);
+  }
+}
+
+/** Drops an entry of the window that the client would not take. */
+function finishTooLarge(session: usize, sequence: u64): void {
+  finish(session, sequence);
+  countOwnDrop(session, DROPS_TOO_LARGE);
+}
+
+/**
+ * Sends one message of an earlier connection again, with its identifier [MQTT-4.4.0-1].
+ *
+ * @returns false where it must be loaded first
+ */
+function resendOne(session: usize, record: usize): bool {
   const sequence = load<u64>(session, SESSION_RESEND);
   const slot = slotAt(session, sequence);
   const state = load<u32>(slot) & STATE;
+  if (state === NOT_LOADED) {
+    wantLoad(session);
+    return false;
+  }
   store<u64>(session, sequence + 1, SESSION_RESEND);
-  if (state === DONE) return;
+  if (state === DONE) return true;
   store<u32>(session, load<u32>(session, SESSION_IN_FLIGHT) + 1, SESSION_IN_FLIGHT);
   const identifier = identifierOf(session, sequence);
   if (state === AWAITS_PUBCOMP) {
     if (!writeAcknowledgement(record, PUBREL, identifier, 0)) broken(record);
-    return;
+    return true;
   }
   const entry: usize = load<u32>(slot) & ~STATE;
   const status = sendEntry(record, entry, identifier, true);
   if (status === NO_MEMORY) broken(record);
-  if (status === TOO_LARGE) finish(session, sequence);
+  if (status === TOO_LARGE) finishTooLarge(session, sequence);
+  return true;
+}
+
+/** Sends a queued QoS 0 message: it is done with that. */
+function sendQos0(session: usize, record: usize): void {
+  const entry = unqueue(session);
+  const status = sendEntry(record, entry, 0, false);
+  if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) {
+    journalSequence(J_DONE, session, load<u64>(entry, E_SEQUENCE));
+  }
+  freeEntry(entry);
+  if (status === NO_MEMORY) broken(record);
+  if (status === TOO_LARGE) countOwnDrop(session, DROPS_TOO_LARGE);
 }
 
 /** Sends the first queued message. @returns false where it must wait */
 function sendQueued(session: usize, record: usize): bool {
+  if (isGapFirst(session)) {
+    wantLoad(session);
+    return false;
+  }
   let entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
   const flags = load<u32>(entry, E_FLAGS);
   const sequence = load<u64>(entry, E_SEQUENCE);
   const expires = load<u64>(load<u32>(entry, E_MESSAGE), M_EXPIRES_MS);
   if (expires !== 0 && expires <= nowMs) {
-    dropQueued(session, S_DROPPED_EXPIRED);
+    dropExpired(session);
+    return true;
+  }
+  if ((flags & M_QOS) === 0) {
+    sendQos0(session, record);
     return true;
   }
   if (!windowOpen(session, sequence)) return false;
@@ -247,6 +352,7 @@ function sendQueued(session: usize, record: usize): bool {
     waitForCommit(session);
     return false;
   }
+  if (durable) noteMoved(session, SESSION_SENT_MOVED);
   const slot = openSlot(session, sequence);
   if (slot === 0) return false;
   entry = unqueue(session);
@@ -254,10 +360,9 @@ function sendQueued(session: usize, record: usize): bool {
   store<u32>(slot, <u32>entry | state);
   store<u32>(session, load<u32>(session, SESSION_IN_FLIGHT) + 1, SESSION_IN_FLIGHT);
   const status = sendEntry(record, entry, identifierOf(session, sequence), false);
-  if (durable) journalSequence(J_SENT, load<u32>(session, SESSION_NUMBER), sequence);
   if (status === NO_MEMORY) broken(record);
   if (status === TOO_LARGE) {
-    finish(session, sequence);
+    finishTooLarge(session, sequence);
   } else if (!durable) {
     store<u32>(slot, state);
     freeEntry(entry);
@@ -271,7 +376,7 @@ export function pump(session: usize): void {
   if (record === 0) return;
   for (;;) {
     const resending = load<u64>(session, SESSION_RESEND) < load<u64>(session, SESSION_CURSOR);
-    if (!resending && load<u32>(session, SESSION_QUEUE_HEAD) === 0) return;
+    if (!resending && load<u32>(session, SESSION_QUEUED_COUNT) === 0) return;
     if (load<u32>(record, C_OUT_BYTES) >= outgoingBytesMax) {
       wantPump(record);
       return;
@@ -279,7 +384,7 @@ export function pump(session: usize): void {
     if (resending) {
       const inFlight = load<u32>(session, SESSION_IN_FLIGHT);
       if (inFlight >= load<u32>(session, SESSION_RECEIVE_MAXIMUM)) return;
-      resendOne(session, record);
+      if (!resendOne(session, record)) return;
     } else if (!sendQueued(session, record)) {
       return;
     }
@@ -291,11 +396,15 @@ export function finish(session: usize, sequence: u64): void {
   const slot = slotAt(session, sequence);
   const entry: usize = load<u32>(slot) & ~STATE;
   store<u32>(slot, DONE);
+  const isRecorded = sequence < load<u64>(session, SESSION_RECORDED_END);
+  const isFresh = entry !== 0 && (load<u32>(entry, E_FLAGS) & E_FRESH) !== 0;
   if (entry !== 0) freeEntry(entry);
-  if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) {
-    journalSequence(J_DONE, load<u32>(session, SESSION_NUMBER), sequence);
-  }
+  const isFirst = sequence === load<u64>(session, SESSION_HEAD);
   settle(session, sequence);
+  if (!isRecorded || isFresh || !(load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE)) return;
+  // In order, as nearly always, one record a page says how far it is.
+  if (isFirst) touch(session);
+  else journalSequence(J_DONE, session, sequence);
 }
 
 /** PUBREC came: the message is not needed any more, a PUBCOMP is due [MQTT-4.3.3-5]. */
@@ -307,22 +416,33 @@ export function release(session: usize, sequence: u64): void {
 }
 
 /**
- * All queued messages up to a sequence were sent: they move into the window. @returns false: no
- * memory
+ * All queued messages up to a sequence were sent: they move into the window, as a journal says.
+ *
+ * @returns false: no memory
  */
 export function sendUpTo(session: usize, sequence: u64): bool {
-  while (true) {
+  while (load<u32>(session, SESSION_QUEUED_COUNT) !== 0) {
+    const first = firstUnsent(session, sequence + 1);
+    if (first > sequence) return true;
+    if (isGapFirst(session)) {
+      const slot = openSlot(session, first);
+      if (slot === 0) return false;
+      store<u32>(slot, NOT_LOADED);
+      forgetQueued(session, first);
+      continue;
+    }
     const entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
-    if (entry === 0 || load<u64>(entry, E_SEQUENCE) > sequence) return true;
     const qos = load<u32>(entry, E_FLAGS) & M_QOS;
     const state = qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC;
-    if (!placeEntry(session, load<u64>(entry, E_SEQUENCE), entry, state)) return false;
+    if (!placeEntry(session, first, entry, state)) return false;
     unqueue(session);
   }
+  return true;
 }
 
 /** Frees all that is owed. */
 export function dropWindow(session: usize): void {
+  forgetStoredQueue(session);
   while (load<u32>(session, SESSION_QUEUE_HEAD) !== 0) freeEntry(unqueue(session));
   const ring = load<u32>(session, SESSION_RING);
   if (ring === 0) return;

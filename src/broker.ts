@@ -4,7 +4,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import * as abi from "#assembly/abi";
 import { KEEP_ALIVE_TIMEOUT, SERVER_SHUTTING_DOWN } from "#assembly/spec";
 import { SysTopics } from "./admin/sys-topics.ts";
-import { STOP_FLUSH_MILLISECONDS_MAX } from "./base/limits.ts";
+import { StartError } from "./base/errors.ts";
+import {
+  FRESH_MILLISECONDS_MAX,
+  SEAL_MILLISECONDS,
+  STOP_FLUSH_MILLISECONDS_MAX,
+  STORE_STOP_MILLISECONDS_MAX,
+  WILL_RESTART_SECONDS_MIN,
+} from "./base/limits.ts";
 import type { Log } from "./base/log.ts";
 import { readVersion } from "./base/version.ts";
 import type { ListenerSettings, Settings } from "./config/settings.ts";
@@ -18,6 +25,9 @@ import type { ListenerRules, NetworkConnection } from "./session/network-connect
 import { Sessions } from "./session/sessions.ts";
 import { Turn } from "./session/turn.ts";
 import { Wills } from "./session/wills.ts";
+import { sealedPage } from "./store/engine-calls.ts";
+import { openStore, type Store } from "./store/store.ts";
+import type { ChangedWill, StoredWill } from "./store/will-rows.ts";
 import type { TransportHandlers, TransportListener } from "./transport/listener.ts";
 import { listenTcp } from "./transport/tcp.ts";
 import { probeRawStreams } from "./transport/tcp-probe.ts";
@@ -43,6 +53,9 @@ const TICK_MILLISECONDS = 500;
 /** A WebSocket frame may hold many packets, however small each has to be. */
 const FRAME_BYTES_MIN = 1024 * 1024;
 
+/** A Message Expiry Interval has 32 bits. */
+const EXPIRY_SECONDS_MAX = 2 ** 32 - 1;
+
 /** u32 and i32 have no infinity. */
 function bounded(value: number, max: number): number {
   return Math.min(value, max);
@@ -64,8 +77,48 @@ function startEngine(settings: Settings): Engine {
     settings.payloadBytesMax,
     settings.retainAvailable ? 1 : 0,
   );
+  configureQueues(engine, settings);
   return engine;
 }
+
+const OVERFLOW = { "drop-oldest": 0, "drop-newest": 1, reject: 2 } as const;
+
+/** Seconds without bound are 0 to the engine. */
+function boundedSeconds(seconds: number): number {
+  return Number.isFinite(seconds) ? bounded(seconds, EXPIRY_SECONDS_MAX) : 0;
+}
+
+/** Tells the engine what bounds the queues. */
+function configureQueues(engine: Engine, settings: Settings): void {
+  const { calls, scratch } = engine;
+  calls.configureQueues(
+    OVERFLOW[settings.queueOverflow],
+    settings.queueQos0 ? 1 : 0,
+    boundedSeconds(settings.messageExpirySecondsMax),
+  );
+  for (const rule of settings.queueRules) {
+    const filter = Buffer.from(rule.topicFilter);
+    scratch.set(filter);
+    const status = calls.addQueueRule(
+      abi.SCRATCH,
+      filter.length,
+      bounded(rule.queuedMessagesMax, 2 ** 30),
+      bounded(rule.queuedBytesMax, 2 ** 52),
+      OVERFLOW[rule.queueOverflow],
+      rule.queueQos0 ? 1 : 0,
+      boundedSeconds(rule.messageExpirySecondsMax),
+    );
+    if (status !== 0) throw new StartError("memory_limit is too small for the queue_rule lines");
+  }
+  const isRecording = settings.durability !== "memory";
+  calls.setRecording(isRecording ? 1 : 0, FRESH_MILLISECONDS_MAX);
+}
+
+const DURABILITY = {
+  memory: "memory (Sessions end with the process)",
+  process: "process (what is acknowledged survives the process, not a power cut)",
+  fsync: "fsync (what is acknowledged survives a power cut)",
+} as const;
 
 class Broker implements RunningBroker {
   readonly #settings: Settings;
@@ -80,36 +133,39 @@ class Broker implements RunningBroker {
   readonly #places: { protocol: "mqtt" | "websockets"; address: string; port: number }[] = [];
   /** Connections of each listener. */
   readonly #counts = new Map<ListenerRules, number>();
-  readonly #sysTopics: SysTopics;
+  #sysTopics: SysTopics | null = null;
   #sysDueSeconds = 0;
   #ticker: NodeJS.Timeout | null = null;
   #streams: RawStreams | null = null;
+  #store: Store | null = null;
   readPath = "public sockets, one copy";
-  readonly durability = "memory (Sessions end with the process)";
+  readonly durability: string;
 
   constructor(settings: Settings, log: Log) {
     this.#settings = settings;
     this.#log = log;
+    this.durability = DURABILITY[settings.durability];
     this.#engine = startEngine(settings);
     this.#turn = new Turn(this.#engine);
-    const now = unixSeconds();
-    this.#wills = new Wills(this.#engine, this.#turn, now);
-    this.#sessions = new Sessions(this.#engine, this.#wills, now);
-    this.#keepAlive = new KeepAlive(this.#engine, now, (connection) =>
+    this.#wills = new Wills(this.#engine, this.#turn, unixSeconds());
+    this.#sessions = new Sessions(this.#engine, this.#wills);
+    this.#keepAlive = new KeepAlive(this.#engine, unixSeconds(), (connection) =>
       this.#dispatch.close(connection, KEEP_ALIVE_TIMEOUT),
     );
-    const plane: Plane = {
+    this.#dispatch = new Dispatch(this.#plane(), (connection) => this.#closed(connection));
+    this.#turn.start(this.#dispatch);
+  }
+
+  #plane(): Plane {
+    return {
       engine: this.#engine,
       turn: this.#turn,
       sessions: this.#sessions,
       wills: this.#wills,
       keepAlive: this.#keepAlive,
-      settings,
-      log,
+      settings: this.#settings,
+      log: this.#log,
     };
-    this.#dispatch = new Dispatch(plane, (connection) => this.#closed(connection));
-    this.#turn.start(this.#dispatch);
-    this.#sysTopics = new SysTopics({ ...plane, version: readVersion() });
   }
 
   get listeners(): RunningBroker["listeners"] {
@@ -117,6 +173,80 @@ class Broker implements RunningBroker {
   }
 
   async start(): Promise<void> {
+    const { durability } = this.#settings;
+    if (durability !== "memory") this.#store = await this.#openStore(durability);
+    const plane = this.#plane();
+    this.#sysTopics = new SysTopics({ ...plane, store: this.#store, version: readVersion() });
+    try {
+      await this.#startListeners();
+    } catch (error) {
+      await this.#store?.close();
+      throw error;
+    }
+    this.#ticker = setInterval(() => this.#tick(), TICK_MILLISECONDS);
+  }
+
+  /** What was kept is in the engine before anybody can connect. */
+  async #openStore(durability: "fsync" | "process"): Promise<Store> {
+    const store = await openStore({
+      directory: this.#settings.dataDirectory,
+      durability,
+      storeBytesMax: this.#settings.storeBytesMax,
+      log: this.#log,
+      onWork: () => {
+        this.#turn.resumeWaiting();
+        this.#turn.schedule();
+      },
+      takeWills: () => this.#wills.takeChanged().map((changed) => this.#storedWill(changed)),
+    });
+    try {
+      const recovered = await store.recover(this.#engine);
+      const { sessionCount, retainedCount, tail, milliseconds } = recovered;
+      this.#log.info(
+        `Store ${this.#settings.dataDirectory}: ${sessionCount} Sessions, ${retainedCount} ` +
+          `retained messages, ${tail.length} pages replayed, in ${Math.round(milliseconds)} ms`,
+      );
+      this.#turn.useStore(
+        {
+          commit: () => store.commit(sealedPage(this.#engine)),
+          load: (number, session) => store.load(number, session),
+        },
+        SEAL_MILLISECONDS,
+      );
+      this.#restoreWills(recovered.wills);
+      // What expired while the broker was down is not there for who connects first.
+      while (this.#sessions.tick(unixSeconds()));
+      return store;
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+  }
+
+  #storedWill({ number, recorded }: ReturnType<Wills["takeChanged"]>[number]): ChangedWill {
+    if (recorded === null) return { number, will: null };
+    const { at, byteCount, delaySeconds } = recorded.will;
+    const packet = Buffer.from(this.#engine.bytes.subarray(at, at + byteCount));
+    return { number, will: { delaySeconds, dueSecond: recorded.dueSecond, packet } };
+  }
+
+  /** Wills of Sessions that were connected, or whose will was waiting, when the broker ended. */
+  #restoreWills(wills: ReadonlyMap<number, StoredWill>): void {
+    const now = unixSeconds();
+    for (const [number, { delaySeconds, dueSecond, packet }] of wills) {
+      const will = this.#wills.keepPacket(packet, delaySeconds);
+      if (will === null) throw new StartError("memory_limit is too small for the stored wills");
+      if (this.#engine.calls.sessionOfNumber(number) === 0) {
+        this.#wills.publish(will, number);
+      } else {
+        // Whoever was connected did not leave of its own will: it is given time to come back.
+        const delay = Math.max(delaySeconds, WILL_RESTART_SECONDS_MIN);
+        this.#wills.delayUntil(will, number, dueSecond === 0 ? now + delay : dueSecond);
+      }
+    }
+  }
+
+  async #startListeners(): Promise<void> {
     if (process.env["HOLDFAST_READ_PATH"] !== "public") {
       this.#streams = await probeRawStreams(this.#engine, this.#turn);
     }
@@ -127,7 +257,6 @@ class Broker implements RunningBroker {
       for (const listener of this.#listeners) listener.close();
       throw error;
     }
-    this.#ticker = setInterval(() => this.#tick(), TICK_MILLISECONDS);
   }
 
   async #listen(listener: ListenerSettings): Promise<void> {
@@ -178,9 +307,17 @@ class Broker implements RunningBroker {
     const now = unixSeconds();
     this.#engine.calls.setClock(Date.now());
     this.#keepAlive.tick(now);
-    this.#sessions.tick(now);
+    if (this.#sessions.tick(now)) setImmediate(() => this.#expireMore());
     this.#wills.tick(now);
     this.#publishSys(now);
+    this.#store?.tick(Date.now());
+    this.#turn.resumeWaiting();
+    this.#turn.schedule();
+  }
+
+  /** More Sessions end in a second than one turn should end. */
+  #expireMore(): void {
+    if (this.#sessions.tick(unixSeconds())) setImmediate(() => this.#expireMore());
     this.#turn.schedule();
   }
 
@@ -189,7 +326,7 @@ class Broker implements RunningBroker {
     const interval = this.#settings.sysIntervalSeconds;
     if (interval === 0 || now < this.#sysDueSeconds) return;
     this.#sysDueSeconds = now - (now % interval) + interval;
-    this.#sysTopics.publish();
+    this.#sysTopics?.publish();
   }
 
   async stop(reason: string): Promise<void> {
@@ -206,6 +343,11 @@ class Broker implements RunningBroker {
     for (const listener of this.#listeners) listener.close();
     const left = this.#turn.openCount;
     if (left > 0) this.#log.warn(`${left} connections did not take their last packet and were cut`);
+    // What the closing connections left behind is committed before the store closes.
+    if (this.#store !== null) {
+      await Promise.race([this.#turn.flushPages(), sleep(STORE_STOP_MILLISECONDS_MAX)]);
+      await this.#store.close();
+    }
     const sent = this.#engine.counter(abi.S_PUBLISH_SENT);
     this.#log.debug(`${sent} messages were delivered`);
   }

@@ -7,13 +7,16 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UsageFault } from "../load/fault.ts";
 import type { LoadOptions } from "../load/options.ts";
-import { cpuMicros, residentBytes } from "../load/process-meter.ts";
+import { anonymousBytes, cpuMicros, residentBytes, writtenBytes } from "../load/process-meter.ts";
 import { sleep } from "./bar.ts";
 
 const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
-const START_SECONDS_MAX = 30;
+const RIVAL_CONFIG = fileURLToPath(new URL("../load/mosquitto.conf", import.meta.url));
+const START_SECONDS_MAX = 60;
 const STOP_SECONDS_MAX = 15;
-const POLL_MILLIS = 50;
+const POLL_MILLIS = 5;
+/** Where Debian has the rival; not on everybody's PATH. */
+const SYSTEM_PATH = "/usr/sbin";
 
 function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -35,9 +38,14 @@ function answers(port: number): Promise<boolean> {
   });
 }
 
+/** Which broker a bar measures: the product, or the rival beside it. */
+export type Product = "holdfast" | "mosquitto";
+
 /** What a bar wants of its broker beyond the defaults. */
 export interface BrokerWishes {
-  /** Lines of the configuration file. */
+  /** The product if it is not said. */
+  readonly product?: Product;
+  /** Lines of the configuration file; the rival has one of its own. */
   readonly config?: readonly string[];
   readonly nodeFlags?: readonly string[];
 }
@@ -49,12 +57,12 @@ export class BrokerChild {
   /** Garbage collections so far; counted under --trace-gc only. */
   majorCollections = 0;
   minorCollections = 0;
+  /** From its start until its listener answered. */
+  readyMillis = 0;
   private readonly child: ChildProcess;
-  private readonly directory: string;
 
-  constructor(child: ChildProcess, directory: string, port: number, webSocketPort: number) {
+  constructor(child: ChildProcess, port: number, webSocketPort: number) {
     this.child = child;
-    this.directory = directory;
     this.port = port;
     this.webSocketPort = webSocketPort;
     this.pid = child.pid ?? 0;
@@ -78,6 +86,20 @@ export class BrokerChild {
     return residentBytes([this.pid]);
   }
 
+  /** Memory that is no file's: without the pages of the store that are mapped. */
+  anonymousBytes(): number {
+    return anonymousBytes(this.pid);
+  }
+
+  /** What it had written to the disk so far. */
+  writtenBytes(): number {
+    return writtenBytes(this.pid);
+  }
+
+  hasEnded(): boolean {
+    return this.child.exitCode !== null || this.child.signalCode !== null;
+  }
+
   /** @returns flags of the load generator for this broker: MQTT 3.1.1, QoS 0, 50 pairs */
   loadOptions(changes: Partial<LoadOptions> = {}): LoadOptions {
     const webSocket = changes.transport !== undefined && changes.transport !== "tcp";
@@ -92,6 +114,8 @@ export class BrokerChild {
       clientCount: 50,
       publisherCount: 50,
       subscriberCount: 50,
+      session: "clean",
+      messagesEach: 1,
       payloadBytes: 32,
       seconds: 5,
       warmupSeconds: 0,
@@ -109,61 +133,128 @@ export class BrokerChild {
     };
   }
 
-  /** Ends the process and removes its directory. */
+  /** Ends the process in order; without it if that takes too long. */
   async stop(): Promise<void> {
-    const { child } = this;
-    if (child.exitCode === null && child.signalCode === null) {
-      const exited = new Promise((resolve) => child.once("exit", resolve));
-      child.kill("SIGTERM");
-      await Promise.race([exited, sleep(STOP_SECONDS_MAX * 1000)]);
-      if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
-    }
-    rmSync(this.directory, { recursive: true, force: true });
+    if (this.hasEnded()) return;
+    const exited = this.exited();
+    this.child.kill("SIGTERM");
+    await Promise.race([exited, sleep(STOP_SECONDS_MAX * 1000)]);
+    if (!this.hasEnded()) await this.kill();
+  }
+
+  /** SIGKILL; resolves when the process is gone. */
+  async kill(): Promise<void> {
+    if (this.hasEnded()) return;
+    const exited = this.exited();
+    this.child.kill("SIGKILL");
+    await exited;
+  }
+
+  private exited(): Promise<void> {
+    return new Promise((resolve) => {
+      this.child.once("exit", () => resolve());
+    });
   }
 }
 
-/** @throws UsageFault if the broker does not answer; with what it logged */
-async function startBroker(wishes: BrokerWishes): Promise<BrokerChild> {
-  const directory = mkdtempSync(join(tmpdir(), "bench-bars-"));
-  const [port, webSocketPort] = [await freePort(), await freePort()];
-  const config = join(directory, "broker.conf");
-  const lines = [
-    `listener ${port} 127.0.0.1`,
-    `listener ${webSocketPort} 127.0.0.1`,
-    "protocol websockets",
-    "allow_anonymous true",
-    `persistence_location ${join(directory, "data")}`,
-    ...(wishes.config ?? []),
-  ];
-  writeFileSync(config, `${lines.join("\n")}\n`);
-  const logFile = join(directory, "log");
-  const log = openSync(logFile, "w");
-  const child = spawn(process.execPath, [...(wishes.nodeFlags ?? []), MAIN, "-c", config], {
-    stdio: ["ignore", "pipe", log],
-  });
-  closeSync(log);
-  const broker = new BrokerChild(child, directory, port, webSocketPort);
-  const deadline = performance.now() + START_SECONDS_MAX * 1000;
-  while (!(await answers(port))) {
-    if (child.exitCode !== null || performance.now() > deadline) {
-      const told = readFileSync(logFile, "utf8").trim();
-      await broker.stop();
-      throw new UsageFault(`the broker does not answer: ${told || "is it built?"}`);
-    }
-    await sleep(POLL_MILLIS);
+/** Ports and a directory of their own, for one life of a broker after the other. */
+export class BrokerHome {
+  readonly directory: string;
+  /** Of everything the broker keeps on disk. */
+  readonly dataDirectory: string;
+  private readonly wishes: BrokerWishes;
+  private readonly port: number;
+  private readonly webSocketPort: number;
+  private broker: BrokerChild | undefined;
+
+  private constructor(wishes: BrokerWishes, port: number, webSocketPort: number) {
+    this.directory = mkdtempSync(join(tmpdir(), "bench-bars-"));
+    this.dataDirectory = join(this.directory, "data");
+    this.wishes = wishes;
+    this.port = port;
+    this.webSocketPort = webSocketPort;
   }
-  return broker;
+
+  static async create(wishes: BrokerWishes): Promise<BrokerHome> {
+    return new BrokerHome(wishes, await freePort(), await freePort());
+  }
+
+  /** @throws UsageFault if the broker does not answer; with what it logged */
+  async start(): Promise<BrokerChild> {
+    const start = performance.now();
+    const logFile = join(this.directory, "log");
+    const child = this.spawn(logFile);
+    let failure = "";
+    child.on("error", (error) => {
+      failure = error.message;
+    });
+    const broker = new BrokerChild(child, this.port, this.webSocketPort);
+    this.broker = broker;
+    const deadline = start + START_SECONDS_MAX * 1000;
+    while (!(await answers(this.port))) {
+      if (broker.hasEnded() || failure !== "" || performance.now() > deadline) {
+        const told = readFileSync(logFile, "utf8").trim();
+        throw new UsageFault(`the broker does not answer: ${failure || told || "is it built?"}`);
+      }
+      await sleep(POLL_MILLIS);
+    }
+    broker.readyMillis = performance.now() - start;
+    return broker;
+  }
+
+  /** Stops what runs and removes the directory. */
+  async remove(): Promise<void> {
+    await this.broker?.stop();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private spawn(logFile: string): ChildProcess {
+    const log = openSync(logFile, "w");
+    const [program, args] = this.wishes.product === "mosquitto" ? this.rival() : this.own();
+    const child = spawn(program, args, {
+      stdio: ["ignore", "pipe", log],
+      env: { ...process.env, PATH: `${process.env["PATH"] ?? ""}:${SYSTEM_PATH}` },
+    });
+    closeSync(log);
+    return child;
+  }
+
+  private own(): [string, string[]] {
+    const config = join(this.directory, "broker.conf");
+    const lines = [
+      `listener ${this.port} 127.0.0.1`,
+      `listener ${this.webSocketPort} 127.0.0.1`,
+      "protocol websockets",
+      "allow_anonymous true",
+      `persistence_location ${this.dataDirectory}`,
+      ...(this.wishes.config ?? []),
+    ];
+    writeFileSync(config, `${lines.join("\n")}\n`);
+    return [process.execPath, [...(this.wishes.nodeFlags ?? []), MAIN, "-c", config]];
+  }
+
+  private rival(): [string, string[]] {
+    return ["mosquitto", ["-c", RIVAL_CONFIG, "-p", String(this.port)]];
+  }
+}
+
+/** Runs `use` with a home for brokers, which is removed whatever happens. */
+export async function withHome<T>(
+  wishes: BrokerWishes,
+  use: (home: BrokerHome) => Promise<T>,
+): Promise<T> {
+  const home = await BrokerHome.create(wishes);
+  try {
+    return await use(home);
+  } finally {
+    await home.remove();
+  }
 }
 
 /** Runs `use` with a broker of its own, which is stopped whatever happens. */
-export async function withBroker<T>(
+export function withBroker<T>(
   wishes: BrokerWishes,
   use: (broker: BrokerChild) => Promise<T>,
 ): Promise<T> {
-  const broker = await startBroker(wishes);
-  try {
-    return await use(broker);
-  } finally {
-    await broker.stop();
-  }
+  return withHome(wishes, async (home) => use(await home.start()));
 }

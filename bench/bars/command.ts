@@ -1,25 +1,63 @@
 /** The command line of the bars: runs them one after the other and prints a table. */
 import { writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
-import { Argument, Command } from "commander";
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { BrokerFault, EXIT_BROKER, EXIT_USAGE, UsageFault } from "../load/fault.ts";
 import { machineLine } from "../machine.ts";
-import type { Bar, BarRow } from "./bar.ts";
+import { backlogBar } from "./backlog.ts";
+import { type Bar, type BarOptions, type BarRow, count } from "./bar.ts";
+import { broadcastBar } from "./broadcast.ts";
+import { durablePairsBar } from "./durable-pairs.ts";
 import { fanOutBar } from "./fanout10k.ts";
 import { idleBar } from "./idle.ts";
+import { killBar } from "./kill.ts";
 import { matchBar } from "./match.ts";
+import { offlineBar } from "./offline.ts";
+import { pubackBar } from "./puback.ts";
+import { reconnectBar } from "./reconnect.ts";
+import { resumeBar } from "./resume.ts";
 import { retainedBar } from "./retained.ts";
+import { sessionsBar } from "./sessions.ts";
 import { slowBar } from "./slow.ts";
 import { soakBar } from "./soak.ts";
 
-const BARS: readonly Bar[] = [soakBar, matchBar, retainedBar, idleBar, slowBar, fanOutBar];
+const BARS: readonly Bar[] = [
+  soakBar,
+  matchBar,
+  retainedBar,
+  idleBar,
+  slowBar,
+  fanOutBar,
+  durablePairsBar,
+  offlineBar,
+  backlogBar,
+  sessionsBar,
+  reconnectBar,
+  resumeBar,
+  broadcastBar,
+  pubackBar,
+  killBar,
+];
 const NAMES = BARS.map((bar) => bar.name);
 const NAME_COLUMNS = 46;
 const MEASURED_COLUMNS = 46;
 const BAR_COLUMNS = 22;
 
-function verdict(row: BarRow): string {
+interface BarFlags {
+  readonly scale: number;
+  readonly durability?: string;
+  readonly json?: string;
+}
+
+function part(text: string): number {
+  const value = Number(text);
+  if (value > 0 && value <= 1) return value;
+  throw new InvalidArgumentError("A number above 0, at most 1, is needed.");
+}
+
+function verdict(row: BarRow, isWhole: boolean): string {
   if (row.met === null) return "–";
+  if (!isWhole) return row.met ? "(met)" : "(not met)";
   return row.met ? "met" : "NOT MET";
 }
 
@@ -38,10 +76,15 @@ function loadLine(): string {
   return `load average ${averages.join(" ")}`;
 }
 
-async function runBars(names: readonly string[], json: string | undefined): Promise<void> {
+async function runBars(names: readonly string[], flags: BarFlags): Promise<void> {
+  const { scale, durability, json } = flags;
+  const config = durability === undefined ? [] : [`durability ${durability}`];
+  const options: BarOptions = { scale, config };
   const machine = machineLine();
   const startLoad = loadLine();
-  process.stdout.write(`${machine}\n${startLoad} before the first bar\n\n`);
+  process.stdout.write(`${machine}\n${startLoad} before the first bar\n`);
+  if (scale < 1) process.stdout.write(`bars of the store at ${count(scale, 3)} of their load\n`);
+  process.stdout.write("\n");
   process.stdout.write(line("name", "measured", "bar", "met"));
   const rows: BarRow[] = [];
   const faults: string[] = [];
@@ -53,9 +96,11 @@ async function runBars(names: readonly string[], json: string | undefined): Prom
     };
     try {
       say(loadLine());
-      const found = await bar.measure(say);
+      const found = await bar.measure(say, options);
       for (const row of found) {
-        process.stdout.write(line(row.name, row.measured, row.bar, verdict(row)));
+        process.stdout.write(
+          line(row.name, row.measured, row.bar, verdict(row, scale === 1 || bar.scales !== true)),
+        );
       }
       rows.push(...found);
     } catch (error) {
@@ -66,22 +111,31 @@ async function runBars(names: readonly string[], json: string | undefined): Prom
     }
   }
   if (json !== undefined) {
-    const report = { machine, load: startLoad, rows, faults };
+    const report = { machine, load: startLoad, scale, rows, faults };
     writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
   }
 }
 
 /** @returns the command; a bar that is not met does not change the exit status */
 export function barsCommand(): Command {
-  const sentences = BARS.map((bar) => `  ${bar.name.padEnd(10)} ${bar.sentence}`);
+  const sentences = BARS.map((bar) => `  ${bar.name.padEnd(14)} ${bar.sentence}`);
   return new Command("bars")
     .description("what the broker must reach beside CPU per message; each with its own broker")
     .addArgument(new Argument("[names...]", "which; all if none is named").choices(NAMES))
+    .option("--scale <part>", "of the load, for the bars of the store", part, 1)
+    .addOption(
+      new Option("--durability <mode>", "for the bars of the store (the broker's default)").choices(
+        ["fsync", "process", "memory"],
+      ),
+    )
     .option("--json <file>", "write all rows as JSON")
-    .addHelpText("after", `\nBars:\n${sentences.join("\n")}`)
-    .action(async (names: string[], flags: { json?: string }) => {
+    .addHelpText(
+      "after",
+      `\nBars:\n${sentences.join("\n")}\n\nTMPDIR chooses the disk of the stores.`,
+    )
+    .action(async (names: string[], flags: BarFlags) => {
       try {
-        await runBars(names.length > 0 ? names : NAMES, flags.json);
+        await runBars(names.length > 0 ? names : NAMES, flags);
       } catch (error) {
         if (!(error instanceof UsageFault)) throw error;
         process.stderr.write(`error: ${error.message}\n`);

@@ -1,35 +1,18 @@
 /** One PUBLISH to 10,000 subscribers, again and again: how long another client waits meanwhile. */
-import { Worker } from "node:worker_threads";
 import { PUBLISH } from "../load/packet.ts";
 import { type Bar, type BarRow, type Say, sleep } from "./bar.ts";
 import { type BrokerChild, withBroker } from "./broker-child.ts";
 import { type Clients, withClients } from "./clients.ts";
 import { PacketTally } from "./packet-tally.ts";
 import { publishRow } from "./packets.ts";
-import type { PingerOptions, PingTimes } from "./pinger.ts";
+import { pinged } from "./pinged.ts";
+import type { PingTimes } from "./pinger.ts";
 
 const SUBSCRIBERS = 10_000;
 const REPETITIONS = 20;
 const PAUSE_MILLIS = 100;
 const QUIET_MILLIS = 4000;
 const TOPIC = "fleet/all/news";
-
-/** Runs `work` while a thread of its own pings. @returns what its PINGREQs waited */
-async function pinged(broker: BrokerChild, work: () => Promise<void>): Promise<PingTimes> {
-  const workerData: PingerOptions = { port: broker.port };
-  const worker = new Worker(new URL("./pinger.ts", import.meta.url), { workerData });
-  const answer = new Promise<PingTimes>((resolve, reject) => {
-    worker.on("message", resolve);
-    worker.on("error", reject);
-  });
-  try {
-    await work();
-    worker.postMessage("end");
-    return await answer;
-  } finally {
-    await worker.terminate();
-  }
-}
 
 async function fanOut(clients: Clients, tally: PacketTally): Promise<number[]> {
   const publisher = await clients.open();
@@ -64,9 +47,9 @@ async function measureFanOut(broker: BrokerChild, say: Say): Promise<BarRow[]> {
     const connections = await clients.openMany(SUBSCRIBERS, tally);
     for (const connection of connections) await clients.subscribe({ connection, tally }, [TOPIC]);
     say("all subscribed");
-    const quiet = await pinged(broker, () => sleep(QUIET_MILLIS));
+    const quiet = await pinged(broker.port, () => sleep(QUIET_MILLIS));
     let millis: number[] = [];
-    const busy = await pinged(broker, async () => {
+    const busy = await pinged(broker.port, async () => {
       millis = await fanOut(clients, tally);
     });
     const mean = millis.reduce((sum, value) => sum + value, 0) / millis.length;

@@ -7,11 +7,14 @@ import { runConnect } from "./connect-run.ts";
 import type { Transport } from "./connection.ts";
 import { BrokerFault, EXIT_BROKER, EXIT_OK, EXIT_USAGE, UsageFault } from "./fault.ts";
 import { runLive } from "./live-run.ts";
+import { runOffline } from "./offline-run.ts";
 import type { LoadOptions, Scenario } from "./options.ts";
 import type { QoS } from "./packet.ts";
 import { PAYLOAD_BYTES_MIN, PUBLISHERS_MAX } from "./payload.ts";
 import { cpuMicros, openFilesMax } from "./process-meter.ts";
 import { formatReport } from "./report.ts";
+import type { LoadResult } from "./result.ts";
+import { runResume } from "./resume-run.ts";
 
 const PAYLOAD_BYTES_MAX = 16 * 1024 * 1024;
 /** Files that Node.js itself holds open. */
@@ -43,10 +46,21 @@ interface Flags {
   idle: number;
   concurrency: number;
   keepAlive: number;
+  durable: boolean;
+  each: number;
   pid: number[];
   json?: string;
   progress: boolean;
 }
+
+const RUNS: Readonly<Record<Scenario, (options: LoadOptions) => Promise<LoadResult>>> = {
+  "fan-in": runLive,
+  "fan-out": runLive,
+  pairs: runLive,
+  connect: runConnect,
+  offline: runOffline,
+  resume: runResume,
+};
 
 function wholeNumber(min: number, max: number): (text: string) => number {
   return (text) => {
@@ -82,7 +96,10 @@ function counts(scenario: Scenario, flags: Flags) {
   if (scenario === "pairs") {
     return { publishers: flags.clients ?? 50, subscribers: flags.clients ?? 50 };
   }
-  return { publishers: 0, subscribers: flags.clients ?? 1000 };
+  if (scenario === "offline") {
+    return { publishers: flags.pubs ?? 1, subscribers: flags.clients ?? 500 };
+  }
+  return { publishers: scenario === "resume" ? 1 : 0, subscribers: flags.clients ?? 1000 };
 }
 
 function toOptions(scenario: Scenario, flags: Flags): LoadOptions {
@@ -100,6 +117,8 @@ function toOptions(scenario: Scenario, flags: Flags): LoadOptions {
   if (flags.seconds + flags.warmup > RUN_SECONDS_MAX) {
     throw new UsageFault(`a run lasts at most ${RUN_SECONDS_MAX} s`);
   }
+  const qos = Number(flags.qos) as QoS;
+  if (scenario === "offline" && qos === 0) throw new UsageFault("offline needs --qos 1 or 2");
   const copies = scenario === "pairs" ? 1 : Math.max(1, subscribers);
   const windowMessages = Math.min(WINDOW_MESSAGES, Math.ceil(WINDOW_DELIVERIES / copies));
   return {
@@ -109,10 +128,12 @@ function toOptions(scenario: Scenario, flags: Flags): LoadOptions {
     transport: transportOf(flags),
     path: flags.wsPath,
     level: flags.protocol === "5.0" ? 5 : 4,
-    qos: Number(flags.qos) as QoS,
+    qos,
     clientCount: subscribers,
     publisherCount: publishers,
     subscriberCount: subscribers,
+    session: flags.durable ? "durable" : "clean",
+    messagesEach: flags.each,
     payloadBytes: flags.size,
     seconds: flags.seconds,
     warmupSeconds: flags.warmup,
@@ -136,7 +157,7 @@ function toOptions(scenario: Scenario, flags: Flags): LoadOptions {
  */
 export async function runLoad(options: LoadOptions): Promise<number> {
   try {
-    const result = await (options.scenario === "connect" ? runConnect : runLive)(options);
+    const result = await RUNS[options.scenario](options);
     process.stdout.write(formatReport(result));
     if (options.jsonFile !== undefined) {
       writeFileSync(options.jsonFile, `${JSON.stringify(result, null, 2)}\n`);
@@ -176,10 +197,12 @@ function addFlags(command: Command): Command {
         .choices(["0", "1", "2"])
         .default("0"),
     )
-    .option("--clients <count>", "pairs (50), or connections of connect (1000)", count)
-    .option("--pubs <count>", "publishers of fan-in (50)", count)
+    .option("--clients <count>", "pairs (50), connections (1000), or Sessions (500, 1000)", count)
+    .option("--pubs <count>", "publishers of fan-in (50) and offline (1)", count)
     .option("--subs <count>", "subscribers of fan-in (1) and fan-out (100)", count)
     .option("--size <bytes>", "payload", wholeNumber(PAYLOAD_BYTES_MIN, PAYLOAD_BYTES_MAX), 32)
+    .option("--durable", "subscribers have durable Sessions", false)
+    .option("--each <count>", "offline: messages for each Session", wholeNumber(1, 1e6), 200)
     .option("--seconds <s>", "publish, or hold, so long", someSeconds(0.1, RUN_SECONDS_MAX), 5)
     .option("--warmup <s>", "publish so long before it counts", someSeconds(0, 600), 0.5)
     .option("--messages <count>", "stop after so many published in all (0: no limit)", amount, 0)
@@ -207,6 +230,8 @@ export function loadCommand(): Command {
     "fan-out",
     "pairs",
     "connect",
+    "offline",
+    "resume",
   ]);
   return addFlags(new Command("load"))
     .description("put load on a local broker and measure what it costs")

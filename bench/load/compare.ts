@@ -26,6 +26,9 @@ const SCENARIOS: ReadonlyMap<string, string> = new Map([
   ["ws_pairs_q0", "pairs --clients 50 --qos 0 --ws-batch"],
   ["ws_single_pairs_q0", "pairs --clients 50 --qos 0 --ws-single"],
   ["connect", "connect --clients 5000"],
+  ["durable_pairs_q1", "pairs --clients 50 --qos 1 --durable"],
+  ["offline", "offline --clients 500 --each 200 --size 128 --qos 1 --inflight 100"],
+  ["resume", "resume --clients 5000"],
 ]);
 
 const START_SECONDS_MAX = 30;

@@ -90,7 +90,7 @@ export class Connection {
   private readonly socket: Socket;
   private readonly region: ReadRegion;
   private readonly lost: (fault: BrokerFault) => void;
-  private readonly nonce = randomBytes(16).toString("base64");
+  private readonly nonce: string;
   private readonly opened: () => void;
   private upgrading: boolean;
   private upgradeText = "";
@@ -117,6 +117,7 @@ export class Connection {
     this.lost = options.lost;
     this.opened = opened;
     this.upgrading = options.transport !== "tcp";
+    this.nonce = this.upgrading ? randomBytes(16).toString("base64") : "";
     this.key = this.upgrading ? randomBytes(4).readUInt32BE() : 0;
     this.socket = connect({
       host: options.host,
@@ -135,8 +136,8 @@ export class Connection {
       if (!this.upgrading) this.opened();
       else this.socket.write(upgradeRequest(options.host, options.port, options.path, this.nonce));
     });
-    this.socket.on("error", (error) => this.fail(error.message));
-    this.socket.on("close", () => this.fail("the broker closed a connection"));
+    this.socket.on("error", (error) => this.fail(error.message, true));
+    this.socket.on("close", () => this.fail("the broker closed a connection", true));
   }
 
   /** Sends one control packet. Not for the hot path: a WebSocket frame is made for it. */
@@ -204,6 +205,12 @@ export class Connection {
     setTimeout(() => this.socket.destroy(), 1000).unref();
   }
 
+  /** Breaks the connection off, without a DISCONNECT; nothing of it stays in the kernel. */
+  drop(): void {
+    this.closing = true;
+    this.socket.resetAndDestroy();
+  }
+
   private growAcknowledgements(): void {
     const grown = new Uint8Array(
       Math.max(ACKNOWLEDGEMENTS_BYTES, this.acknowledgements.length * 2),
@@ -213,11 +220,11 @@ export class Connection {
     this.acknowledgementsView = new DataView(grown.buffer);
   }
 
-  private fail(reason: string): void {
+  private fail(reason: string, isBreak: boolean): void {
     if (this.closing) return;
     this.closing = true;
     this.socket.destroy();
-    this.lost(new BrokerFault(reason));
+    this.lost(new BrokerFault(reason, isBreak));
   }
 
   private read(byteCount: number): void {
@@ -228,7 +235,7 @@ export class Connection {
       else if (this.transport === "tcp") this.readPackets(start, start + byteCount);
       else this.readFrames(start, start + byteCount);
     } catch (error) {
-      this.fail(error instanceof Error ? error.message : String(error));
+      this.fail(error instanceof Error ? error.message : String(error), false);
     }
   }
 

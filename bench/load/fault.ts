@@ -8,7 +8,15 @@ export const EXIT_USAGE = 1;
 export const EXIT_BROKER = 2;
 
 /** The broker did what it should not. */
-export class BrokerFault extends Error {}
+export class BrokerFault extends Error {
+  /** Only a connection broke, as it does when a broker is killed. */
+  readonly isBreak: boolean;
+
+  constructor(message: string, isBreak = false) {
+    super(message);
+    this.isBreak = isBreak;
+  }
+}
 
 /** The run cannot be made as asked for. */
 export class UsageFault extends Error {}

@@ -7,7 +7,7 @@ import { BrokerFault } from "./fault.ts";
 import { FlowWindow } from "./flow.ts";
 import { forEachConcurrently, openConnection, subscribe } from "./opening.ts";
 import type { LoadOptions } from "./options.ts";
-import { disconnectPacket, publishTemplate } from "./packet.ts";
+import { disconnectPacket, publishTemplate, type SessionKind } from "./packet.ts";
 import { RUNS, topicName, topicPrefix } from "./payload.ts";
 import { residentBytes } from "./process-meter.ts";
 import { startProgress } from "./progress.ts";
@@ -79,7 +79,7 @@ class LiveRun {
 
   private lost = (fault: BrokerFault): void => this.settle(fault);
 
-  private async open(kind: string, index: number, connectionIndex: number) {
+  private async open(kind: string, index: number, connectionIndex: number, session: SessionKind) {
     const identifier = `bench${this.run.toString(36)}${kind}${index}`;
     const opened = await openConnection(
       this.options,
@@ -87,6 +87,7 @@ class LiveRun {
       identifier,
       connectionIndex,
       this.lost,
+      session,
     );
     this.connections.push(opened.connection);
     return opened;
@@ -97,7 +98,7 @@ class LiveRun {
     const { publisherCount, payloadBytes, qos, windowMessages } = options;
     const subscribersEach = options.scenario === "pairs" ? 1 : options.subscriberCount;
     await forEachConcurrently(publisherCount, options.concurrency, async (index) => {
-      const { connection, receiveMaximum } = await this.open("p", index, index);
+      const { connection, receiveMaximum } = await this.open("p", index, index, "clean");
       const template = publishTemplate(options.level, qos, topicName(run, index), payloadBytes);
       const inflightMax = Math.min(options.inflightMax, receiveMaximum);
       const useful = Math.min(windowMessages || Infinity, qos > 0 ? inflightMax : Infinity);
@@ -124,7 +125,12 @@ class LiveRun {
     const { options, region, run, publishers } = this;
     const { qos } = options;
     await forEachConcurrently(options.subscriberCount, options.concurrency, async (index) => {
-      const { connection } = await this.open("s", index, options.publisherCount + index);
+      const { connection } = await this.open(
+        "s",
+        index,
+        options.publisherCount + index,
+        options.session,
+      );
       const paired = publishers[index];
       const sources = options.scenario === "pairs" && paired !== undefined ? [paired] : publishers;
       const filter =

@@ -9,6 +9,7 @@ import {
   disconnectPacket,
   packetBody,
   type QoS,
+  type SessionKind,
   SUBACK,
   subscribePacket,
 } from "./packet.ts";
@@ -24,12 +25,14 @@ export interface OpenedConnection {
   readonly receiveMaximum: number;
 }
 
-function localAddress(host: string, index: number): string | undefined {
+/** @returns where the connection with this number in the run comes from; undefined: any address */
+export function localAddress(host: string, index: number): string | undefined {
   const address = Math.floor(index / CONNECTIONS_PER_ADDRESS);
   return host === "127.0.0.1" && address > 0 ? `127.0.0.${address + 1}` : undefined;
 }
 
-function withDeadline<T>(answer: Promise<T>, what: string): Promise<T> {
+/** @throws BrokerFault if `answer` takes too long */
+export function withDeadline<T>(answer: Promise<T>, what: string): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = (): void => reject(new BrokerFault(`no ${what} in ${ANSWER_SECONDS_MAX} s`));
     const timer = setTimeout(late, ANSWER_SECONDS_MAX * 1000);
@@ -50,6 +53,7 @@ export async function openConnection(
   clientIdentifier: string,
   index: number,
   lost: (fault: BrokerFault) => void,
+  session: SessionKind = "clean",
 ): Promise<OpenedConnection> {
   let refuse: (fault: BrokerFault) => void = lost;
   let refused: () => void = () => {};
@@ -77,7 +81,7 @@ export async function openConnection(
           resolve({ connection, receiveMaximum });
         }, reject);
         const { level, keepAliveSeconds } = options;
-        connection.sendPacket(connectPacket(level, clientIdentifier, keepAliveSeconds));
+        connection.sendPacket(connectPacket(level, clientIdentifier, keepAliveSeconds, session));
       },
     );
     refused = () => connection.end(disconnectPacket());

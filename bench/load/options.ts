@@ -1,8 +1,8 @@
 /** What a run of the load generator is asked to do. */
 import type { Transport } from "./connection.ts";
-import type { ProtocolLevel, QoS } from "./packet.ts";
+import type { ProtocolLevel, QoS, SessionKind } from "./packet.ts";
 
-export type Scenario = "fan-in" | "fan-out" | "pairs" | "connect";
+export type Scenario = "fan-in" | "fan-out" | "pairs" | "connect" | "offline" | "resume";
 
 export interface LoadOptions {
   readonly scenario: Scenario;
@@ -12,10 +12,17 @@ export interface LoadOptions {
   readonly path: string;
   readonly level: ProtocolLevel;
   readonly qos: QoS;
-  /** Connections of `connect`; in the other scenarios publishers and subscribers count. */
+  /**
+   * Connections of `connect`, Sessions of `offline` and `resume`; in the other scenarios publishers
+   * and subscribers count.
+   */
   readonly clientCount: number;
   readonly publisherCount: number;
   readonly subscriberCount: number;
+  /** Of the subscribers; publishers have clean ones. */
+  readonly session: SessionKind;
+  /** `offline`: messages for each Session. */
+  readonly messagesEach: number;
   readonly payloadBytes: number;
   readonly seconds: number;
   readonly warmupSeconds: number;

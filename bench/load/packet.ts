@@ -3,6 +3,8 @@
 /** The protocol level in CONNECT: 4 is MQTT 3.1.1, 5 is MQTT 5.0. */
 export type ProtocolLevel = 4 | 5;
 export type QoS = 0 | 1 | 2;
+/** Whether a Session ends with its connection, or outlives it. */
+export type SessionKind = "clean" | "durable";
 
 export const CONNACK = 0x20;
 export const PUBLISH = 0x30;
@@ -17,6 +19,10 @@ export const DISCONNECT = 0xe0;
 /** Bytes of PUBACK, PUBREC, PUBREL and PUBCOMP as this generator sends them. */
 export const ACKNOWLEDGEMENT_BYTES = 4;
 
+const CLEAN_START = 0x02;
+const SESSION_EXPIRY_INTERVAL = 0x11;
+/** 86,400 seconds as a Four Byte Integer. */
+const DAY = [0, 1, 0x51, 0x80];
 const RECEIVE_MAXIMUM = 0x21;
 const RECEIVE_MAXIMUM_DEFAULT = 65535;
 
@@ -47,19 +53,26 @@ function packet(firstByte: number, body: readonly number[]): Uint8Array {
   return Uint8Array.from([firstByte, ...variableByteInteger(body.length), ...body]);
 }
 
-/** @returns a CONNECT with Clean Session (Clean Start) and no user name  [§3.1] */
+/**
+ * A CONNECT without user name  [§3.1].
+ *
+ * @param session  `clean`: Clean Session (Clean Start); `durable`: without, and in MQTT 5.0 with a
+ *   Session Expiry Interval of a day
+ */
 export function connectPacket(
   level: ProtocolLevel,
   clientIdentifier: string,
   keepAliveSeconds: number,
+  session: SessionKind = "clean",
 ): Uint8Array {
+  const properties = session === "clean" ? [0] : [5, SESSION_EXPIRY_INTERVAL, ...DAY];
   return packet(0x10, [
     ...string("MQTT"),
     level,
-    0x02,
+    session === "clean" ? CLEAN_START : 0,
     keepAliveSeconds >> 8,
     keepAliveSeconds & 0xff,
-    ...(level === 5 ? [0] : []),
+    ...(level === 5 ? properties : []),
     ...string(clientIdentifier),
   ]);
 }

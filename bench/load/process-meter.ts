@@ -46,6 +46,43 @@ export function residentBytes(pids: readonly number[]): number {
   return kibibytes * 1024;
 }
 
+/** @returns resident memory of the process that no file backs; 0 if it has ended */
+export function anonymousBytes(pid: number): number {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}
+
+/** @returns bytes that the process caused to be written to disks; 0 if it has ended */
+export function writtenBytes(pid: number): number {
+  try {
+    const io = readFileSync(`/proc/${pid}/io`, "utf8");
+    return Number(/^write_bytes:\s+(\d+)/m.exec(io)?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
+
+/**
+ * CPU time of the process's threads, finer than the ticks of cpuMicros(), and without that of
+ * threads that have ended.
+ */
+export function threadMicros(pid: number): number {
+  let nanos = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      const text = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8");
+      nanos += Number(text.split(" ")[0]);
+    } catch {
+      // Ended between the listing and the read.
+    }
+  }
+  return nanos / 1000;
+}
+
 /** @returns the process and all that descend from it */
 export function processTree(root: number): number[] {
   const children = new Map<number, number[]>();

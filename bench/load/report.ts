@@ -15,17 +15,15 @@ function whole(value: number): string {
 
 /** @returns the table, and plain sentences where the figures need them; ends in a newline */
 export function formatReport(result: LoadResult): string {
-  const unit = result.scenario === "connect" ? "connection" : "message";
+  const connects = result.scenario === "connect" || result.scenario === "resume";
+  const unit = connects ? "connection" : "message";
   const latency = result.latencyMicros;
   const percentiles = [latency.p50, latency.p90, latency.p99, latency.p999, latency.max];
   const flow =
     `, QoS ${result.qos}, ${result.publisherCount} → ${result.subscriberCount}, ` +
     `${result.payloadBytes} B`;
   const rows: [string, string][] = [
-    [
-      result.scenario,
-      `${result.transport}, MQTT ${result.protocol}${result.scenario === "connect" ? "" : flow}`,
-    ],
+    [result.scenario, `${result.transport}, MQTT ${result.protocol}${connects ? "" : flow}`],
     [`${unit}s`, `${whole(result.delivered)} in ${result.seconds.toFixed(2)} s`],
     [`${unit}s/s`, whole(result.deliveredPerSecond)],
     [`broker CPU per ${unit}`, decimals(result.brokerMicrosPerUnit, 3, "µs")],
@@ -43,6 +41,10 @@ export function formatReport(result: LoadResult): string {
   ];
   if (result.residentBytesPerConnection !== undefined) {
     rows.splice(7, 0, ["broker RSS per connection", `${result.residentBytesPerConnection} B`]);
+  }
+  for (const part of result.parts ?? []) {
+    const cpu = decimals(part.brokerMicrosPerMessage, 3, "µs");
+    rows.push([part.name, `${whole(part.messagesPerSecond)} messages/s, broker CPU ${cpu} each`]);
   }
   const width = Math.max(...rows.map(([name]) => name.length));
   const lines = rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`);

@@ -3,6 +3,15 @@ import type { CpuUse } from "./cpu-span.ts";
 import type { LatencySummary } from "./latency.ts";
 import type { LoadOptions, Scenario } from "./options.ts";
 
+/** One part of a run that has several. */
+export interface PartResult {
+  readonly name: string;
+  readonly messages: number;
+  readonly seconds: number;
+  readonly messagesPerSecond: number;
+  readonly brokerMicrosPerMessage: number | undefined;
+}
+
 export interface LoadResult {
   readonly scenario: Scenario;
   readonly transport: string;
@@ -16,7 +25,7 @@ export interface LoadResult {
   readonly fault: string;
   readonly seconds: number;
   readonly published: number;
-  /** In `connect` one unit is a connection, elsewhere a delivered message. */
+  /** In `connect` and `resume` one unit is a connection, elsewhere a delivered message. */
   readonly delivered: number;
   readonly deliveredPerSecond: number;
   readonly lost: number;
@@ -27,13 +36,15 @@ export interface LoadResult {
   readonly brokerCpuSeconds: number | undefined;
   readonly brokerMicrosPerUnit: number | undefined;
   readonly brokerResidentBytes: number | undefined;
-  /** `connect` only: growth of the broker's RSS per connection. */
+  /** `connect` and `resume` only: growth of the broker's RSS per connection. */
   readonly residentBytesPerConnection: number | undefined;
   readonly ownCpuSeconds: number;
   readonly ownMicrosPerUnit: number;
   readonly ownResidentBytes: number;
-  /** Microseconds; in `connect` from connect() to CONNACK. */
+  /** Microseconds; in `connect` and `resume` to CONNACK, in `offline` from PUBLISH to PUBACK. */
   readonly latencyMicros: LatencySummary;
+  /** `offline` only; the figures above are of all parts together. */
+  readonly parts?: readonly PartResult[];
   /** The load generator, not the broker, was the limit. */
   readonly generatorLimited: boolean;
 }
@@ -78,6 +89,7 @@ export type Counted = Pick<
   | "brokerResidentBytes"
   | "residentBytesPerConnection"
   | "latencyMicros"
+  | "parts"
 >;
 
 /** @param fault  what ended the run early, or "" */

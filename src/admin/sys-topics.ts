@@ -7,12 +7,20 @@ import type { Engine } from "../engine/engine.ts";
 import { encodePublish } from "../session/publish-packet.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { Turn } from "../session/turn.ts";
+import type { Store } from "../store/store.ts";
 
 export interface SysSource {
   readonly engine: Engine;
   readonly turn: Turn;
   readonly sessions: Sessions;
+  /** Null where nothing is kept on disk. */
+  readonly store: Store | null;
   readonly version: string;
+}
+
+/** Milliseconds as a value shows them. */
+function milliseconds(value: number): string {
+  return value.toFixed(2);
 }
 
 /** QoS that mosquitto gives its `$SYS` messages. */
@@ -50,7 +58,8 @@ export class SysTopics {
       properties: Buffer.alloc(0),
     });
     engine.scratch.set(packet);
-    if (engine.calls.inject(abi.SCRATCH, packet.length) === abi.R_BUDGET) turn.injectedLater();
+    const status = engine.calls.inject(abi.SCRATCH, packet.length);
+    if (status === abi.R_BUDGET || status === abi.R_COMMIT) turn.injectedLater();
     turn.schedule();
   }
 
@@ -63,6 +72,7 @@ export class SysTopics {
       ...this.#traffic(),
       ...this.#memory(),
       ...this.#own(),
+      ...this.#store(),
     ];
   }
 
@@ -95,6 +105,7 @@ export class SysTopics {
       counter(abi.S_DROPPED_QUEUE_FULL) +
       counter(abi.S_DROPPED_EXPIRED) +
       counter(abi.S_DROPPED_TOO_LARGE) +
+      counter(abi.S_DROPPED_REPLACED) +
       counter(abi.S_DROPPED_MEMORY);
     return [
       ["messages/received", counter(abi.S_PACKETS_RECEIVED)],
@@ -131,8 +142,12 @@ export class SysTopics {
       ["dropped/expired", abi.S_DROPPED_EXPIRED],
       ["dropped/too large", abi.S_DROPPED_TOO_LARGE],
       ["dropped/memory", abi.S_DROPPED_MEMORY],
+      ["dropped/replaced", abi.S_DROPPED_REPLACED],
       ["refused/memory", abi.S_REFUSED_MEMORY],
+      ["refused/store", abi.S_REFUSED_STORE],
+      ["refused/queue full", abi.S_REFUSED_QUEUE_FULL],
       ["acknowledgements/held", abi.S_ACKNOWLEDGEMENTS_HELD],
+      ["acknowledgements/elided", abi.S_ACKNOWLEDGEMENTS_ELIDED],
       ["acknowledgements/unknown", abi.S_ACKNOWLEDGEMENTS_UNKNOWN],
       ["journal/records", abi.S_JOURNAL_RECORDS],
       ["journal/bytes", abi.S_JOURNAL_BYTES],
@@ -145,5 +160,23 @@ export class SysTopics {
     counters.push(["holdfast/heap/committed", Number(calls.heapBytesCommitted())]);
     counters.push(["holdfast/heap/limit", Number(calls.heapBytesCap())]);
     return counters;
+  }
+
+  #store(): [string, string | number][] {
+    const state = this.#source.store?.state(Date.now());
+    if (state === undefined) return [];
+    const { commitLatency } = state;
+    const mean = commitLatency.sumMilliseconds / Math.max(commitLatency.count, 1);
+    return [
+      ["holdfast/store/state", state.trouble ?? "ok"],
+      ["holdfast/store/bytes", state.usedBytes],
+      ["holdfast/store/bytes/limit", state.bytesMax],
+      ["holdfast/store/commits", state.committedPage],
+      ["holdfast/store/commit/milliseconds/mean", milliseconds(mean)],
+      ["holdfast/store/commit/milliseconds/last", milliseconds(commitLatency.lastMilliseconds)],
+      ["holdfast/store/unindexed/bytes", state.tailBytes],
+      ["holdfast/store/unindexed/seconds", Math.round(state.tailMilliseconds / 1000)],
+      ["holdfast/store/segments loaded", state.segmentsLoaded],
+    ];
   }
 }

@@ -16,8 +16,27 @@ export const LINGER_MILLISECONDS_MAX = 2_000;
 /** From the decision to stop to the moment all connections are cut, milliseconds. */
 export const STOP_FLUSH_MILLISECONDS_MAX = 3_000;
 
+/**
+ * How long a message that was sent to a durable Session may be acknowledged before it is put on
+ * record, milliseconds: a healthy flow then never touches the disk. A publisher waits so much
+ * longer for a receiver that is silent.
+ */
+export const FRESH_MILLISECONDS_MAX = 8;
+
+/** How often at most it is looked for what was not acknowledged in time, milliseconds. */
+export const SEAL_MILLISECONDS = 4;
+
+/** From the last connection's end to the store's, milliseconds. */
+export const STORE_STOP_MILLISECONDS_MAX = 2_000;
+
+/** Time that clients have to come back after a restart before their wills are sent, seconds. */
+export const WILL_RESTART_SECONDS_MIN = 4;
+
 /** Longest User Name or Client Identifier shown in a log line, characters. */
 export const LOGGED_NAME_CHARACTERS_MAX = 256;
+
+/** Sessions that end in one turn because their time has come: each gives back what it was owed. */
+export const SESSIONS_EXPIRED_PER_TURN_MAX = 2_000;
 
 /** Bytes that a WebSocket may have unsent before nothing more is handed to it. */
 export const WEBSOCKET_UNSENT_BYTES_MAX = 1024 * 1024 * 1024;

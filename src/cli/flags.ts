@@ -1,9 +1,10 @@
 /**
- * The command line: mosquitto's flags where they exist, and a few of Holdfast's own.
+ * The command line: mosquitto's flags where they exist, and a few of Holdfast's own; and commands
+ * that work on what is kept on disk.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { nearest } from "../base/nearest.ts";
-import type { CommandLine } from "../config/settings.ts";
+import type { CommandLine, Durability } from "../config/settings.ts";
 import { PORT } from "../config/values.ts";
 
 export interface Flags extends CommandLine {
@@ -13,29 +14,51 @@ export interface Flags extends CommandLine {
   readonly testConfig: boolean;
 }
 
+/** A command on what is kept on disk; null where a flag or an argument was not given. */
+export interface StoreCommand {
+  readonly name: StoreCommandName;
+  readonly configFile: string | null;
+  readonly dataDirectory: string | null;
+  /** `backup` only: the directory of the copy. */
+  readonly destination: string | null;
+}
+
+export type StoreCommandName = "backup" | "check" | "compact";
+
 /**
- * What the command line asks for: to run with these flags, or to end with these lines.
+ * What the command line asks for: to run with these flags, to work on what is on disk, or to end
+ * with these lines.
  * `text` ends in a line feed; with exit code 0 it is what was asked for, otherwise the fault.
  */
 export type Asked =
   | { readonly flags: Flags }
+  | { readonly storeCommand: StoreCommand }
   | { readonly exitCode: number; readonly text: string };
 
 /** The options as commander hands them over. */
 interface RawOptions {
   readonly configFile?: string;
-  readonly port: readonly number[];
+  readonly port?: readonly number[];
   readonly wsPort?: number;
   readonly data?: string;
+  readonly durability?: Durability;
   readonly verbose?: boolean;
   readonly quiet?: boolean;
   readonly daemon?: boolean;
   readonly testConfig?: boolean;
 }
 
+/** A program, and where its commands leave what they were asked for. */
+interface Reader {
+  readonly program: Command;
+  readonly asked: { storeCommand: StoreCommand | null; serving: Command | null };
+}
+
 const NO_DAEMON =
   "-d is not supported: holdfast stays in the foreground, let a service manager " +
   "(systemd, a container) keep it running";
+
+const DURABILITIES: readonly Durability[] = ["fsync", "process", "memory"];
 
 /**
  * Reads the command line.
@@ -44,7 +67,7 @@ const NO_DAEMON =
  */
 export function parseFlags(args: readonly string[], version: string): Asked {
   let printed = "";
-  const program = createProgram(version, (text) => {
+  const { program, asked } = createProgram(version, (text) => {
     printed += text;
   });
   try {
@@ -52,16 +75,19 @@ export function parseFlags(args: readonly string[], version: string): Asked {
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { exitCode: 0, text: printed };
-    return { exitCode: 1, text: `holdfast: ${explain(error, program)}\n` };
+    return { exitCode: 1, text: `holdfast: ${explain(error, program, args)}\n` };
   }
-  const raw = program.opts<RawOptions>();
+  const { storeCommand } = asked;
+  if (storeCommand !== null) return { storeCommand };
+  const raw = merged(program.opts<RawOptions>(), asked.serving?.opts<RawOptions>() ?? {});
   if (raw.daemon === true) return { exitCode: 1, text: `holdfast: ${NO_DAEMON}\n` };
   return {
     flags: {
       configFile: raw.configFile ?? null,
-      ports: raw.port,
+      ports: raw.port ?? [],
       webSocketPort: raw.wsPort ?? null,
       dataDirectory: raw.data ?? null,
+      durability: raw.durability ?? null,
       verbose: raw.verbose ?? false,
       quiet: raw.quiet ?? false,
       testConfig: raw.testConfig ?? false,
@@ -69,16 +95,67 @@ export function parseFlags(args: readonly string[], version: string): Asked {
   };
 }
 
-function createProgram(version: string, print: (text: string) => void): Command {
+/** Flags in front of `serve` and behind it. */
+function merged(before: RawOptions, behind: RawOptions): RawOptions {
+  return { ...before, ...behind, port: [...(before.port ?? []), ...(behind.port ?? [])] };
+}
+
+function createProgram(version: string, print: (text: string) => void): Reader {
+  const asked: Reader["asked"] = { storeCommand: null, serving: null };
   const program = new Command("holdfast")
     .description("MQTT 3.1.1 and 5.0 broker")
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => undefined })
-    .configureHelp({ showGlobalOptions: true })
     .showSuggestionAfterError(false)
     .helpCommand(false)
+    .enablePositionalOptions()
     .helpOption("-h, --help", "show this")
     .version(`holdfast ${version}`, "--version", "show the version")
+    .action(() => undefined);
+  withServeOptions(program);
+  const serve = program
+    .command("serve")
+    .description("run the broker; what happens without a command, too")
+    .action(() => {
+      asked.serving = serve;
+    });
+  withServeOptions(serve);
+
+  const add = (name: StoreCommandName, argument: string, summary: string, more: string): void => {
+    const command = program
+      .command(`${name}${argument}`)
+      .summary(summary)
+      .description(more)
+      .option("-c, --config-file <file>", "the broker's configuration, for persistence_location")
+      .option("--data <dir>", "the data directory, whatever the configuration says");
+    command.action(() => {
+      const raw = command.opts<RawOptions>();
+      asked.storeCommand = {
+        name,
+        configFile: raw.configFile ?? null,
+        dataDirectory: raw.data ?? null,
+        destination: command.args[0] ?? null,
+      };
+    });
+  };
+  add("check", "", "say whether the data directory is sound", CHECK_HELP);
+  add("backup", " <dest>", "copy the data directory, also of a running broker", BACKUP_HELP);
+  add("compact", "", "write the data directory anew without free space", COMPACT_HELP);
+  return { program, asked };
+}
+
+const CHECK_HELP =
+  "Reads everything in the data directory and says what is wrong, a line each; exit code 0 if " +
+  "nothing is. Changes nothing. The directory of a running broker may change under it.";
+const BACKUP_HELP =
+  "Copies the data directory into the directory DEST, which must be empty or absent. The copy is " +
+  "of one moment, also where a broker is running on it, and can be used as a data directory.";
+const COMPACT_HELP =
+  "Writes the files of the data directory anew, without the free space in them. Needs room for " +
+  "the copy, and refuses while a broker is running on the directory.";
+
+function withServeOptions(command: Command): void {
+  command
     .option("-c, --config-file <file>", "configuration in the language of mosquitto.conf")
     .addOption(
       new Option("-p, --port <port>", "listen for MQTT on 127.0.0.1, this port (repeatable)")
@@ -87,16 +164,16 @@ function createProgram(version: string, print: (text: string) => void): Command 
     )
     .option("--ws-port <port>", "listen for WebSocket on 127.0.0.1, this port", readPort)
     .option("--data <dir>", "directory of everything kept on disk")
+    .addOption(
+      new Option(
+        "--durability <mode>",
+        "what an acknowledgement outlives: a power cut, the process, or neither",
+      ).choices(DURABILITIES),
+    )
     .option("-v, --verbose", "log everything")
     .option("-q, --quiet", "log nothing")
     .option("--test-config", "check the configuration file and end")
-    .addOption(new Option("-d, --daemon").hideHelp())
-    .action(() => undefined);
-  program
-    .command("serve")
-    .description("run the broker; what happens without a command, too")
-    .action(() => undefined);
-  return program;
+    .addOption(new Option("-d, --daemon").hideHelp());
 }
 
 function readPort(written: string): number {
@@ -110,15 +187,16 @@ function collectPort(written: string, earlier: readonly number[]): number[] {
 }
 
 /** One line about a command line that is not accepted. */
-function explain(error: CommanderError, program: Command): string {
+function explain(error: CommanderError, program: Command, args: readonly string[]): string {
   const [, written = ""] = /'([^']*)'/.exec(error.message) ?? [];
+  const command = program.commands.find((known) => args.includes(known.name())) ?? program;
   if (error.code === "commander.unknownOption") {
     const flag = written.split("=")[0] ?? "";
-    return `unknown flag ${flag}${hint(nearest(flag, flagsOf(program)))}`;
+    return `unknown flag ${flag}${hint(nearest(flag, flagsOf(command)))}`;
   }
-  if (error.code === "commander.excessArguments") {
+  if (error.code === "commander.excessArguments" && command === program) {
     const [first = ""] = program.args;
-    const commands = program.commands.map((command) => command.name());
+    const commands = program.commands.map((known) => known.name());
     return `unknown command ${first}${hint(nearest(first, commands))}`;
   }
   return error.message.replace(/^error: /, "").replaceAll("\n", " ");
@@ -128,8 +206,8 @@ function hint(guess: string | null): string {
   return guess === null ? "; holdfast --help lists what there is" : `; did you mean ${guess}?`;
 }
 
-function flagsOf(program: Command): string[] {
-  const visible = program.options.filter((option) => !option.hidden);
+function flagsOf(command: Command): string[] {
+  const visible = command.options.filter((option) => !option.hidden);
   const names = visible.flatMap(({ short, long }) => [short, long]);
   return ["-h", "--help", ...names.filter((name) => typeof name === "string")];
 }

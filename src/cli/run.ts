@@ -1,14 +1,16 @@
 /**
- * From a command line to an exit code: reads flags and configuration, then serves.
+ * From a command line to an exit code: reads flags and configuration, then serves, or works on what
+ * is on disk.
  *
- *   0  ended as asked        1  a fault of the command line, the configuration, the machine
+ *   0  ended as asked        1  a fault of the command line, the configuration, the machine, or of
+ *                               what is on disk
  */
 import { readFileSync } from "node:fs";
 import { createLog, type Log } from "../base/log.ts";
 import { readVersion } from "../base/version.ts";
 import { type Configuration, type ConfigurationFile, configure } from "../config/configuration.ts";
-import type { Settings } from "../config/settings.ts";
-import { type Flags, parseFlags } from "./flags.ts";
+import { NO_FLAGS, type Settings } from "../config/settings.ts";
+import { type Flags, parseFlags, type StoreCommand } from "./flags.ts";
 import { serve } from "./serve.ts";
 
 /**
@@ -24,6 +26,7 @@ export async function run(args: readonly string[]): Promise<number> {
     (asked.exitCode === 0 ? process.stdout : process.stderr).write(asked.text);
     return asked.exitCode;
   }
+  if ("storeCommand" in asked) return workOnStore(asked.storeCommand);
   const { flags } = asked;
   if (flags.testConfig && flags.configFile === null) {
     return fail(["--test-config needs a configuration file: -c FILE"]);
@@ -33,6 +36,17 @@ export async function run(args: readonly string[]): Promise<number> {
   const configuration = configure(file, flags);
   if (configuration.errors.length > 0) return fail(configuration.errors);
   return flags.testConfig ? reportTest(configuration, flags) : start(configuration, version, flags);
+}
+
+async function workOnStore(command: StoreCommand): Promise<number> {
+  const file = command.configFile === null ? null : readConfigurationFile(command.configFile);
+  if (typeof file === "string") return fail([file]);
+  const { dataDirectory } = command;
+  const { settings, errors } = configure(file, { ...NO_FLAGS, dataDirectory });
+  if (errors.length > 0) return fail(errors);
+  // Loaded only here: it brings LMDB.
+  const { runStoreCommand } = await import("./store-commands.ts");
+  return runStoreCommand(command, settings.dataDirectory);
 }
 
 async function start(

@@ -5,9 +5,18 @@
  * who writes one opens it to the addresses it names, and admits anonymous clients only if told to.
  */
 import { LOG_TYPES, LOG_TYPES_DEFAULT, type LogDestination, type LogType } from "../base/log.ts";
+import { SECONDS_NEVER } from "../base/quantity.ts";
 import { OPTIONS, type OptionName, type OptionValue, PACKET_BYTES_MAX } from "./options.ts";
 import { type Entry, parseFile } from "./parse.ts";
-import { ANY_ADDRESS, type CommandLine, type ListenerSettings, type Settings } from "./settings.ts";
+import { QUEUE_RULES_MAX } from "./queue-rule.ts";
+import {
+  ANY_ADDRESS,
+  type CommandLine,
+  type Durability,
+  type ListenerSettings,
+  type QueueRule,
+  type Settings,
+} from "./settings.ts";
 
 export interface Configuration {
   /** Complete even if there are errors; then of no use. */
@@ -31,6 +40,13 @@ const WEBSOCKET_PORT = 8083;
 
 /** The highest number of messages in flight: there are no more Packet Identifiers. */
 const INFLIGHT_MESSAGES_MAX = 65_535;
+
+/** Why there is nothing to save now and then. */
+const NEEDLESS: Readonly<Record<Durability, string>> = {
+  fsync: "every acknowledged message is on disk already",
+  process: "every acknowledged message is in the system's hands already",
+  memory: "nothing is kept on disk",
+};
 
 /** Destinations of mosquitto's that are accepted and not served. */
 const UNSERVED_DESTINATIONS: readonly string[] = ["syslog", "topic", "dlt", "android"];
@@ -56,6 +72,17 @@ export function configure(file: ConfigurationFile | null, flags: CommandLine): C
   }
   errors.push(...errorsOfListeners(listeners));
   warnings.push(...warningsOfListeners(entries, listeners, flags));
+  for (const { line } of linesOf(entries, "queue_rule").slice(QUEUE_RULES_MAX)) {
+    errors.push(`${at(line)}queue_rule: there may be ${QUEUE_RULES_MAX} of them at most`);
+  }
+  const wanted = valueIn(entries, "durability");
+  if (valueIn(entries, "persistence") === false && wanted !== null && wanted !== "memory") {
+    const line = linesOf(entries, "durability").at(-1)?.line ?? 0;
+    errors.push(`${at(line)}durability ${wanted} contradicts persistence false; remove one`);
+  }
+  for (const { name, line } of entries.filter((entry) => entry.name.startsWith("autosave_"))) {
+    warnings.push(`${at(line)}${name} is needless: ${NEEDLESS[durabilityOf(entries, flags)]}`);
+  }
   for (const { value, line } of linesOf(entries, "log_dest")) {
     if (!UNSERVED_DESTINATIONS.includes(value.kind)) continue;
     warnings.push(`${at(line)}log_dest ${value.kind} is not supported yet and ignored`);
@@ -84,17 +111,18 @@ function settingsOf(
     ),
     topicAliasMax: value("max_topic_alias") ?? 0,
     inflightMessagesMax: value("max_inflight_messages") || INFLIGHT_MESSAGES_MAX,
-    queuedMessagesMax: value("max_queued_messages") || Number.POSITIVE_INFINITY,
-    queuedBytesMax: value("max_queued_bytes") || Number.POSITIVE_INFINITY,
     outgoingBytesMax: value("max_outgoing_bytes") ?? 0,
     memoryBytesMax: value("memory_limit") ?? 0,
     retainAvailable: value("retain_available") ?? true,
     sessionExpirySecondsMax: Math.min(
-      value("persistent_client_expiration") ?? Number.POSITIVE_INFINITY,
-      value("max_session_expiry_interval") ?? Number.POSITIVE_INFINITY,
+      value("persistent_client_expiration") ?? SECONDS_NEVER,
+      value("max_session_expiry_interval") ?? SECONDS_NEVER,
     ),
-    persistence: value("persistence") ?? true,
+    olderSessionExpirySeconds: value("persistent_client_expiration") ?? SECONDS_NEVER,
+    ...queuesOf(entries),
+    durability: durabilityOf(entries, flags),
     dataDirectory: flags.dataDirectory ?? value("persistence_location") ?? "",
+    storeBytesMax: value("max_store_bytes") || null,
     sysIntervalSeconds: value("sys_interval") ?? 0,
     connectionMessages: value("connection_messages") ?? true,
     log: {
@@ -105,6 +133,43 @@ function settingsOf(
       format: value("log_format") ?? "text",
     },
   };
+}
+
+/** `--durability` counts before the file, and `durability` before `persistence`. */
+function durabilityOf(entries: readonly Entry[], flags: CommandLine): Durability {
+  const isOff = valueIn(entries, "persistence") === false;
+  return flags.durability ?? valueIn(entries, "durability") ?? (isOff ? "memory" : "fsync");
+}
+
+/** What bounds the queues, and the rules, each completed by the options. */
+function queuesOf(
+  entries: readonly Entry[],
+): Omit<QueueRule, "topicFilter" | "keepsLast"> & Pick<Settings, "queueRules"> {
+  const common = {
+    queuedMessagesMax: valueIn(entries, "max_queued_messages") || Number.POSITIVE_INFINITY,
+    queuedBytesMax: valueIn(entries, "max_queued_bytes") || Number.POSITIVE_INFINITY,
+    queueOverflow: valueIn(entries, "queue_overflow") ?? "drop-oldest",
+    queueQos0: valueIn(entries, "queue_qos0_messages") ?? false,
+    messageExpirySecondsMax:
+      valueIn(entries, "max_message_expiry_interval") ?? Number.POSITIVE_INFINITY,
+  };
+  const queueRules = linesOf(entries, "queue_rule").map(
+    ({ value: { topicFilter, keys } }): QueueRule => ({
+      topicFilter,
+      queuedMessagesMax: limit(keys.max_queued_messages, common.queuedMessagesMax),
+      queuedBytesMax: limit(keys.max_queued_bytes, common.queuedBytesMax),
+      queueOverflow: keys.queue_overflow ?? common.queueOverflow,
+      queueQos0: keys.queue_qos0_messages ?? common.queueQos0,
+      messageExpirySecondsMax: keys.max_message_expiry_interval ?? common.messageExpirySecondsMax,
+      keepsLast: keys.keep === "last",
+    }),
+  );
+  return { ...common, queueRules };
+}
+
+/** 0 stands for no limit; `common`: the rule does not say. */
+function limit(written: number | undefined, common: number): number {
+  return written === 0 ? Number.POSITIVE_INFINITY : (written ?? common);
 }
 
 /** The lines that set `name`, in order. */

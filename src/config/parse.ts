@@ -63,11 +63,13 @@ function judgeLine(written: string, line: number): JudgedLine {
 }
 
 function judgeOption(name: OptionName, written: string, line: number): JudgedLine {
-  const { type, since }: Option<unknown> = OPTIONS[name];
+  const { type, notice }: Option<unknown> = OPTIONS[name];
   if (written === "") return { error: `${name} has no value; expected ${type.form}` };
   const [word = "", ...rest] = type.isRestOfLine ? [written] : written.split(/[ \t]+/);
   const value = type.read(word);
   if (value === null) {
+    const reason = type.explain?.(word) ?? null;
+    if (reason !== null) return { error: `${name}: ${reason}` };
     return { error: `${name}: "${shorten(word)}" is not accepted; expected ${type.form}` };
   }
   const entry: Entry = { name, value, line };
@@ -78,10 +80,7 @@ function judgeOption(name: OptionName, written: string, line: number): JudgedLin
       warning: `${name}: "${ignored}" behind the value is ignored; a comment needs its own line`,
     };
   }
-  if (since === "later" && value !== false) {
-    return { entry, warning: `${name} is accepted, but not obeyed by this version yet` };
-  }
-  return { entry };
+  return notice === undefined ? { entry } : { entry, warning: `${name} ${notice}` };
 }
 
 function judgeOther(name: string, value: string): JudgedLine {

@@ -18,6 +18,33 @@ export interface ListenerSettings {
   readonly connectionsMax: number;
 }
 
+/**
+ * What an acknowledgement outlives: `fsync` a power cut, `process` the process, `memory` neither.
+ */
+export type Durability = "fsync" | "process" | "memory";
+
+/**
+ * What happens to a message for a Session whose queue is full: the oldest that was not sent goes,
+ * it is dropped itself, or its publisher is refused with 0x97.
+ */
+export type QueueOverflow = "drop-oldest" | "drop-newest" | "reject";
+
+/** The bounds for the messages of some topics; what a rule leaves out is as the options say. */
+export interface QueueRule {
+  /** Whose Topic Name it matches; the first rule that does counts. Valid, without `$share`. */
+  readonly topicFilter: string;
+  /** Infinity: no limit. */
+  readonly queuedMessagesMax: number;
+  /** Infinity: no limit. */
+  readonly queuedBytesMax: number;
+  readonly queueOverflow: QueueOverflow;
+  readonly queueQos0: boolean;
+  /** Infinity: no limit. */
+  readonly messageExpirySecondsMax: number;
+  /** `keep=last`: of each topic only the newest message waits in a Session that is offline. */
+  readonly keepsLast: boolean;
+}
+
 export interface Settings {
   /** At least one; no two share address and port. */
   readonly listeners: readonly ListenerSettings[];
@@ -44,10 +71,6 @@ export interface Settings {
   readonly topicAliasMax: number;
   /** QoS 1 and 2 messages in flight to a client, 1 … 65535; its Receive Maximum bounds it too. */
   readonly inflightMessagesMax: number;
-  /** QoS 1 and 2 messages waiting in a Session; Infinity: no limit. */
-  readonly queuedMessagesMax: number;
-  /** Bytes of the messages waiting in a Session; Infinity: no limit. */
-  readonly queuedBytesMax: number;
   /** Bytes a connection may have unsent before QoS 0 messages to it are dropped. */
   readonly outgoingBytesMax: number;
   /** Bytes of the engine's heap; 0: all that it can address. */
@@ -55,12 +78,31 @@ export interface Settings {
   /** Retain Available: whether a PUBLISH may carry RETAIN. */
   readonly retainAvailable: boolean;
 
-  /** Longest life of a Session without its connection, seconds; SECONDS_NEVER: no limit. */
+  /** Longest Session Expiry Interval granted to MQTT 5.0 clients; SECONDS_NEVER: no limit. */
   readonly sessionExpirySecondsMax: number;
-  /** Whether Sessions and retained messages are to be kept on disk. */
-  readonly persistence: boolean;
-  /** The directory of everything kept on disk; relative to the working directory, or absolute. */
+  /** Life of a Session of MQTT 3.1 and 3.1.1 without its connection; SECONDS_NEVER: no end. */
+  readonly olderSessionExpirySeconds: number;
+
+  /** Messages waiting in a Session; Infinity: no limit. */
+  readonly queuedMessagesMax: number;
+  /** Bytes of the messages waiting in a Session; Infinity: no limit. */
+  readonly queuedBytesMax: number;
+  readonly queueOverflow: QueueOverflow;
+  /** Whether QoS 0 messages wait, too, in a Session that is offline. */
+  readonly queueQos0: boolean;
+  /** Longest life of a queued or retained message; Infinity: no limit. */
+  readonly messageExpirySecondsMax: number;
+  /** In the order of the file, at most QUEUE_RULES_MAX. */
+  readonly queueRules: readonly QueueRule[];
+
+  readonly durability: Durability;
+  /**
+   * The directory of everything kept on disk; relative to the working directory, or absolute.
+   * With `durability` `memory` nothing is read or written there.
+   */
   readonly dataDirectory: string;
+  /** Bytes of everything kept on disk; null: by the space that is free at the start. */
+  readonly storeBytesMax: number | null;
 
   /** Seconds between updates of `$SYS`; 0: there are none. */
   readonly sysIntervalSeconds: number;
@@ -81,6 +123,8 @@ export interface CommandLine {
   readonly quiet: boolean;
   /** `--data`, in place of persistence_location; null: not given. */
   readonly dataDirectory: string | null;
+  /** `--durability`, in place of durability and persistence; null: not given. */
+  readonly durability: Durability | null;
 }
 
 /** A command line without flags. */
@@ -90,4 +134,5 @@ export const NO_FLAGS: CommandLine = {
   verbose: false,
   quiet: false,
   dataDirectory: null,
+  durability: null,
 };

@@ -48,7 +48,7 @@ const REFUSED: ReadonlyMap<string, string> = new Map([
 const IGNORED: ReadonlySet<string> = new Set(
   `
   accept_protocol_versions address addresses allow_duplicate_messages auth_plugin_deny_special_chars
-  autosave_interval autosave_on_changes bridge_alpn bridge_attempt_unsubscribe bridge_bind_address
+  bridge_alpn bridge_attempt_unsubscribe bridge_bind_address
   bridge_cafile bridge_capath bridge_certfile bridge_ciphers bridge_ciphers_tls1.3 bridge_identity
   bridge_insecure bridge_keyfile bridge_max_packet_size bridge_max_topic_alias
   bridge_outgoing_retain bridge_protocol_version bridge_psk bridge_receive_maximum
@@ -59,7 +59,7 @@ const IGNORED: ReadonlySet<string> = new Set(
   keepalive_interval listener_auto_id_prefix local_cleansession local_clientid local_password
   local_username log_facility max_inflight_bytes max_qos max_topic_alias_broker maximum_qos
   notification_topic notifications notifications_local_only packet_buffer_size password
-  persistence_file pid_file queue_qos0_messages remote_clientid remote_password remote_username
+  pid_file remote_clientid remote_password remote_username
   restart_timeout retain_expiry_interval retained_persistence retry_interval round_robin start_type
   store_clean_interval threshold tls_engine tls_engine_kpass_sha1 tls_keyform tls_version topic
   try_private upgrade_outgoing_qos user username websockets_headers_size websockets_log_level

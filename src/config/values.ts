@@ -13,6 +13,8 @@ export interface ValueType<Value> {
   readonly isRestOfLine: boolean;
   /** @returns null if `text`, never empty and without blanks at its ends, is not accepted */
   readonly read: (text: string) => Value | null;
+  /** Why `text` is not accepted, where `form` would not tell; null: it is accepted. */
+  readonly explain?: (text: string) => string | null;
 }
 
 /** `listener PORT [ADDRESS]`. */

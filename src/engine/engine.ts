@@ -31,6 +31,20 @@ interface EngineExports {
     payloadBytesMax: number,
     mayRetain: number,
   ): void;
+  configureQueues(overflow: number, qos0: number, expirySecondsMax: number): void;
+  /** @returns 0, or 1 where there is no room for one more */
+  addQueueRule(
+    at: number,
+    bytes: number,
+    messagesMax: number,
+    queuedBytesMax: number,
+    overflow: number,
+    qos0: number,
+    expirySecondsMax: number,
+  ): number;
+  setRecording(on: number, freshMsMax: number): void;
+  setRefusing(reason: number): void;
+  setTurn(turn: number): void;
   setClock(unixMs: number): void;
   takeEvents(): number;
   acceptConnection(connection: number, version: number, packetBytesMax: number): void;
@@ -55,9 +69,15 @@ interface EngineExports {
   detachSession(session: number, expiresSeconds: number): void;
   endSession(session: number): void;
   findSession(at: number, bytes: number): number;
-  firstSession(): number;
+  sessionAfter(session: number): number;
   freeSessionTable(): void;
   sessionCount(): number;
+  sessionOfNumber(number: number): number;
+  nextSessionNumber(): number;
+  setNumbers(next: number): void;
+  nextMessageId(): bigint;
+  setMessageId(next: bigint): void;
+  expireNext(nowSeconds: number): number;
   setExpiry(session: number, expiryInterval: number, version: number): void;
   setSessionSeed(seed: bigint): void;
   setHashSeed(seed: bigint): void;
@@ -85,18 +105,42 @@ interface EngineExports {
   firstFilter(): number;
   nextFilter(): number;
   send(connection: number, at: number, bytes: number, hold: number): number;
-  journalWill(number: number, at: number, bytes: number): void;
+  journalWill(
+    number: number,
+    delaySeconds: number,
+    dueSecond: number,
+    at: number,
+    bytes: number,
+  ): void;
   journalBytes(): number;
-  journalPage(): number;
-  journalApartAt(index: number): number;
-  journalApartBytes(index: number): number;
-  journalApartCount(): number;
-  journalFree(): void;
+  pagePending(): number;
+  sealPage(): number;
+  sealedAt(): number;
+  sealedBytes(): number;
+  sealedTurn(): number;
+  sealedApartAt(index: number): number;
+  sealedApartBytes(index: number): number;
+  sealedApartCount(): number;
+  indexBegin(turn: number): void;
+  indexGather(rowsMax: number): number;
+  indexOperations(): number;
+  indexCommitted(): void;
+  loadWanted(session: number, number: number): bigint;
+  loadSegment(session: number, number: number, at: number, bytes: number, first: bigint): number;
+  loadMissing(): bigint;
+  loadMessage(id: bigint, at: number, bytes: number): number;
+  loadNone(session: number, number: number): void;
+  loadSession(number: number, at: number, bytes: number): number;
+  loadSubscriptions(number: number, at: number, bytes: number): number;
+  loadRetained(at: number, bytes: number): number;
+  recoveryEnd(nowSeconds: number): void;
+  dropUnindexed(): void;
+  freeSpare(): void;
   replay(at: number, bytes: number): number;
   replayApart(index: number, at: number, bytes: number): number;
+  replayedWills(): number;
+  replayedWill(index: number): number;
   dumpSession(session: number): void;
-  turnPending(): number;
-  endTurn(): number;
   clearCache(): void;
   cacheCount(): number;
   match(at: number, bytes: number): number;

@@ -31,9 +31,11 @@ export function sendAccepted(
   settings: Settings,
   accepted: Accepted,
 ): void {
+  // Before 3.1.1 the byte is reserved.
+  const hasFlag = accepted.sessionPresent && connection.version > 3;
   writer
     .begin()
-    .byte(accepted.sessionPresent ? 1 : 0)
+    .byte(hasFlag ? 1 : 0)
     .byte(0);
   if (connection.version === 5) {
     writer.properties((list) => writeLimits(list, settings, accepted));

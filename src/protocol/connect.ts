@@ -90,6 +90,9 @@ export class Connecting {
       this.#accept(connection, request, accepted);
       return true;
     }
+    if (connection.will !== null) {
+      this.#plane.wills.record(connection.will, this.#plane.sessions.numberOf(session));
+    }
     connection.phase = "waiting";
     this.#waiting.set(session, connection);
     this.#plane.turn.afterCommit(() => {
@@ -165,7 +168,8 @@ export class Connecting {
   }
 
   #expiry(request: Request): number {
-    const max = this.#plane.settings.sessionExpirySecondsMax;
+    const { olderSessionExpirySeconds, sessionExpirySecondsMax } = this.#plane.settings;
+    const max = request.version === 5 ? sessionExpirySecondsMax : olderSessionExpirySeconds;
     return Math.min(request.expirySeconds, Number.isFinite(max) ? max : EXPIRY_NEVER);
   }
 

@@ -60,6 +60,7 @@ export class Dispatch implements TurnHandlers {
     else {
       connection.wire.pauseReading();
       if (status === abi.R_BUDGET) this.#plane.turn.resumeLater(connection);
+      else if (status === abi.R_COMMIT) this.#plane.turn.resumeAfterCommit(connection);
     }
   }
 
@@ -71,6 +72,15 @@ export class Dispatch implements TurnHandlers {
     const { log, sessions } = this.#plane;
     log.warn(
       `Outgoing messages are being dropped for client ${loggedName(sessions.clientIdOf(session))}.`,
+    );
+  }
+
+  onQueueFills(session: number): void {
+    const { engine, log, sessions } = this.#plane;
+    const queued = engine.word(session + abi.SESSION_QUEUED_COUNT);
+    log.warn(
+      `The queue of client ${loggedName(sessions.clientIdOf(session))} is four fifths full: ` +
+        `${queued} messages wait.`,
     );
   }
 
@@ -148,7 +158,9 @@ export class Dispatch implements TurnHandlers {
 
   #dropWill(connection: NetworkConnection): void {
     if (connection.will === null) return;
-    this.#plane.wills.discard(connection.will);
+    const { sessions, wills } = this.#plane;
+    const { session } = connection;
+    wills.discard(connection.will, session === 0 ? 0 : sessions.numberOf(session));
     connection.will = null;
   }
 
@@ -164,7 +176,7 @@ export class Dispatch implements TurnHandlers {
     turn.schedule();
     if (will === null) return;
     if (stays && will.delaySeconds > 0) wills.delay(will, number, unixSeconds());
-    else wills.publish(will);
+    else wills.publish(will, number);
   }
 
   /**

@@ -3,9 +3,9 @@
  * or a clean start. Their State is the engine's; here is only what happens when.
  */
 import * as abi from "#assembly/abi";
+import { SESSIONS_EXPIRED_PER_TURN_MAX } from "../base/limits.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { NetworkConnection } from "./network-connection.ts";
-import { DeadlineWheel } from "./wheel.ts";
 import type { Wills } from "./wills.ts";
 
 /** Session Expiry Interval of a Session that never expires, §3.1.2.11.2. */
@@ -17,15 +17,12 @@ const SECONDS_END = 2 ** 32;
 export class Sessions {
   readonly #engine: Engine;
   readonly #wills: Wills;
-  /** Addresses of Sessions without a connection, by the second in which they expire. */
-  readonly #wheel: DeadlineWheel<number>;
   /** Sessions ended because their interval had passed. */
   expiredCount = 0;
 
-  constructor(engine: Engine, wills: Wills, nowSeconds: number) {
+  constructor(engine: Engine, wills: Wills) {
     this.#engine = engine;
     this.#wills = wills;
-    this.#wheel = new DeadlineWheel(nowSeconds, (session) => this.#due(session));
   }
 
   /** @returns address of the Session of this Client Identifier in engine memory, or 0 */
@@ -60,14 +57,12 @@ export class Sessions {
   /** The Session is continued: its waiting will is cancelled. */
   continue(session: number, version: number, expirySeconds: number): void {
     this.#wills.cancel(this.numberOf(session));
-    this.#stopCountdown(session);
     this.#engine.calls.setExpiry(session, expirySeconds, version);
   }
 
   /** The Session ends, with all of its State [MQTT-3.1.2-4]; a waiting will is sent. */
   end(session: number): void {
     const number = this.numberOf(session);
-    this.#stopCountdown(session);
     this.#engine.calls.endSession(session);
     this.#wills.sessionEnds(number);
   }
@@ -80,23 +75,22 @@ export class Sessions {
     const seconds = connection.sessionExpirySeconds;
     // The engine keeps the second in 32 bits: what would end after them never does.
     const lasts = seconds > 0 && seconds !== EXPIRY_NEVER && nowSeconds + seconds < SECONDS_END;
-    const second = lasts ? this.#wheel.add(session, nowSeconds + seconds) : 0;
-    this.#engine.calls.detachSession(session, second);
+    this.#engine.calls.detachSession(session, lasts ? nowSeconds + seconds : 0);
     if (seconds === 0) this.end(session);
   }
 
-  /** The Session is continued, or ends before its time. */
-  #stopCountdown(session: number): void {
-    const second = this.#engine.word(session + abi.SESSION_EXPIRES_SECONDS);
-    if (second !== 0) this.#wheel.remove(session, second);
-  }
-
-  tick(nowSeconds: number): void {
-    this.#wheel.tick(nowSeconds);
-  }
-
-  #due(session: number): void {
-    this.expiredCount++;
-    this.end(session);
+  /**
+   * Ends Sessions whose time has come.
+   *
+   * @returns whether there are more: call again in a later turn
+   */
+  tick(nowSeconds: number): boolean {
+    for (let i = 0; i < SESSIONS_EXPIRED_PER_TURN_MAX; i++) {
+      const session = this.#engine.calls.expireNext(nowSeconds) >>> 0;
+      if (session === 0) return false;
+      this.expiredCount++;
+      this.end(session);
+    }
+    return true;
   }
 }

@@ -3,6 +3,7 @@
  * committed, output leaves with one write per connection, the engine's events are acted on.
  */
 import * as abi from "#assembly/abi";
+import { faultPoint } from "../base/fault.ts";
 import { CONNECTIONS_MAX } from "../base/limits.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Wire } from "../engine/wire.ts";
@@ -16,10 +17,19 @@ export interface TurnHandlers {
   onStatus(connection: NetworkConnection, status: number): void;
   /** The engine asks for this connection to be closed. */
   onClose(connection: NetworkConnection, reasonCode: number): void;
-  /** A Session's queue began to drop; its address. */
+  /** A Session's queue began to drop, or is four fifths full; its address. */
   onQueueFull(session: number): void;
+  onQueueFills(session: number): void;
   /** The connection's record is gone. */
   onClosed(connection: NetworkConnection): void;
+}
+
+/** Where sealed pages go, and what is loaded from there. */
+export interface PageStore {
+  /** Settles when the sealed page is safe. */
+  commit(): Promise<void>;
+  /** A Session needs what is in the store. */
+  load(number: number, session: number): void;
 }
 
 export class Turn {
@@ -32,7 +42,16 @@ export class Turn {
   #resumable: NetworkConnection[] = [];
   #retained: NetworkConnection[] = [];
   #closing: NetworkConnection[] = [];
-  #afterCommit: (() => void)[] = [];
+  /** Connections that go on when a page was committed. */
+  #waitingForStore: NetworkConnection[] = [];
+  /** What waits for the page being filled, and for the one that is being committed. */
+  #afterFilled: (() => void)[] = [];
+  #afterSealed: (() => void)[] = [];
+  #store: PageStore | null = null;
+  #isCommitting = false;
+  #sealTimer: NodeJS.Timeout | null = null;
+  #sealDueMs = 0;
+  #sealMilliseconds = 0;
   #injected = false;
   #onPage: ((page: Uint8Array, apart: readonly Uint8Array[]) => void) | null = null;
   #openCount = 0;
@@ -45,6 +64,17 @@ export class Turn {
 
   start(handlers: TurnHandlers): void {
     this.#handlers = handlers;
+  }
+
+  /**
+   * Gives sealed pages to a store; without one they are dropped.
+   *
+   * @param sealMilliseconds  how often a page is sealed at most for the sake of receivers that may
+   *   still acknowledge
+   */
+  useStore(store: PageStore, sealMilliseconds: number): void {
+    this.#store = store;
+    this.#sealMilliseconds = sealMilliseconds;
   }
 
   /** Connections whose record is in use. */
@@ -103,10 +133,29 @@ export class Turn {
     this.schedule();
   }
 
-  /** Runs once the page being filled is committed. */
+  /** Runs once all that was recorded so far is committed. */
   afterCommit(action: () => void): void {
-    this.#afterCommit.push(action);
+    const isSealed = this.#isCommitting && this.#engine.calls.journalBytes() === 0;
+    (isSealed ? this.#afterSealed : this.#afterFilled).push(action);
     this.schedule();
+  }
+
+  /** Goes on with the connection's parked bytes when the store has gone on. */
+  resumeAfterCommit(connection: NetworkConnection): void {
+    this.#waitingForStore.push(connection);
+  }
+
+  /** The store takes more again: who waited for that goes on. */
+  resumeWaiting(): void {
+    if (this.#waitingForStore.length === 0) return;
+    this.#resumable.push(...this.#waitingForStore);
+    this.#waitingForStore = [];
+    this.schedule();
+  }
+
+  /** Settles when the page that was being filled is committed, if anything is in it. */
+  flushPages(): Promise<void> {
+    return new Promise((resolve) => this.afterCommit(resolve));
   }
 
   /** The broker itself has more to publish: see Engine.inject. */
@@ -153,8 +202,9 @@ export class Turn {
     const { calls } = this.#engine;
     calls.setClock(Date.now());
     this.#resume();
-    if (this.#afterCommit.length > 0 || calls.turnPending() === 1) this.#commit();
+    if (!this.#isCommitting) this.#seal();
     this.#flush();
+    faultPoint("flushed");
     this.#act(calls.takeEvents());
     this.#finishClosing();
   };
@@ -162,8 +212,10 @@ export class Turn {
   #resume(): void {
     const { calls } = this.#engine;
     if (this.#injected) {
-      this.#injected = calls.resume(0) === abi.R_BUDGET;
-      if (this.#injected) this.schedule();
+      const status = calls.resume(0);
+      this.#injected = status === abi.R_BUDGET || status === abi.R_COMMIT;
+      // After R_COMMIT the next commit schedules a turn.
+      if (status === abi.R_BUDGET) this.schedule();
     }
     if (this.#resumable.length > 0) {
       const connections = this.#resumable;
@@ -194,7 +246,7 @@ export class Turn {
   }
 
   /**
-   * Hands each journal page on before it is forgotten.
+   * Hands each journal page on when it is sealed.
    *
    * @param onPage  the page, and the payloads that it keeps apart, in order; borrowed for the call
    */
@@ -202,28 +254,89 @@ export class Turn {
     this.#onPage = onPage;
   }
 
-  #handOnPage(): void {
+  #handOnPage(byteCount: number): void {
+    if (this.#onPage === null) return;
     const { bytes, calls } = this.#engine;
-    const byteCount = calls.journalBytes();
-    if (this.#onPage === null || byteCount === 0) return;
-    const at = calls.journalPage() >>> 0;
+    const at = calls.sealedAt() >>> 0;
     const apart: Uint8Array[] = [];
-    for (let i = 0; i < calls.journalApartCount(); i++) {
-      const from = calls.journalApartAt(i) >>> 0;
-      apart.push(bytes.subarray(from, from + calls.journalApartBytes(i)));
+    for (let i = 0; i < calls.sealedApartCount(); i++) {
+      const from = calls.sealedApartAt(i) >>> 0;
+      apart.push(bytes.subarray(from, from + calls.sealedApartBytes(i)));
     }
     this.#onPage(bytes.subarray(at, at + byteCount), apart);
   }
 
-  #commit(): void {
-    const actions = this.#afterCommit;
-    this.#afterCommit = [];
+  /** Ends the page being filled, where there is one and none is under way, and commits it. */
+  #seal(): void {
     const { calls } = this.#engine;
-    this.#handOnPage();
-    calls.committed(calls.endTurn());
+    const pending = calls.pagePending();
+    const isWanted = pending === 1 || (pending === 2 && this.#isSealDue());
+    const byteCount = isWanted ? calls.sealPage() : 0;
+    if (byteCount > 0) {
+      this.#afterSealed = this.#afterFilled;
+      this.#afterFilled = [];
+      this.#commit(byteCount);
+      return;
+    }
+    if (this.#afterFilled.length > 0) {
+      const actions = this.#afterFilled;
+      this.#afterFilled = [];
+      for (const action of actions) action();
+    }
+    if (calls.pagePending() !== 0) this.#sealLater();
+  }
+
+  /** Whether what receivers may still acknowledge is to be looked at again. */
+  #isSealDue(): boolean {
+    if (this.#sealMilliseconds === 0) return true;
+    const now = performance.now();
+    if (now < this.#sealDueMs) return false;
+    this.#sealDueMs = now + this.#sealMilliseconds;
+    return true;
+  }
+
+  #sealLater(): void {
+    if (this.#sealMilliseconds === 0) {
+      this.schedule();
+    } else if (this.#sealTimer === null) {
+      this.#sealTimer = setTimeout(() => {
+        this.#sealTimer = null;
+        this.schedule();
+      }, this.#sealMilliseconds);
+    }
+  }
+
+  #commit(byteCount: number): void {
+    this.#handOnPage(byteCount);
+    faultPoint("sealed");
+    if (this.#store === null) {
+      this.#engine.calls.dropUnindexed();
+      this.#committed();
+      return;
+    }
+    this.#isCommitting = true;
+    // A store that closes leaves the page uncommitted: nothing that waits for it may leave.
+    this.#store.commit().then(
+      () => {
+        this.#isCommitting = false;
+        faultPoint("committed");
+        this.#committed();
+        faultPoint("released");
+        this.schedule();
+      },
+      () => undefined,
+    );
+  }
+
+  #committed(): void {
+    const { calls } = this.#engine;
+    calls.committed(calls.sealedTurn());
+    const actions = this.#afterSealed;
+    this.#afterSealed = [];
     for (const action of actions) action();
+    this.resumeWaiting();
     // What left because of the commit may itself be recorded.
-    if (calls.turnPending() === 1) this.schedule();
+    if (this.#injected || calls.pagePending() !== 0) this.schedule();
   }
 
   /** One write for each connection that has output. Hot. */
@@ -254,11 +367,11 @@ export class Turn {
     // Copied first: what is done about one event may raise others.
     const copied = words.slice(abi.EVENTS >>> 2, (abi.EVENTS >>> 2) + events * 3);
     for (let i = 0; i < copied.length; i += 3) {
-      const kind = copied[i];
+      const kind = copied[i] as number;
       const subject = copied[i + 1] as number;
       const argument = copied[i + 2] as number;
-      if (kind === abi.E_QUEUE_FULL) {
-        this.#handlers?.onQueueFull(argument);
+      if (kind === abi.E_QUEUE_FULL || kind === abi.E_QUEUE_FILLS || kind === abi.E_LOAD) {
+        this.#actForSession(kind, subject, argument);
         continue;
       }
       const connection = this.#connections[subject];
@@ -268,6 +381,14 @@ export class Turn {
       else this.resumeNow(connection);
     }
     this.schedule();
+  }
+
+  #actForSession(kind: number, number: number, session: number): void {
+    if (kind === abi.E_LOAD) this.#store?.load(number, session);
+    // It may have ended since, and its record be another's.
+    else if (this.#engine.word(session + abi.SESSION_NUMBER) !== number) return;
+    else if (kind === abi.E_QUEUE_FULL) this.#handlers?.onQueueFull(session);
+    else this.#handlers?.onQueueFills(session);
   }
 
   #finishClosing(): void {

@@ -10,6 +10,9 @@ import { encodePublish, type PublishParts } from "./publish-packet.ts";
 import type { Turn } from "./turn.ts";
 import { DeadlineWheel } from "./wheel.ts";
 
+/** The last second that a record can hold. */
+const SECONDS_MAX = 2 ** 32 - 1;
+
 export interface Will {
   /** The packet in the engine's heap: version 5, Packet Identifier 1 where it has one. */
   readonly at: number;
@@ -29,12 +32,22 @@ interface PendingWill {
   second: number;
 }
 
+/** A will on record, with the Unix second at which it is due; 0 while its connection is open. */
+export interface RecordedWill {
+  readonly will: Will;
+  readonly dueSecond: number;
+}
+
 export class Wills {
   readonly #engine: Engine;
   readonly #turn: Turn;
   /** Wills that wait, by the number of their Session. */
   readonly #pending = new Map<number, PendingWill>();
   readonly #wheel: DeadlineWheel<PendingWill>;
+  /** Wills of durable Sessions, as the journal has them. */
+  readonly #recorded = new Map<number, RecordedWill>();
+  /** Numbers of Sessions whose will on record is another one since takeChanged(). */
+  #changed = new Set<number>();
 
   constructor(engine: Engine, turn: Turn, nowSeconds: number) {
     this.#engine = engine;
@@ -44,48 +57,84 @@ export class Wills {
 
   /** @returns the will in the engine's heap, or null: no memory */
   keep(parts: WillParts): Will | null {
-    const packet = encodePublish(parts);
-    const at = this.#engine.keep(packet);
-    if (at === 0) return null;
-    return { at, byteCount: packet.length, delaySeconds: parts.delaySeconds };
+    return this.keepPacket(encodePublish(parts), parts.delaySeconds);
   }
 
-  discard(will: Will): void {
+  /** @param packet  a PUBLISH in version 5 */
+  keepPacket(packet: Uint8Array, delaySeconds: number): Will | null {
+    const at = this.#engine.keep(packet);
+    return at === 0 ? null : { at, byteCount: packet.length, delaySeconds };
+  }
+
+  /** Puts the will of a durable Session on record, while its connection is open. */
+  record(will: Will, sessionNumber: number): void {
+    this.#journal(sessionNumber, { will, dueSecond: 0 });
+  }
+
+  /** The will is not to be sent any more. */
+  discard(will: Will, sessionNumber: number): void {
+    this.#forget(sessionNumber);
     this.#engine.calls.freeBlock(will.at);
   }
 
   /** Publishes the will now and frees it. */
-  publish(will: Will): void {
+  publish(will: Will, sessionNumber: number): void {
     const status = this.#engine.calls.inject(will.at, will.byteCount);
-    if (status === abi.R_BUDGET) this.#turn.injectedLater();
+    if (status === abi.R_BUDGET || status === abi.R_COMMIT) this.#turn.injectedLater();
     this.#turn.schedule();
-    this.discard(will);
+    // Behind what it leaves behind in the page: both or neither are on disk.
+    this.discard(will, sessionNumber);
   }
 
   /** Publishes it after its delay, unless the Session is continued before [MQTT-3.1.3-9]. */
   delay(will: Will, sessionNumber: number, nowSeconds: number): void {
+    this.delayUntil(will, sessionNumber, nowSeconds + will.delaySeconds);
+  }
+
+  /** @param dueSecond  Unix time */
+  delayUntil(will: Will, sessionNumber: number, dueSecond: number): void {
     const pending = { session: sessionNumber, will, second: 0 };
     this.#pending.set(sessionNumber, pending);
-    this.#engine.calls.journalWill(sessionNumber, will.at, will.byteCount);
-    pending.second = this.#wheel.add(pending, nowSeconds + will.delaySeconds);
+    pending.second = this.#wheel.add(pending, dueSecond);
+    this.#journal(sessionNumber, { will, dueSecond: Math.min(dueSecond, SECONDS_MAX) });
   }
 
   /** The Session is continued: its waiting will is not sent. */
   cancel(sessionNumber: number): void {
     const pending = this.#take(sessionNumber);
-    if (pending === undefined) return;
-    this.#engine.calls.journalWill(sessionNumber, 0, 0);
-    this.discard(pending.will);
+    if (pending !== undefined) this.discard(pending.will, sessionNumber);
   }
 
   /** The Session ends: its waiting will is due now [MQTT-3.1.2-8]. */
   sessionEnds(sessionNumber: number): void {
     const pending = this.#take(sessionNumber);
-    if (pending !== undefined) this.publish(pending.will);
+    if (pending !== undefined) this.publish(pending.will, sessionNumber);
   }
 
   tick(nowSeconds: number): void {
     this.#wheel.tick(nowSeconds);
+  }
+
+  /** Wills on record that changed since the last call; null: there is none any more. */
+  takeChanged(): { readonly number: number; readonly recorded: RecordedWill | null }[] {
+    const numbers = this.#changed;
+    this.#changed = new Set();
+    return [...numbers].map((number) => {
+      return { number, recorded: this.#recorded.get(number) ?? null };
+    });
+  }
+
+  #journal(number: number, recorded: RecordedWill): void {
+    const { delaySeconds, at, byteCount } = recorded.will;
+    this.#recorded.set(number, recorded);
+    this.#changed.add(number);
+    this.#engine.calls.journalWill(number, delaySeconds, recorded.dueSecond, at, byteCount);
+  }
+
+  #forget(number: number): void {
+    if (!this.#recorded.delete(number)) return;
+    this.#changed.add(number);
+    this.#engine.calls.journalWill(number, 0, 0, 0, 0);
   }
 
   #take(sessionNumber: number): PendingWill | undefined {
@@ -98,7 +147,6 @@ export class Wills {
 
   #due(pending: PendingWill): void {
     this.#pending.delete(pending.session);
-    this.#engine.calls.journalWill(pending.session, 0, 0);
-    this.publish(pending.will);
+    this.publish(pending.will, pending.session);
   }
 }

@@ -19,9 +19,14 @@ function file(content: string): string {
   return path;
 }
 
-/** Flags of a broker on free ports that keeps what it keeps below the test's directory. */
+/** A data directory of its own, below the test's. */
+function dataFlags(): string[] {
+  return ["--data", join(directory, `data-${fileCount++}`)];
+}
+
+/** Flags of a broker on free ports with a data directory of its own. */
 function freePorts(): string[] {
-  return ["-p", "0", "--ws-port", "0", "--data", join(directory, `data-${fileCount++}`)];
+  return ["-p", "0", "--ws-port", "0", ...dataFlags()];
 }
 
 const RUNNING = /holdfast \S+ running/;
@@ -80,11 +85,11 @@ async function withPortInUse(use: (port: number) => Promise<void>): Promise<void
   }
 }
 
-test("a port in use is one line with address and port, and 1", async () => {
+test("a port in use is one line with address and port behind the log, and 1", async () => {
   await withPortInUse(async (port) => {
-    const { exitCode, stdout, stderr } = await runToEnd(["-p", `${port}`]);
+    const { exitCode, stdout, stderr } = await runToEnd(["-p", `${port}`, ...dataFlags()]);
     expect([exitCode, stdout]).toEqual([1, ""]);
-    expect(stderr).toMatch(/^holdfast: [^\n]*\n$/);
+    expect(stderr).toMatch(/^(?:\d{10}: [^\n]*\n)*holdfast: [^\n]*\n$/);
     expect(stderr).toContain("127.0.0.1");
     expect(stderr).toContain(`${port}`);
   });
@@ -93,7 +98,7 @@ test("a port in use is one line with address and port, and 1", async () => {
 test("-q logs nothing, but a fault is still told", async () => {
   await withPortInUse(async (port) => {
     const path = file(`listener ${port} 127.0.0.1\nuser root\n`);
-    const { exitCode, stderr } = await runToEnd(["-q", "-v", "-c", path]);
+    const { exitCode, stderr } = await runToEnd(["-q", "-v", "-c", path, ...dataFlags()]);
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(/^holdfast: [^\n]*\n$/);
     expect(stderr).not.toContain("user");
@@ -154,7 +159,7 @@ test("a configuration file decides where the log goes", async () => {
     `listener 0 127.0.0.1\nallow_anonymous true\nlog_dest stdout\nlog_dest file ${logPath}\n` +
       "log_format json\nuser root\n",
   );
-  const broker = start(["-c", path]);
+  const broker = start(["-c", path, ...dataFlags()]);
   await broker.printed(RUNNING);
   broker.signal("SIGTERM");
   const { exitCode, stdout, stderr } = await broker.ended;

@@ -35,18 +35,19 @@ interface Outcome {
 function dumpSessions(harness: EngineHarness): string[] {
   const { calls, bytes, words } = harness.engine;
   const dumps: string[] = [];
-  const session = calls.firstSession() >>> 0;
+  const session = calls.sessionAfter(0) >>> 0;
   if (session !== 0) {
-    calls.endTurn();
     calls.dumpSession(session);
-    const page = calls.journalPage();
-    const end = page + calls.journalBytes();
+    const byteCount = calls.sealPage();
+    const page = calls.sealedAt() >>> 0;
+    const end = page + byteCount;
     for (let at = page + abi.JOURNAL_HEADER_BYTES; at < end; ) {
       const recordBytes = (words[at >>> 2] as number) >>> 8;
       // Behind the Session's number.
       dumps.push(Buffer.from(bytes.subarray(at + 8, at + recordBytes)).toString("hex"));
       at += recordBytes;
     }
+    calls.committed(calls.sealedTurn());
   }
   return dumps;
 }

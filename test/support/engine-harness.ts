@@ -77,7 +77,7 @@ export class EngineHarness {
     this.turn = new Turn(this.engine);
     const now = this.nowSeconds;
     this.wills = new Wills(this.engine, this.turn, now);
-    this.sessions = new Sessions(this.engine, this.wills, now);
+    this.sessions = new Sessions(this.engine, this.wills);
     this.keepAlive = new KeepAlive(this.engine, now, (connection) =>
       this.dispatch.close(connection, KEEP_ALIVE_TIMEOUT),
     );
@@ -235,7 +235,7 @@ export class EngineHarness {
     this.dropRetained("#");
     for (const level of dollarLevels) this.dropRetained(`${level}/#`);
     calls.clearCache();
-    calls.journalFree();
+    calls.freeSpare();
     calls.freeSessionTable();
     this.#throwFault();
   }
@@ -243,9 +243,9 @@ export class EngineHarness {
   /** Ends all Sessions, as a clean start of their clients would. */
   endSessions(): void {
     const { calls } = this.engine;
-    for (let session = calls.firstSession() >>> 0; session !== 0; ) {
+    for (let session = calls.sessionAfter(0) >>> 0; session !== 0; ) {
       this.sessions.end(session);
-      session = calls.firstSession() >>> 0;
+      session = calls.sessionAfter(0) >>> 0;
     }
   }
 
@@ -253,6 +253,7 @@ export class EngineHarness {
     const bytes = Buffer.from(filter);
     this.engine.scratch.set(bytes);
     this.engine.calls.dropRetained(abi.SCRATCH, bytes.length);
+    this.engine.calls.dropUnindexed();
   }
 
   /** What the engine's heap holds. */

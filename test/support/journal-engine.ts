@@ -85,13 +85,14 @@ export function dumpSessions(
   if (calls.journalBytes() !== 0) throw new Error("the page of the turn is not ended");
   return sessionsOf(harness, clientIdentifiers).map(({ at: session }) => {
     calls.dumpSession(session);
-    const at = calls.journalPage() >>> 0;
-    const apart = Array.from({ length: calls.journalApartCount() }, (_, index) => {
-      const from = calls.journalApartAt(index) >>> 0;
-      return bytes.subarray(from, from + calls.journalApartBytes(index));
+    const byteCount = calls.sealPage();
+    const at = calls.sealedAt() >>> 0;
+    const apart = Array.from({ length: calls.sealedApartCount() }, (_, index) => {
+      const from = calls.sealedApartAt(index) >>> 0;
+      return bytes.subarray(from, from + calls.sealedApartBytes(index));
     });
-    const page = copyOf(bytes.subarray(at, at + calls.journalBytes()), apart);
-    calls.endTurn();
+    const page = copyOf(bytes.subarray(at, at + byteCount), apart);
+    calls.committed(calls.sealedTurn());
     return page;
   });
 }
@@ -153,7 +154,7 @@ export function cutPage(page: JournalPage, byteCount: number): JournalPage {
  */
 export async function settlePages(harness: EngineHarness): Promise<void> {
   await harness.settle();
-  while (harness.engine.calls.turnPending() !== 0) {
+  while (harness.engine.calls.pagePending() !== 0) {
     harness.turn.schedule();
     await harness.settle();
   }

@@ -1,9 +1,9 @@
 /**
  * Journal pages read by hand: the Session State that their records say, without the engine.
  *
- *   ┌────────┬──────┬─────────┬───────────────────┬────────┬────────┬─ ─ ─
- *   │ format │ turn │ time ms │ type | bytes << 8 │ number │ fields │      records as in abi.ts
- *   └────────┴──────┴─────────┴───────────────────┴────────┴────────┴─ ─ ─
+ *   ┌────────┬──────┬─────────┬───────┬─────┬───────────────────┬────────┬────────┬─ ─ ─
+ *   │ format │ turn │ time ms │ bytes │ crc │ type | bytes << 8 │ number │ fields │  records as
+ *   └────────┴──────┴─────────┴───────┴─────┴───────────────────┴────────┴────────┴─ ─ ─  in abi.ts
  *
  * A dump of a Session is such a page, too, so recorded pages and dumps are compared as values.
  */
@@ -153,14 +153,22 @@ export class JournalState {
       case abi.J_UNSUBSCRIBED:
         session.subscriptions.delete(this.#text(at + 4, this.#u32(at)));
         return;
-      case abi.J_ENQUEUED:
-        session.owed.set(this.#u64(at), { state: "queued", text: this.#owedText(record) });
+      case abi.J_ENQUEUED: {
+        const state = (this.#u32(at + 12) & abi.J_FLAG_SENT) === 0 ? "queued" : "sent";
+        session.owed.set(this.#u64(at), { state, text: this.#owedText(record) });
         return;
+      }
       case abi.J_SENT:
         markSent(session, this.#u64(at));
         return;
       case abi.J_DONE:
         session.owed.delete(this.#u64(at));
+        return;
+      case abi.J_HEAD:
+        dropBelow(session, this.#u64(at), () => true);
+        return;
+      case abi.J_SKIPPED:
+        dropBelow(session, this.#u64(at), ({ state }) => state === "queued");
         return;
       case abi.J_RELEASED:
         session.owed.set(this.#u64(at), { state: "released", text: "" });
@@ -275,6 +283,12 @@ export class JournalState {
 function markSent(session: OpenSession, upTo: number): void {
   for (const [sequence, owed] of session.owed) {
     if (sequence <= upTo && owed.state === "queued") owed.state = "sent";
+  }
+}
+
+function dropBelow(session: OpenSession, end: number, isMeant: (owed: Owed) => boolean): void {
+  for (const [sequence, owed] of session.owed) {
+    if (sequence < end && isMeant(owed)) session.owed.delete(sequence);
   }
 }
 

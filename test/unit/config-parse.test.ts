@@ -18,7 +18,7 @@ const VALUES: readonly (readonly [line: string, settings: Partial<Settings>])[] 
   ["", { payloadBytesMax: 268_435_455, receiveMaximum: 1_000, topicAliasMax: 10 }],
   ["", { keepAliveSecondsMax: 0, serverKeepAliveSeconds: 0, sysIntervalSeconds: 10 }],
   ["", { sessionExpirySecondsMax: 0xffffffff, emptyClientIdAllowed: true }],
-  ["", { retainAvailable: true, persistence: true, dataDirectory: "holdfast-data" }],
+  ["", { retainAvailable: true, durability: "fsync", dataDirectory: "holdfast-data" }],
   ["max_packet_size 20", { packetBytesMax: 20 }],
   ["max_packet_size 268435455", { packetBytesMax: 268_435_455 }],
   ["message_size_limit 1000", { payloadBytesMax: 1_000 }],
@@ -38,7 +38,7 @@ const VALUES: readonly (readonly [line: string, settings: Partial<Settings>])[] 
   ["max_session_expiry_interval 1d", { sessionExpirySecondsMax: 86_400 }],
   ["allow_zero_length_clientid false", { emptyClientIdAllowed: false }],
   ["auto_id_prefix fleet-", { clientIdPrefix: "fleet-" }],
-  ["persistence 0", { persistence: false }],
+  ["persistence 0", { durability: "memory" }],
   ["retain_available 1", { retainAvailable: true }],
   ["sys_interval 0", { sysIntervalSeconds: 0 }],
   ["connection_messages false", { connectionMessages: false }],
@@ -100,7 +100,6 @@ test.each(ERRORS)("%j is refused: %s", (line, error) => {
 
 const WARNINGS: readonly (readonly [line: string, warning: string])[] = [
   ["user root", "m.conf:3: user is not supported yet and ignored"],
-  ["autosave_interval 1800", "m.conf:3: autosave_interval is not supported yet and ignored"],
   ["auth_opt_backends files", "m.conf:3: auth_opt_backends is not supported yet and ignored"],
   ["require_certificate false", "m.conf:3: require_certificate is not supported yet and ignored"],
   ["log_dest syslog", "m.conf:3: log_dest syslog is not supported yet and ignored"],
@@ -109,7 +108,6 @@ const WARNINGS: readonly (readonly [line: string, warning: string])[] = [
     "sys_interval 5 # often",
     'm.conf:3: sys_interval: "# often" behind the value is ignored; a comment needs its own line',
   ],
-  ["persistence true", "m.conf:3: persistence is accepted, but not obeyed by this version yet"],
   ["allow_anonymous true", "m.conf:3: allow_anonymous is set a second time; this line counts"],
 ];
 

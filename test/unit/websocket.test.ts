@@ -82,6 +82,7 @@ turn.start({
   },
   onClose: (connection) => turn.closeAfterFlush(connection),
   onQueueFull: () => undefined,
+  onQueueFills: () => undefined,
   onClosed: () => undefined,
 });
 

@@ -1,0 +1,92 @@
+/**
+ * Whether a PUBLISH may be taken for who is to get it later: what the store and the queues say.
+ */
+import {
+  D_PAYLOAD_BYTES,
+  D_TOPIC_AT,
+  D_TOPIC_BYTES,
+  DECODED,
+  R_COMMIT,
+  S_REFUSED_QUEUE_FULL,
+  S_REFUSED_STORE,
+} from "./abi";
+import { isFull } from "./queue";
+import { hasRules, overflowOf, ruleBytesMax, ruleMessagesMax, useRuleFor } from "./rules";
+import {
+  SESSION_CONNECTION,
+  SESSION_DURABLE,
+  SESSION_FLAGS,
+  SESSION_NUMBER,
+} from "./session-layout";
+import { count, isRecording, queueOverflow, REFUSING_FULL, REJECT, refusing } from "./settings";
+import { FLAG_RETAIN, QUOTA_EXCEEDED, VERSION_5 } from "./spec";
+import {
+  ENTRY_BITS,
+  ENTRY_BYTES,
+  ENTRY_NUMBER,
+  ENTRY_SESSION,
+  LIST_COUNT,
+  LIST_ENTRIES,
+} from "./topic-match";
+import { ENTRY_QOS_MASK } from "./topic-tree";
+import { mayOpenNext } from "./window";
+
+/** Whether what the Session is owed is put on record. Hot. */
+export function isDurable(session: usize): bool {
+  return isRecording && (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
+}
+
+/** Whether some durable Session would be owed the message. */
+function hasDurable(list: usize): bool {
+  const total = load<u32>(list, LIST_COUNT);
+  for (let i: u32 = 0; i < total; i++) {
+    const entry = list + LIST_ENTRIES + i * ENTRY_BYTES;
+    const session: usize = load<u32>(entry, ENTRY_SESSION);
+    if (load<u32>(session, SESSION_NUMBER) !== load<u32>(entry, ENTRY_NUMBER)) continue;
+    if (load<u32>(entry, ENTRY_BITS) & ENTRY_QOS_MASK && isDurable(session)) return true;
+  }
+  return false;
+}
+
+/** Whether some receiver's queue is full, where the operator wants that to be refused. */
+function isRejected(list: usize, bytes: u32): bool {
+  if (hasRules()) {
+    useRuleFor(load<u32>(DECODED, D_TOPIC_AT), load<u32>(DECODED, D_TOPIC_BYTES));
+    if (overflowOf() !== REJECT) return false;
+  } else {
+    if (queueOverflow !== REJECT) return false;
+    useRuleFor(load<u32>(DECODED, D_TOPIC_AT), 0);
+  }
+  const total = load<u32>(list, LIST_COUNT);
+  for (let i: u32 = 0; i < total; i++) {
+    const entry = list + LIST_ENTRIES + i * ENTRY_BYTES;
+    const session: usize = load<u32>(entry, ENTRY_SESSION);
+    if (load<u32>(session, SESSION_NUMBER) !== load<u32>(entry, ENTRY_NUMBER)) continue;
+    if (!(load<u32>(entry, ENTRY_BITS) & ENTRY_QOS_MASK)) continue;
+    const receiver: usize = load<u32>(session, SESSION_CONNECTION);
+    if (receiver !== 0 && mayOpenNext(session, receiver)) continue;
+    if (isFull(session, bytes, ruleMessagesMax, ruleBytesMax)) return true;
+  }
+  return false;
+}
+
+/**
+ * Judges a message of QoS 1 or 2, or one to be retained, by what the store and the queues take.
+ *
+ * @returns 0; R_COMMIT: the publisher waits; −0x97: refused with that Reason Code
+ */
+export function admitStored(list: usize, version: u32, qos: u32, first: u32): i32 {
+  const isRetained = (first & FLAG_RETAIN) !== 0;
+  if (refusing !== 0 && (isRetained || (qos !== 0 && hasDurable(list)))) {
+    // Before 5.0 nothing can say so: the publisher waits until there is room.
+    if (refusing !== REFUSING_FULL || (version < VERSION_5 && qos !== 0)) return R_COMMIT;
+    count(S_REFUSED_STORE, 1);
+    return -QUOTA_EXCEEDED;
+  }
+  const bytes = load<u32>(DECODED, D_PAYLOAD_BYTES) + load<u32>(DECODED, D_TOPIC_BYTES);
+  if (qos !== 0 && version === VERSION_5 && isRejected(list, bytes)) {
+    count(S_REFUSED_QUEUE_FULL, 1);
+    return -QUOTA_EXCEEDED;
+  }
+  return 0;
+}

@@ -1,0 +1,229 @@
+/**
+ * The start: rows of the index become Sessions and retained messages again, before the pages behind
+ * them are replayed (replay.ts) and a listener opens.
+ */
+import {
+  NO_MEMORY,
+  ROW_SESSION_BYTES,
+  ROW_SESSION_CHUNKED,
+  ROW_SESSION_DONE,
+  ROW_SESSION_DROPPED,
+  ROW_SESSION_EXPIRES_SECONDS,
+  ROW_SESSION_EXPIRY_INTERVAL,
+  ROW_SESSION_FLAGS,
+  ROW_SESSION_HEAD,
+  ROW_SESSION_ID_BYTES,
+  ROW_SESSION_IS_CONNECTED,
+  ROW_SESSION_IS_DURABLE,
+  ROW_SESSION_NEXT,
+  ROW_SESSION_PROTOCOL,
+  ROW_SESSION_RECEIVED,
+  ROW_SESSION_RELEASED,
+  ROW_SESSION_SENT,
+  ROW_SESSION_STORED_END,
+  ROW_SESSION_SUBSCRIPTIONS,
+  ROW_SESSION_UNSENT,
+  ROW_SESSION_UNSENT_BYTES,
+  ROW_SESSION_UNSENT_COUNT,
+  ROW_VERSION,
+  S_QUEUED_MESSAGES,
+} from "./abi";
+import { setExpires } from "./expiry";
+import { journalPause } from "./journal";
+import { DAMAGED } from "./load";
+import { isMessageRow, messageOfRow, releaseMessage } from "./message";
+import { addReceived } from "./received";
+import { keepRetained } from "./retained";
+import { createSession, detachSession, endSession, sessionAfter, sessionOfNumber } from "./session";
+import {
+  SESSION_CARRIED,
+  SESSION_CURSOR,
+  SESSION_DROPPED,
+  SESSION_DURABLE,
+  SESSION_EXPIRY_INTERVAL,
+  SESSION_FLAGS,
+  SESSION_GAP,
+  SESSION_HAS_CHUNKS,
+  SESSION_HAS_ROW,
+  SESSION_HAS_SEGMENTS,
+  SESSION_HEAD,
+  SESSION_HEAD_IDENTIFIER,
+  SESSION_NEXT,
+  SESSION_QUEUED_BYTES,
+  SESSION_QUEUED_COUNT,
+  SESSION_RECORDED_END,
+  SESSION_RECORDED_HEAD,
+  SESSION_RESEND,
+  SESSION_STORED_BYTES,
+  SESSION_STORED_COUNT,
+  SESSION_STORED_END,
+} from "./session-layout";
+import { count } from "./settings";
+import { AWAITS_PUBCOMP, DONE, NOT_LOADED, passDone, placeEntry } from "./slots";
+import { addSubscription } from "./subscriptions";
+
+const IDENTIFIERS: u64 = 65535;
+const IDENTIFIERS_MAX: u32 = 65535;
+
+function padded(bytes: u32): u32 {
+  return (bytes + 3) & ~3;
+}
+
+/** Adds so many subscriptions that stand at `from`. @returns 0, DAMAGED or NO_MEMORY */
+function loadFilters(session: usize, total: u32, from: usize, end: usize): i32 {
+  let at = from;
+  for (let i: u32 = 0; i < total; i++) {
+    if (at + 12 > end) return DAMAGED;
+    const bytes = load<u32>(at, 8);
+    if (bytes === 0 || bytes > 65535 || at + 12 + padded(bytes) > end) return DAMAGED;
+    const status = addSubscription(session, at + 12, bytes, load<u32>(at), load<u32>(at, 4));
+    if (status < 0) return status;
+    at += 12 + padded(bytes);
+  }
+  return 0;
+}
+
+/** The window as the row has it: what was sent and is not done stands in the store. */
+function loadWindow(session: usize, row: usize, done: usize, released: usize): i32 {
+  const head = load<u64>(row, ROW_SESSION_HEAD);
+  const sent = load<u64>(row, ROW_SESSION_SENT);
+  const stored = load<u64>(row, ROW_SESSION_STORED_END);
+  if (sent < head || sent - head > IDENTIFIERS) return DAMAGED;
+  for (let sequence = head; sequence < sent; sequence++) {
+    // What is not in the store is in a page behind the index, or nobody is owed it.
+    const state = sequence < stored ? NOT_LOADED : DONE;
+    if (!placeEntry(session, sequence, 0, state)) return NO_MEMORY;
+  }
+  for (let i: u32 = 0; i < load<u32>(row, ROW_SESSION_DONE); i++) {
+    const sequence = head + load<u32>(done + (i << 2));
+    if (sequence >= sent) return DAMAGED;
+    placeEntry(session, sequence, 0, DONE);
+  }
+  for (let i: u32 = 0; i < load<u32>(row, ROW_SESSION_RELEASED); i++) {
+    const sequence = head + load<u32>(released + (i << 2));
+    if (sequence >= sent) return DAMAGED;
+    placeEntry(session, sequence, 0, AWAITS_PUBCOMP);
+  }
+  store<u64>(session, head, SESSION_RESEND);
+  return 0;
+}
+
+function loadMarks(session: usize, row: usize): void {
+  const head = load<u64>(row, ROW_SESSION_HEAD);
+  store<u64>(session, head, SESSION_HEAD);
+  store<u64>(session, head, SESSION_CURSOR);
+  store<u64>(session, head, SESSION_RESEND);
+  store<u32>(session, 1 + <u32>(head % IDENTIFIERS), SESSION_HEAD_IDENTIFIER);
+  const next = load<u64>(row, ROW_SESSION_NEXT);
+  store<u64>(session, next, SESSION_NEXT);
+  store<u64>(session, next, SESSION_RECORDED_END);
+  store<u64>(session, head, SESSION_RECORDED_HEAD);
+  store<u64>(session, load<u64>(row, ROW_SESSION_STORED_END), SESSION_STORED_END);
+  store<u64>(session, load<u64>(row, ROW_SESSION_UNSENT), SESSION_GAP);
+  const queued = load<u32>(row, ROW_SESSION_UNSENT_COUNT);
+  const bytes = load<u64>(row, ROW_SESSION_UNSENT_BYTES);
+  store<u32>(session, queued, SESSION_STORED_COUNT);
+  store<u32>(session, queued, SESSION_QUEUED_COUNT);
+  store<u64>(session, bytes, SESSION_STORED_BYTES);
+  store<u64>(session, bytes, SESSION_QUEUED_BYTES);
+  count(S_QUEUED_MESSAGES, queued);
+  store<u32>(session, load<u32>(row, ROW_SESSION_DROPPED), SESSION_DROPPED);
+}
+
+/** Where the parts behind the fixed ones begin; the row holds them all, or this is 0. */
+function isSessionRow(row: usize, bytes: u32): bool {
+  if (bytes < ROW_SESSION_BYTES || <u32>load<u8>(row) !== ROW_VERSION) return false;
+  const id = load<u32>(row, ROW_SESSION_ID_BYTES);
+  const received = load<u32>(row, ROW_SESSION_RECEIVED);
+  const done = load<u32>(row, ROW_SESSION_DONE);
+  const released = load<u32>(row, ROW_SESSION_RELEASED);
+  if (id > 65535 || received > IDENTIFIERS_MAX) return false;
+  if (done > IDENTIFIERS_MAX || released > IDENTIFIERS_MAX) return false;
+  return ROW_SESSION_BYTES + padded(id) + ((received + done + released) << 2) <= bytes;
+}
+
+function loadWhole(number: u32, row: usize, bytes: u32): i32 {
+  if (!isSessionRow(row, bytes) || sessionOfNumber(number) !== 0) return DAMAGED;
+  const idBytes = load<u32>(row, ROW_SESSION_ID_BYTES);
+  const interval = load<u32>(row, ROW_SESSION_EXPIRY_INTERVAL);
+  const version = load<u32>(row, ROW_SESSION_PROTOCOL);
+  const session = createSession(row + ROW_SESSION_BYTES, idBytes, number, version, interval);
+  if (session === 0) return NO_MEMORY;
+  const shown = load<u32>(row, ROW_SESSION_FLAGS) >> 8;
+  let flags: u32 = SESSION_HAS_ROW;
+  if (shown & ROW_SESSION_IS_DURABLE) flags |= SESSION_DURABLE;
+  if (shown & ROW_SESSION_IS_CONNECTED) flags |= SESSION_CARRIED;
+  if (load<u64>(row, ROW_SESSION_STORED_END) !== 0) flags |= SESSION_HAS_SEGMENTS;
+  if (load<u32>(row, ROW_SESSION_CHUNKED) !== 0) flags |= SESSION_HAS_CHUNKS;
+  store<u32>(session, flags, SESSION_FLAGS);
+  loadMarks(session, row);
+  setExpires(session, load<u32>(row, ROW_SESSION_EXPIRES_SECONDS));
+  const received = row + ROW_SESSION_BYTES + padded(idBytes);
+  const done = received + (load<u32>(row, ROW_SESSION_RECEIVED) << 2);
+  const released = done + (load<u32>(row, ROW_SESSION_DONE) << 2);
+  for (let at = received; at < done; at += 4) {
+    if (load<u32>(at) - 1 >= IDENTIFIERS_MAX) return DAMAGED;
+    if (addReceived(session, load<u32>(at)) < 0) return NO_MEMORY;
+  }
+  const status = loadWindow(session, row, done, released);
+  if (status < 0) return status;
+  const filters = released + (load<u32>(row, ROW_SESSION_RELEASED) << 2);
+  return loadFilters(session, load<u32>(row, ROW_SESSION_SUBSCRIPTIONS), filters, row + bytes);
+}
+
+/**
+ * Makes a Session of its row.
+ *
+ * @param at  the row, borrowed for the call
+ * @returns 0, NO_MEMORY, or −0x83: the row is damaged
+ */
+export function loadSession(number: u32, at: usize, bytes: u32): i32 {
+  journalPause(true);
+  const status = loadWhole(number, at, bytes);
+  journalPause(false);
+  return status;
+}
+
+/** Adds a chunk of subscriptions to a Session. @returns as loadSession() */
+export function loadSubscriptions(number: u32, at: usize, bytes: u32): i32 {
+  const session = sessionOfNumber(number);
+  if (session === 0 || bytes < 8 || <u32>load<u8>(at) !== ROW_VERSION) return DAMAGED;
+  journalPause(true);
+  const status = loadFilters(session, load<u32>(at, 4), at + 8, at + bytes);
+  journalPause(false);
+  return status;
+}
+
+/** Keeps a retained message of its row. @returns as loadSession() */
+export function loadRetained(at: usize, bytes: u32): i32 {
+  if (!isMessageRow(at, bytes)) return DAMAGED;
+  const message = messageOfRow(at);
+  if (message === 0) return NO_MEMORY;
+  const status = keepRetained(message);
+  releaseMessage(message);
+  return status;
+}
+
+/**
+ * All is loaded and replayed: Sessions whose connection ended with the broker begin their
+ * countdown, or end.
+ */
+export function recoveryEnd(nowSeconds: u32): void {
+  let session = sessionAfter(0);
+  while (session !== 0) {
+    const next = sessionAfter(session);
+    passDone(session);
+    if (load<u32>(session, SESSION_FLAGS) & SESSION_CARRIED) leave(session, nowSeconds);
+    session = next;
+  }
+}
+
+function leave(session: usize, nowSeconds: u32): void {
+  const interval = load<u32>(session, SESSION_EXPIRY_INTERVAL);
+  if (interval === 0) {
+    endSession(session);
+    return;
+  }
+  const due = <u64>nowSeconds + interval;
+  detachSession(session, interval === u32.MAX_VALUE || due > u32.MAX_VALUE ? 0 : <u32>due);
+}

@@ -1,0 +1,57 @@
+/** `holdfast check`: everything that has to hold in a data directory, and what does not. */
+import { type Counts, checkIndex, readMeta } from "./check-index.ts";
+import { checkJournal } from "./check-journal.ts";
+import { openForReading } from "./check-open.ts";
+import { lockOwnerOf } from "./lock.ts";
+
+/** Lines of faults that are said; more are only counted. */
+const FAULT_LINES_MAX = 1_000;
+
+export interface CheckReport {
+  /** What there is, by its name. */
+  readonly counts: Counts;
+  readonly faultCount: number;
+  /** The broker that may have changed the directory meanwhile; null: there was none. */
+  readonly brokerPid: number | null;
+}
+
+/**
+ * Reads a data directory whole and changes nothing in it.
+ *
+ * The journal's moment is before the index's: a page that goes from one to the other meanwhile is
+ * then seen at least once.
+ *
+ * @param say  gets a line for each fault, of at most FAULT_LINES_MAX
+ * @param progress  gets, often, what has been read so far
+ * @throws StartError if there is no data directory, or one that cannot be read
+ */
+export async function checkStore(
+  directory: string,
+  say: (fault: string) => void,
+  progress: (done: string) => void,
+): Promise<CheckReport> {
+  const brokerPid = lockOwnerOf(directory)?.pid ?? null;
+  const store = openForReading(directory);
+  let faultCount = 0;
+  const sayCounted = (fault: string): void => {
+    faultCount += 1;
+    if (faultCount <= FAULT_LINES_MAX) say(fault);
+  };
+  try {
+    const meta = readMeta(store.rowsOf);
+    for (const name of meta.missing) sayCounted(`meta: ${name} is missing`);
+    const journal = checkJournal(store.journalRows(), meta.position, sayCounted, (count) =>
+      progress(`${count} pages of the journal`),
+    );
+    const isSettled = journal.tailCount === 0;
+    const counts = checkIndex(store.rowsOf, meta, isSettled, {
+      say: sayCounted,
+      progress: (rowCount) => progress(`${rowCount} rows of the index`),
+    });
+    counts.set("journal pages", journal.pageCount);
+    counts.set("journal pages behind the index", journal.tailCount);
+    return { counts, faultCount, brokerPid };
+  } finally {
+    await store.close();
+  }
+}

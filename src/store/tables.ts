@@ -1,0 +1,118 @@
+/**
+ * The tables of the two environments, and their keys. Numbers in keys are big endian: they sort.
+ *
+ *   pages          u64 page number, u16 part: 0 the page, 1 … its payloads apart, in order
+ *   meta           name
+ *   sessions       u32 Session number
+ *   subscriptions  u32 Session number, u16 chunk
+ *   queue          u32 Session number, u64 first sequence of the segment
+ *   messages       u64 message id
+ *   references     u64 message id
+ *   retained       Topic Name; one too long for a key: its first bytes and SHA-256
+ *   wills, wipes   u32 Session number
+ */
+import assert from "node:assert";
+import { createHash } from "node:crypto";
+
+/** The table of the journal's environment. */
+export const PAGES = "pages";
+
+/** Rows that mean nothing, in the journal's environment: see Journal. */
+export const ATTEMPTS = "attempts";
+
+export const JOURNAL_TABLES = [PAGES, ATTEMPTS] as const;
+
+export const INDEX_TABLES = [
+  "meta",
+  "sessions",
+  "subscriptions",
+  "queue",
+  "messages",
+  "references",
+  "retained",
+  "wills",
+  "wipes",
+] as const;
+
+export type IndexTable = (typeof INDEX_TABLES)[number];
+
+/** Longest key that lmdb takes. */
+export const KEY_BYTES_MAX = 1978;
+
+/** Of a Topic Name that is too long for a key so many bytes stand in front of its hash. */
+const KEY_HEAD_BYTES = 1900;
+
+/** Rows of `meta`. */
+export const META = {
+  /** u64: everything up to and including this page is in the index. */
+  position: Buffer.from("position"),
+  /** u32: the next Session number; 0: as a new engine begins. */
+  numbers: Buffer.from("numbers"),
+  /** u64: the next message id; 0: as a new engine begins. */
+  messages: Buffer.from("messages"),
+  /** u32: format of the rows. */
+  format: Buffer.from("format"),
+} as const;
+
+export function u32Row(value: number): Buffer {
+  const row = Buffer.alloc(4);
+  row.writeUInt32LE(value);
+  return row;
+}
+
+export function u64Row(value: bigint): Buffer {
+  const row = Buffer.alloc(8);
+  row.writeBigUInt64LE(value);
+  return row;
+}
+
+/** @param number  0 … 2^53 − 1 */
+export function pageKey(number: number, part: number): Buffer {
+  const key = Buffer.alloc(10);
+  key.writeBigUInt64BE(BigInt(number));
+  key.writeUInt16BE(part, 8);
+  return key;
+}
+
+export function readPageKey(key: Buffer): { readonly number: number; readonly part: number } {
+  return { number: Number(key.readBigUInt64BE()), part: key.readUInt16BE(8) };
+}
+
+/** Keys of `sessions`, `wills`, `wipes`; also where the other rows of a Session begin. */
+export function sessionKey(number: number): Buffer {
+  const key = Buffer.alloc(4);
+  key.writeUInt32BE(number);
+  return key;
+}
+
+/** Where the rows of the next Session begin; undefined: there can be none. */
+export function afterSession(number: number): Buffer | undefined {
+  return number === 0xffffffff ? undefined : sessionKey(number + 1);
+}
+
+export function segmentKey(number: number, firstSequence: bigint): Buffer {
+  const key = Buffer.alloc(12);
+  key.writeUInt32BE(number);
+  key.writeBigUInt64BE(firstSequence, 4);
+  return key;
+}
+
+/** The first sequence of a segment. */
+export function firstSequenceOf(key: Buffer): bigint {
+  return key.readBigUInt64BE(4);
+}
+
+/** Keys of `messages` and `references`. */
+export function messageKey(id: bigint): Buffer {
+  const key = Buffer.alloc(8);
+  key.writeBigUInt64BE(id);
+  return key;
+}
+
+export function retainedKey(topicName: Buffer): Buffer {
+  if (topicName.length <= KEY_BYTES_MAX) return topicName;
+  const hash = createHash("sha256").update(topicName).digest();
+  return Buffer.concat([topicName.subarray(0, KEY_HEAD_BYTES), hash]);
+}
+
+assert(KEY_HEAD_BYTES + 32 < KEY_BYTES_MAX);

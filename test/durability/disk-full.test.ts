@@ -1,0 +1,159 @@
+/**
+ * The disk gets full in mid-load, and has space again later: publishers are refused or have to
+ * wait, nobody is told a falsehood, subscribers go on, and publishing goes on without a restart.
+ */
+import { afterEach, expect, test } from "vitest";
+import { elapse } from "../support/await.ts";
+import { killAll } from "../support/durability-broker.ts";
+import type { DurableClient, QoS } from "../support/durability-client.ts";
+import { mountSmallDisk, type SmallDisk } from "../support/durability-disk.ts";
+import { Fleet, newPlace } from "../support/durability-fleet.ts";
+import { faultsOf, receiveAll } from "../support/durability-judge.ts";
+
+const QUOTA_EXCEEDED = 0x97;
+const DISK_BYTES = 32 * 1024 * 1024;
+const PAYLOAD_BYTES = 2000;
+const WARM_COUNT = 100;
+const REFUSED_MIN = 50;
+const PUBLISHED_MAX = 6000;
+const STEP_MS_MAX = 30_000;
+const SLOW_WINDOW = 5;
+/** What an operator has to find in the log. */
+const LOG_LINE = /(?:disk|store|journal|commit)\b.*\b(?:full|fails|failed|space|cannot)/i;
+
+let disk: SmallDisk | undefined;
+
+afterEach(async () => {
+  await killAll();
+  disk?.remove();
+});
+
+let publishedCount = 0;
+
+function publishOne(publisher: DurableClient, topic: string): void {
+  const qos: QoS = publishedCount % 2 === 0 ? 1 : 2;
+  publishedCount += 1;
+  publisher.publish(topic, `${publishedCount}/${"x".repeat(PAYLOAD_BYTES)}`, { qos });
+}
+
+function refusedBy(publisher: DurableClient) {
+  return publisher.publications.filter(({ reasonCode }) => reasonCode === QUOTA_EXCEEDED);
+}
+
+/** Publishes a little at a time until enough of it has been refused. */
+async function publishUntilRefused(newer: DurableClient, older: DurableClient): Promise<void> {
+  for (let count = 0; count < PUBLISHED_MAX; count += 1) {
+    if (refusedBy(newer).length >= REFUSED_MIN) return;
+    publishOne(newer, "d/1");
+    if (count % 10 === 0) publishOne(older, "d/1");
+    await elapse(1); // Leaves the broker the time to notice; nothing tells when it has.
+  }
+  throw new Error(`${refusedBy(newer).length} messages were refused\n${newer.seen()}`);
+}
+
+/** Two publishers, and subscribers that read, that are slow, and that are away. */
+async function open(fleet: Fleet) {
+  const newer = fleet.client({ clientIdentifier: "newer", version: 5, window: 1000 });
+  const older = fleet.client({ clientIdentifier: "older", version: 4, window: 1000 });
+  const live = fleet.client({ clientIdentifier: "live", version: 5 });
+  const slow = fleet.client({ clientIdentifier: "slow", version: 5, receiveMaximum: SLOW_WINDOW });
+  const away = fleet.client({ clientIdentifier: "away", version: 4 });
+  for (const client of fleet.clients) await fleet.connect(client);
+  for (const subscriber of [live, slow, away]) {
+    await subscriber.granted(subscriber.subscribe("d/#", subscriber === slow ? 1 : 2));
+  }
+  fleet.drop(away);
+  slow.acknowledgementBatch = Number.POSITIVE_INFINITY;
+  return { newer, older, live, slow, away };
+}
+
+/** All exchanges are over. */
+async function finishAll(publishers: readonly DurableClient[]): Promise<void> {
+  for (const publisher of publishers) {
+    const isDone = () => publisher.unfinishedCount === 0;
+    await publisher.until("acknowledgements", isDone, STEP_MS_MAX);
+  }
+}
+
+/** What needs no disk goes on: QoS 0, and what was queued before. */
+async function expectReading(
+  newer: DurableClient,
+  live: DurableClient,
+  slow: DurableClient,
+): Promise<void> {
+  newer.publish("d/1", "QoS 0 while the disk is full", { qos: 0 });
+  const hasPassed = () => live.arrivals.some(({ qos }) => qos === 0);
+  await live.until("QoS 0 message", hasPassed, STEP_MS_MAX);
+  slow.acknowledgementBatch = 1;
+  slow.flushAcknowledgements();
+  const hasMoved = () => slow.arrivals.length > 4 * SLOW_WINDOW;
+  await slow.until("what was queued", hasMoved, STEP_MS_MAX);
+}
+
+/** Publishes until it is accepted again. */
+async function publishUntilAccepted(publisher: DurableClient): Promise<void> {
+  for (let count = 0; count < PUBLISHED_MAX; count += 1) {
+    const next = publisher.publish("d/1", `is there space ${count}`, { qos: 1 });
+    await publisher.finished(next, STEP_MS_MAX);
+    if (next.reasonCode === 0) return;
+    await elapse(10); // A refusal does not say when to ask again.
+  }
+  throw new Error(`still refused\n${publisher.seen()}`);
+}
+
+test("a full disk refuses publishers, harms nobody, and is over when there is space", async () => {
+  const place = newPlace();
+  disk = await mountSmallDisk(place.path, DISK_BYTES);
+  const fleet = new Fleet({ dataDirectory: place.path, wrapper: disk.wrapper });
+  if (!(await fleet.start())) throw new Error(`no start\n${fleet.broker.output()}`);
+  const { newer, older, live, slow, away } = await open(fleet);
+  const publishers = [newer, older];
+  const subscribers = [live, slow, away];
+  for (let count = 0; count < WARM_COUNT; count += 1) {
+    for (const publisher of publishers) publishOne(publisher, "d/1");
+  }
+  await finishAll(publishers);
+  await receiveAll(live, publishers, STEP_MS_MAX);
+  expect(slow.arrivals.length).toBe(SLOW_WINDOW);
+
+  disk.fill();
+  await publishUntilRefused(newer, older);
+  await fleet.broker.printed(LOG_LINE);
+  // 3.1.1 has no word for it: its publisher waits.
+  const waiting = older.publications.at(-1);
+  expect(waiting?.acceptedTick).toBe(0);
+  expect(older.isConnected).toBe(true);
+  await expectReading(newer, live, slow);
+  expect(fleet.broker.hasEnded()).toBe(false);
+
+  disk.empty();
+  await publishUntilAccepted(newer);
+  await finishAll(publishers);
+  expect(waiting?.acceptedTick).toBeGreaterThan(0);
+  await fleet.connect(away);
+  for (const subscriber of subscribers) await receiveAll(subscriber, publishers, STEP_MS_MAX);
+  judge(fleet, subscribers, publishers);
+
+  // Nothing of it was true in memory alone.
+  await fleet.kill9();
+  expect(await fleet.start()).toBe(true);
+  publishOne(newer, "d/end");
+  for (const subscriber of subscribers) await receiveAll(subscriber, publishers, STEP_MS_MAX);
+  judge(fleet, subscribers, publishers);
+  await fleet.stop();
+  place.remove();
+}, 180_000);
+
+function judge(
+  fleet: Fleet,
+  subscribers: readonly DurableClient[],
+  publishers: readonly DurableClient[],
+): void {
+  const refused = new Set(publishers.flatMap(refusedBy).map(({ payload }) => payload));
+  expect(subscribers.flatMap((one) => faultsOf(one, publishers))).toEqual([]);
+  const wrong = subscribers.flatMap(({ arrivals }) =>
+    arrivals.filter(({ payload }) => refused.has(payload)).map(({ payload }) => payload),
+  );
+  expect(wrong).toEqual([]);
+  expect(fleet.allViolations()).toEqual([]);
+}

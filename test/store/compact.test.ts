@@ -1,0 +1,72 @@
+/** `compact`: the same rows in smaller files; never beside a broker. */
+import { readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { StartError } from "../../src/base/errors.ts";
+import { checkStore } from "../../src/store/check.ts";
+import { compactStore } from "../../src/store/compact.ts";
+import { lockDirectory } from "../../src/store/lock.ts";
+import { createStore, fillStore, key, putPage, type WritableStore } from "./check-store.ts";
+
+const silent = (): void => undefined;
+let store: WritableStore;
+
+beforeEach(() => {
+  store = createStore();
+});
+
+afterEach(() => {
+  rmSync(store.directory, { recursive: true });
+});
+
+async function countsOf(directory: string) {
+  const faults: string[] = [];
+  const { counts } = await checkStore(directory, (fault) => faults.push(fault), silent);
+  expect(faults).toEqual([]);
+  return Object.fromEntries(counts);
+}
+
+test("free space goes, every row stays", async () => {
+  await fillStore(store, false);
+  for (let number = 0; number < 1_000; number++) {
+    void store.table("wipes").put(key(100 + number), Buffer.alloc(8_000));
+    putPage(store, 10 + number, Buffer.alloc(8_000));
+  }
+  await store.flush();
+  for (let number = 0; number < 1_000; number++) {
+    void store.table("wipes").remove(key(100 + number));
+  }
+  await store.flush();
+  await store.close();
+  const before = await countsOf(store.directory);
+  writeFileSync(join(store.directory, "index.mdb.compact"), "of a run that was cut off");
+
+  const [journal, index] = await compactStore(store.directory, silent);
+  expect([journal?.name, index?.name]).toEqual(["journal.mdb", "index.mdb"]);
+  expect(index?.bytesBefore).toBeGreaterThan(8_000_000);
+  expect(index?.bytesAfter).toBeLessThan(200_000);
+  expect(index?.bytesAfter).toBe(statSync(join(store.directory, "index.mdb")).size);
+  expect(journal?.bytesAfter).toBeGreaterThan(8_000_000);
+  expect(await countsOf(store.directory)).toEqual(before);
+  const names = readdirSync(store.directory).filter((name) => !name.endsWith("-lock"));
+  expect(names.toSorted()).toEqual(["holdfast.json", "index.mdb", "journal.mdb"]);
+});
+
+test("a directory in use is refused, and left as it is", async () => {
+  await fillStore(store);
+  await store.close();
+  const lock = lockDirectory(store.directory, "fsync");
+  const names = readdirSync(store.directory);
+  const refused = compactStore(store.directory, silent);
+  await expect(refused).rejects.toThrow(StartError);
+  await expect(refused).rejects.toThrow(`${store.directory} is in use by process ${process.pid}`);
+  expect(readdirSync(store.directory)).toEqual(names);
+  lock.release();
+});
+
+test("a directory without a store is refused, and nothing is created in it", async () => {
+  await store.close();
+  const empty = join(store.directory, "empty");
+  await expect(compactStore(empty, silent)).rejects.toThrow("there is no store in it");
+  expect(readdirSync(store.directory)).not.toContain("empty");
+});

@@ -113,10 +113,11 @@ export function pagePending(): u32 {
 /**
  * Ends the page being filled; the last one must be committed. It stays as it is until committed().
  *
+ * @param withMarks  1: how far Sessions are goes into it, and what was not acknowledged in time
  * @returns its bytes, or 0: nothing was recorded
  */
-export function sealPage(): u32 {
-  recordTouched();
+export function sealPage(withMarks: u32): u32 {
+  if (withMarks !== 0) recordTouched();
   return sealJournal();
 }
 

@@ -2,8 +2,8 @@
  * Application Messages kept for later: one block with a reference count, however many want it.
  *
  *   ┌────────────┬─────────┬───────┬────────┬────────┬──────────┐
- *   │ references │ journal │ waits │ holder │ listed │ store id │       32 bytes, the engine's own
- *   │ u32        │ turn,at │ u32   │ u32    │ u32    │ u64      │
+ *   │ references │ journal │ waits │ holder │ listed │ store id │       40 bytes, the engine's own;
+ *   │ u32        │ turn,at │ u32   │ u32    │ u32    │ u64      │       behind them room or not, u32
  *   ├─────────┬──┴────┬────┴───┬───┴────────┼────────┴──┬───────┴─┬───┬─────────┬──────┐
  *   │ version │ flags │ topic  │ properties │ publisher │ payload │ 0 │ expires │ text │  a row of
  *   │ u8      │ u8    │ bytes  │ bytes      │ bytes     │ bytes   │   │ u64 ms  │  …   │  the index
@@ -23,7 +23,7 @@ import {
   S_MESSAGE_BYTES_STORED,
   S_MESSAGES_STORED,
 } from "./abi";
-import { alloc, blockBytes, free } from "./memory";
+import { alloc, free } from "./memory";
 import { count } from "./settings";
 import { forgetStored } from "./stored";
 
@@ -39,17 +39,23 @@ export const M_HOLDER: u32 = 16;
 export const M_LISTED: u32 = 20;
 /** u64: key of its row in the store, or 0. */
 export const M_STORE_ID: u32 = 24;
+/** 1 where the block begins ROOM_BYTES before: see newMessageWithRoom(). */
+const M_HAS_ROOM: u32 = 32;
 /** What follows is a row of the index as it stands. */
-export const M_ROW: u32 = 32;
+export const M_ROW: u32 = 40;
 /** QoS in bits 0 and 1, RETAIN in bit 2, as published: u8. */
-export const M_FLAGS: u32 = 33;
-export const M_TOPIC_BYTES: u32 = 36;
-export const M_PROPERTIES_BYTES: u32 = 40;
-export const M_PUBLISHER_BYTES: u32 = 44;
-export const M_PAYLOAD_BYTES: u32 = 48;
+export const M_FLAGS: u32 = 41;
+export const M_TOPIC_BYTES: u32 = 44;
+export const M_PROPERTIES_BYTES: u32 = 48;
+export const M_PUBLISHER_BYTES: u32 = 52;
+export const M_PAYLOAD_BYTES: u32 = 56;
 /** Unix time, milliseconds; 0 = never. */
-export const M_EXPIRES_MS: u32 = 56;
-export const M_TEXT: u32 = 64;
+export const M_EXPIRES_MS: u32 = 64;
+export const M_TEXT: u32 = 72;
+/** Room in front of a message, for a queue entry. */
+export const ROOM_BYTES: u32 = 32;
+/** Kept free behind the text, so that copies may write whole vectors. */
+const SLOP_BYTES: u32 = 16;
 
 /** M_FLAGS and the flags of queue entries. */
 export const M_QOS: u32 = 3;
@@ -68,10 +74,55 @@ export function newMessage(
   payloadBytes: u32,
   expiresMs: u64,
 ): usize {
-  const message = alloc(M_TEXT + topicBytes + propertiesBytes + publisherBytes + payloadBytes);
+  const textBytes = topicBytes + propertiesBytes + publisherBytes + payloadBytes;
+  const message = alloc(M_TEXT + textBytes + SLOP_BYTES);
   if (message === 0) return 0;
+  describeMessage(
+    message,
+    flags,
+    topicBytes,
+    propertiesBytes,
+    publisherBytes,
+    payloadBytes,
+    expiresMs,
+  );
+  return message;
+}
+
+/**
+ * As newMessage(), with room in front of it that lives as long, for the entry of its only receiver:
+ * one block instead of two.
+ *
+ * @returns address of the room, ROOM_BYTES before the message, or 0
+ */
+export function newMessageWithRoom(
+  topicBytes: u32,
+  propertiesBytes: u32,
+  publisherBytes: u32,
+  payloadBytes: u32,
+): usize {
+  const textBytes = topicBytes + propertiesBytes + publisherBytes + payloadBytes;
+  const room = alloc(ROOM_BYTES + M_TEXT + textBytes + SLOP_BYTES);
+  if (room === 0) return 0;
+  const message = room + ROOM_BYTES;
+  describeMessage(message, 1, topicBytes, propertiesBytes, publisherBytes, payloadBytes, 0);
+  store<u32>(message, 1, M_HAS_ROOM);
+  return room;
+}
+
+function describeMessage(
+  message: usize,
+  flags: u32,
+  topicBytes: u32,
+  propertiesBytes: u32,
+  publisherBytes: u32,
+  payloadBytes: u32,
+  expiresMs: u64,
+): void {
+  const textBytes = topicBytes + propertiesBytes + publisherBytes + payloadBytes;
   v128.store(message, i32x4(1, 0, 0, 0));
   v128.store(message, i32x4(0, 0, 0, 0), M_HOLDER);
+  store<u32>(message, 0, M_HAS_ROOM);
   store<u32>(message, ROW_VERSION | (flags << 8), M_ROW);
   store<u32>(message, 0, M_PAYLOAD_BYTES + 4);
   store<u32>(message, topicBytes, M_TOPIC_BYTES);
@@ -80,8 +131,7 @@ export function newMessage(
   store<u32>(message, payloadBytes, M_PAYLOAD_BYTES);
   store<u64>(message, expiresMs, M_EXPIRES_MS);
   count(S_MESSAGES_STORED, 1);
-  count(S_MESSAGE_BYTES_STORED, blockBytes(message));
-  return message;
+  count(S_MESSAGE_BYTES_STORED, M_TEXT + textBytes);
 }
 
 export function topicOf(message: usize): usize {
@@ -147,7 +197,12 @@ export function releaseMessage(message: usize): void {
   store<u32>(message, references, M_REFERENCES);
   if (references !== 0) return;
   count(S_MESSAGES_STORED, -1);
-  count(S_MESSAGE_BYTES_STORED, -(<u64>blockBytes(message)));
+  const textBytes =
+    load<u32>(message, M_TOPIC_BYTES) +
+    load<u32>(message, M_PROPERTIES_BYTES) +
+    load<u32>(message, M_PUBLISHER_BYTES) +
+    load<u32>(message, M_PAYLOAD_BYTES);
+  count(S_MESSAGE_BYTES_STORED, -(<u64>(M_TEXT + textBytes)));
   if (load<u64>(message, M_STORE_ID) !== 0) forgetStored(message);
-  free(message);
+  free(load<u32>(message, M_HAS_ROOM) !== 0 ? message - ROOM_BYTES : message);
 }

@@ -41,6 +41,7 @@ import {
   M_QOS,
   M_RETAIN,
   M_TOPIC_BYTES,
+  ROOM_BYTES,
   releaseMessage,
 } from "./message";
 import {
@@ -91,6 +92,9 @@ export const E_FRESH: u32 = 16;
 /** Entries looked at for an expired one before the oldest is dropped. */
 const EXPIRED_LOOKED_AT_MAX: u32 = 64;
 
+/** It lies in front of its message, in the same block. */
+const E_IN_ROOM: u32 = 64;
+
 /** What a queued message counts besides its bytes. */
 const QUEUED_OVERHEAD_BYTES: u32 = 96;
 
@@ -99,8 +103,20 @@ export function freeEntry(entry: usize): void {
   const message: usize = load<u32>(entry, E_MESSAGE);
   if (flags & E_FRESH) unwait(message);
   releaseMessage(message);
+  if (flags & E_IN_ROOM) return;
   if (flags & E_SEVERAL) free(load<u32>(entry, E_IDENTIFIERS));
   free(entry);
+}
+
+/** Makes an entry of QoS 1 in the room in front of a message, whose reference it takes over. */
+export function entryInRoom(room: usize, sequence: u64, counted: u32): void {
+  store<u32>(room, <u32>room + ROOM_BYTES, E_MESSAGE);
+  store<u32>(room, 1 | E_IN_ROOM, E_FLAGS);
+  store<u32>(room, 0, E_IDENTIFIERS);
+  store<u32>(room, turnCommitted, E_TURN);
+  store<u32>(room, 0, E_NEXT);
+  store<u32>(room, counted + QUEUED_OVERHEAD_BYTES, E_BYTES);
+  store<u64>(room, sequence, E_SEQUENCE);
 }
 
 /** Makes an entry for the described message. @returns its address, or 0 */

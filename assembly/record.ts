@@ -1,5 +1,5 @@
 /**
- * What of a Session is put on record, and when: what was sent, once it was not acknowledged in time;
+ * What of a Session is put on record, and when: what was sent and not acknowledged in time;
  * how far it is, once a page.
  */
 import { J_HEAD } from "./abi";
@@ -17,6 +17,7 @@ import {
   SESSION_RECORDED_END,
   SESSION_RECORDED_HEAD,
   SESSION_SENT_MOVED,
+  SESSION_SILENT,
   SESSION_SKIP_MOVED,
 } from "./session-layout";
 import { leaveList, takeTouched, touch } from "./session-lists";
@@ -57,6 +58,9 @@ export function recordFresh(session: usize, all: bool): void {
       return;
     }
     store<u32>(entry, load<u32>(entry, E_FLAGS) & ~E_FRESH, E_FLAGS);
+    if (!all) {
+      store<u32>(session, load<u32>(session, SESSION_FLAGS) | SESSION_SILENT, SESSION_FLAGS);
+    }
     recordEnqueued(session, entry, true);
     unwaitRecorded(load<u32>(entry, E_MESSAGE));
   }

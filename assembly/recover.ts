@@ -32,6 +32,7 @@ import { setExpires } from "./expiry";
 import { journalPause } from "./journal";
 import { DAMAGED } from "./load";
 import { isMessageRow, messageOfRow, releaseMessage } from "./message";
+import { noteMoved } from "./queue";
 import { addReceived } from "./received";
 import { keepRetained } from "./retained";
 import { createSession, detachSession, endSession, sessionAfter, sessionOfNumber } from "./session";
@@ -54,13 +55,15 @@ import {
   SESSION_RECORDED_END,
   SESSION_RECORDED_HEAD,
   SESSION_RESEND,
+  SESSION_SENT_MOVED,
   SESSION_STORED_BYTES,
   SESSION_STORED_COUNT,
   SESSION_STORED_END,
 } from "./session-layout";
-import { count } from "./settings";
+import { count, inFlightMax } from "./settings";
 import { AWAITS_PUBCOMP, DONE, NOT_LOADED, passDone, placeEntry } from "./slots";
 import { addSubscription } from "./subscriptions";
+import { sendUpTo } from "./window";
 
 const IDENTIFIERS: u64 = 65535;
 const IDENTIFIERS_MAX: u32 = 65535;
@@ -224,6 +227,10 @@ function leave(session: usize, nowSeconds: u32): void {
     endSession(session);
     return;
   }
+  // What was sent last is not on record: a window of it may have been.
+  const cursor = load<u64>(session, SESSION_CURSOR);
+  sendUpTo(session, load<u64>(session, SESSION_HEAD) + inFlightMax - 1);
+  if (load<u64>(session, SESSION_CURSOR) !== cursor) noteMoved(session, SESSION_SENT_MOVED);
   const due = <u64>nowSeconds + interval;
   detachSession(session, interval === u32.MAX_VALUE || due > u32.MAX_VALUE ? 0 : <u32>due);
 }

@@ -44,7 +44,7 @@ import {
   connectionOf,
   raise,
 } from "./connection";
-import { deliverDirect } from "./direct";
+import { deliverDirect, takeDirectMessage } from "./direct";
 import {
   describe,
   describeAsPacket,
@@ -361,10 +361,14 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
     return tooLong ? dropTooLong(record, version, qos) : refuse(record, version, qos);
   }
   const isPlain = qos < 2 && !(first & FLAG_RETAIN) && !hasProperty(TOPIC_ALIAS);
-  if (isPlain && deliverDirect(list, version, qos, at, <u32>(end - at))) {
+  if (isPlain && deliverDirect(session, list, version, qos, at, <u32>(end - at))) {
     releaseList(list);
     unitsLeft -= 2;
-    return qos === 0 || session === 0 ? R_DONE : answer(record, qos, SUCCESS, false);
+    if (qos === 0 || session === 0) return R_DONE;
+    const message = takeDirectMessage();
+    return message === 0
+      ? answer(record, qos, SUCCESS, false)
+      : answerOnce(record, SUCCESS, message);
   }
   if (!describeDecoded(version, qos, at, end)) {
     releaseList(list);

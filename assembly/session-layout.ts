@@ -121,5 +121,7 @@ export const SESSION_HAS_SEGMENTS: u32 = 8192;
 export const SESSION_HAS_CHUNKS: u32 = 16384;
 /** Its subscriptions changed since its row was written. */
 export const SESSION_RESUBSCRIBED: u32 = 32768;
+/** Its client let a message wait too long for its acknowledgement: what is sent is on record. */
+export const SESSION_SILENT: u32 = 131072;
 /** Messages in its queue may expire. */
 export const SESSION_EXPIRES: u32 = 65536;

@@ -67,6 +67,7 @@ import {
   SESSION_RESEND,
   SESSION_RING,
   SESSION_SENT_MOVED,
+  SESSION_SILENT,
   SESSION_WAITS_COMMIT,
 } from "./session-layout";
 import { touch } from "./session-lists";
@@ -165,7 +166,8 @@ function sendNow(
     return false;
   }
   if (!durable) return true;
-  if (mayBeFresh) keepFresh(session, sequence, entry);
+  const isSilent = (load<u32>(session, SESSION_FLAGS) & SESSION_SILENT) !== 0;
+  if (mayBeFresh && !isSilent) keepFresh(session, sequence, entry);
   else recordSent(session, entry);
   return true;
 }
@@ -396,6 +398,7 @@ export function finish(session: usize, sequence: u64): void {
   const slot = slotAt(session, sequence);
   const entry: usize = load<u32>(slot) & ~STATE;
   store<u32>(slot, DONE);
+  store<u32>(session, load<u32>(session, SESSION_FLAGS) & ~SESSION_SILENT, SESSION_FLAGS);
   const isRecorded = sequence < load<u64>(session, SESSION_RECORDED_END);
   const isFresh = entry !== 0 && (load<u32>(entry, E_FLAGS) & E_FRESH) !== 0;
   if (entry !== 0) freeEntry(entry);

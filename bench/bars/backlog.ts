@@ -35,7 +35,7 @@ const READY_MILLIS_MAX = 1000;
 const INDEX_MICROS_MAX = 0.7;
 const INDEX_BYTES_MAX = 400;
 
-/** @returns microseconds of CPU in a millisecond with nothing to do; the rare collection left out */
+/** @returns microseconds of CPU in a millisecond with nothing to do; rare collections left out */
 async function idleShareOf(broker: BrokerChild): Promise<number> {
   const shares: number[] = [];
   while (shares.length < IDLE_SAMPLES) {

@@ -73,6 +73,14 @@ async function fillAndDrain(home: BrokerHome, cell: Cell, options: BarOptions): 
   cell.written.push(written);
 }
 
+/** The newest of the parts, with how busy the load generator was. */
+function partText(name: string, parts: readonly PartUse[]): string {
+  const part = parts.at(-1) as PartUse;
+  const own = (part.use.ownCpuSeconds / part.use.seconds).toFixed(2);
+  const rate = perSecond(part).toFixed(0);
+  return `${name} ${rate}/s, ${microsEach(part).toFixed(2)} µs, own CPU ${own} of a core`;
+}
+
 function cellRows({ product, inflightMax, enqueued, drained, written }: Cell): BarRow[] {
   const row = (what: string, parts: readonly PartUse[]): BarRow => {
     const rates = parts.map(perSecond);
@@ -166,13 +174,8 @@ async function measureOffline(say: Say, options: BarOptions): Promise<BarRow[]> 
       const { product, inflightMax } = cell;
       const { config } = options;
       await withHome({ product, config }, (home) => fillAndDrain(home, cell, options));
-      const enqueued = cell.enqueued.at(-1) as PartUse;
-      const drained = cell.drained.at(-1) as PartUse;
-      say(
-        `${product}, inflight ${inflightMax}: enqueue ${perSecond(enqueued).toFixed(0)}/s, ` +
-          `${microsEach(enqueued).toFixed(2)} µs, drain ${perSecond(drained).toFixed(0)}/s, ` +
-          `${microsEach(drained).toFixed(2)} µs, own CPU ${(enqueued.use.ownCpuSeconds / enqueued.use.seconds).toFixed(2)} of a core`,
-      );
+      const parts = `${partText("enqueue", cell.enqueued)}, ${partText("drain", cell.drained)}`;
+      say(`${product}, inflight ${inflightMax}: ${parts}`);
     }
   }
   return [...cells.flatMap(cellRows), ...judge(cells)];

@@ -26,7 +26,7 @@ export class QueueLedger {
   sent = 0;
   acknowledged = 0;
   received = 0;
-  /** Received, though nobody acknowledged it to the publisher: allowed after a broken connection. */
+  /** Received, though not acknowledged to the publisher: allowed after a broken connection. */
   receivedEarly = 0;
   duplicated = 0;
   misordered = 0;

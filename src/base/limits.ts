@@ -18,13 +18,17 @@ export const STOP_FLUSH_MILLISECONDS_MAX = 3_000;
 
 /**
  * How long a message that was sent to a durable Session may be acknowledged before it is put on
- * record, milliseconds: a healthy flow then never touches the disk. A publisher waits so much
- * longer for a receiver that is silent.
+ * record, milliseconds: a healthy flow then never touches the disk, even where a flood keeps tens
+ * of thousands of messages on their way. A publisher waits so much longer, once, for a receiver
+ * that has fallen silent.
  */
-export const FRESH_MILLISECONDS_MAX = 8;
+export const FRESH_MILLISECONDS_MAX = 100;
 
-/** How often at most it is looked for what was not acknowledged in time, milliseconds. */
-export const SEAL_MILLISECONDS = 4;
+/**
+ * How often it is put on record how far Sessions are, and looked for what was not acknowledged in
+ * time, milliseconds.
+ */
+export const SEAL_MILLISECONDS = 10;
 
 /** From the last connection's end to the store's, milliseconds. */
 export const STORE_STOP_MILLISECONDS_MAX = 2_000;

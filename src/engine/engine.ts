@@ -114,7 +114,7 @@ interface EngineExports {
   ): void;
   journalBytes(): number;
   pagePending(): number;
-  sealPage(): number;
+  sealPage(withMarks: number): number;
   sealedAt(): number;
   sealedBytes(): number;
   sealedTurn(): number;

@@ -270,8 +270,8 @@ export class Turn {
   #seal(): void {
     const { calls } = this.#engine;
     const pending = calls.pagePending();
-    const isWanted = pending === 1 || (pending === 2 && this.#isSealDue());
-    const byteCount = isWanted ? calls.sealPage() : 0;
+    const hasMarks = pending !== 0 && this.#isSealDue();
+    const byteCount = pending === 1 || hasMarks ? calls.sealPage(hasMarks ? 1 : 0) : 0;
     if (byteCount > 0) {
       this.#afterSealed = this.#afterFilled;
       this.#afterFilled = [];

@@ -33,7 +33,7 @@ export const PAGES_DELETED_MAX = 256;
 export const LOAD_SEGMENTS_MAX = 128;
 
 /** Time that loading may take of one turn, in milliseconds. */
-export const LOAD_MILLISECONDS_MAX = 2;
+export const LOAD_MILLISECONDS_MAX = 0.5;
 
 /** First and longest pause before a failed commit is tried again, in milliseconds. */
 export const RETRY_MILLISECONDS_MIN = 100;

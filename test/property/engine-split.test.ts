@@ -38,7 +38,7 @@ function dumpSessions(harness: EngineHarness): string[] {
   const session = calls.sessionAfter(0) >>> 0;
   if (session !== 0) {
     calls.dumpSession(session);
-    const byteCount = calls.sealPage();
+    const byteCount = calls.sealPage(1);
     const page = calls.sealedAt() >>> 0;
     const end = page + byteCount;
     for (let at = page + abi.JOURNAL_HEADER_BYTES; at < end; ) {

@@ -51,7 +51,7 @@ async function start(data: string) {
 }
 
 async function commit(engine: Engine, store: Store): Promise<void> {
-  if (engine.calls.sealPage() === 0) return;
+  if (engine.calls.sealPage(1) === 0) return;
   await store.commit(sealedPage(engine));
   engine.calls.committed(engine.calls.sealedTurn());
 }

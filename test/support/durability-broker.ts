@@ -13,8 +13,7 @@ import { withDeadline } from "./await.ts";
 import { freePorts, isMosquitto } from "./running-broker.ts";
 
 /** The program under test. */
-export const PROGRAM =
-  process.env["HFP"] ?? fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+export const PROGRAM = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
 const MOSQUITTO = "/usr/sbin/mosquitto";
 const START_MS_MAX = 20_000;
@@ -177,12 +176,7 @@ function holdfastCommand(options: LaunchOptions): readonly string[] {
   const file = `${dataDirectory}.conf`;
   writeFileSync(file, `${configuration.join("\n")}\n`);
   const place = ["-c", file, "-p", "0", "--data", dataDirectory];
-  return [
-    process.execPath,
-    PROGRAM,
-    ...place,
-    ...(process.env["NODUR"] ? [] : ["--durability", durability]),
-  ];
+  return [process.execPath, PROGRAM, ...place, "--durability", durability];
 }
 
 async function mosquittoCommand(options: LaunchOptions): Promise<readonly string[]> {

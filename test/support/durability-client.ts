@@ -76,6 +76,7 @@ interface Waiter {
 
 const SEEN_LINES_MAX = 40;
 const EXPIRY_NEVER = 0xffff_ffff;
+const IDENTIFIER_NOT_FOUND = 0x92;
 
 /** When each tick was, in Unix milliseconds; tick 0 is none. */
 const tickTimes: number[] = [0];
@@ -408,7 +409,10 @@ export class DurableClient {
       this.#send({ cmd: "pubrel", messageId });
       return;
     }
-    publication.reasonCode = reasonCode;
+    // A PUBCOMP may have been lost: then the broker says that it knows of no such exchange. [§3.7]
+    const isOver = packet.cmd === "pubcomp" && reasonCode === IDENTIFIER_NOT_FOUND;
+    if (isOver && this.#connectCount === 1) this.#violate(`${messageId} is not known`);
+    publication.reasonCode = isOver ? 0 : reasonCode;
     this.#outgoing.delete(messageId);
     this.#pump();
   }
@@ -419,7 +423,7 @@ export class DurableClient {
     const known = qos === 2 ? this.#received.get(messageId) : undefined;
     if (known === undefined) this.arrivals.push({ topic, payload, qos, retain, duplicate });
     else if (known !== payload) this.#violate(`${payload} has the identifier of ${known}`);
-    else if (!duplicate && !process.env["NODUP"]) this.#violate(`${payload} again without DUP`); // [MQTT-3.3.1-1]
+    else if (!duplicate) this.#violate(`${payload} again without DUP`); // [MQTT-3.3.1-1]
     if (qos === 2) this.#received.set(messageId, payload);
     if (qos > 0) this.#acknowledge({ cmd: qos === 1 ? "puback" : "pubrec", messageId });
   }

@@ -85,7 +85,7 @@ export function dumpSessions(
   if (calls.journalBytes() !== 0) throw new Error("the page of the turn is not ended");
   return sessionsOf(harness, clientIdentifiers).map(({ at: session }) => {
     calls.dumpSession(session);
-    const byteCount = calls.sealPage();
+    const byteCount = calls.sealPage(1);
     const at = calls.sealedAt() >>> 0;
     const apart = Array.from({ length: calls.sealedApartCount() }, (_, index) => {
       const from = calls.sealedApartAt(index) >>> 0;

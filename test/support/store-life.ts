@@ -75,7 +75,7 @@ export class StoreLife {
   async turn(): Promise<void> {
     const { calls } = this.engine;
     calls.setClock(Date.now());
-    while (calls.sealPage() > 0) {
+    while (calls.sealPage(1) > 0) {
       const turn = calls.sealedTurn();
       await this.store.commit(sealedPage(this.engine));
       calls.committed(turn);

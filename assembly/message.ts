@@ -2,8 +2,8 @@
  * Application Messages kept for later: one block with a reference count, however many want it.
  *
  *   ┌────────────┬─────────┬───────┬────────┬────────┬──────────┐
- *   │ references │ journal │ waits │ holder │ listed │ store id │       40 bytes, the engine's own;
- *   │ u32        │ turn,at │ u32   │ u32    │ u32    │ u64      │       behind them room or not, u32
+ *   │ references │ journal │ waits │ holder │ listed │ store id │  40 bytes, the engine's own;
+ *   │ u32        │ turn,at │ u32   │ u32    │ u32    │ u64      │  behind them room or not, u32
  *   ├─────────┬──┴────┬────┴───┬───┴────────┼────────┴──┬───────┴─┬───┬─────────┬──────┐
  *   │ version │ flags │ topic  │ properties │ publisher │ payload │ 0 │ expires │ text │  a row of
  *   │ u8      │ u8    │ bytes  │ bytes      │ bytes     │ bytes   │   │ u64 ms  │  …   │  the index

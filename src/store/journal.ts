@@ -1,62 +1,65 @@
 /**
- * The journal: a page for each turn that changed something durable, in the order of their numbers.
+ * The journal: a page for each turn that changed something durable, in the order of their numbers,
+ * each in a frame of its own (frame.ts), in files one after the other (segments.ts).
  *
- *    0        4      8            16           20      24
- *   ┌────────┬──────┬────────────┬────────────┬───────┬───── ─ ─
- *   │ format │ turn │ time, ms   │ page bytes │ crc32 │ records         little endian
- *   └────────┴──────┴────────────┴────────────┴───────┴───── ─ ─
- *
- * The engine fills all but the crc, which goes over the page, with its own field 0, and on over the
- * payloads apart. Turn is the page's number, low 32 bits.
+ * A page is safe when its one write has ended: the file is open with O_DSYNC, unless the process
+ * only is to be outlived.
  */
 import assert from "node:assert";
-import { crc32 } from "node:zlib";
+import { writev } from "node:fs";
 import * as abi from "#assembly/abi";
-import { StartError } from "../base/errors.ts";
 import type { SealedPage } from "./engine-calls.ts";
-import type { Change, Environment, Table } from "./environment.ts";
 import { WriteError } from "./environment.ts";
+import { frameBytesOf, frameOf, markOf } from "./frame.ts";
+import { crcOfPage } from "./journal-page.ts";
+import { type JournalPage, scanJournal } from "./journal-scan.ts";
 import { Latency } from "./latency.ts";
-import { PAGES_DELETED_MAX } from "./limits.ts";
-import { REMEDY } from "./marker.ts";
 import { Retry, type WriteWatch } from "./retry.ts";
-import { ATTEMPTS, PAGES, pageKey, readPageKey, u32Row } from "./tables.ts";
+import type { JournalPlace } from "./segment-reader.ts";
+import { type OpenSegment, Segments } from "./segments.ts";
 
-const NO_CRC = Buffer.alloc(4);
+/** What the system's words mean; others are told as they are. */
+const REASONS: ReadonlyMap<unknown, string> = new Map([
+  ["EDQUOT", "the disk quota is used up (EDQUOT)"],
+  ["EFBIG", "its files may not be that large (EFBIG)"],
+  ["EIO", "the disk fails (EIO)"],
+  ["ENOSPC", "the disk is full (ENOSPC)"],
+  ["EROFS", "the file system is read-only (EROFS)"],
+]);
 
-/** Where the one row of ATTEMPTS stands. */
-const ATTEMPT_KEY = Buffer.from("attempt");
+export interface JournalParts extends JournalPlace {
+  /** Whether a page is safe when the disk has it; otherwise, when the kernel has it. */
+  readonly isSynced: boolean;
+  readonly watch: WriteWatch;
+  /** Ends all waiting. */
+  readonly closing: AbortSignal;
+  /** Gets what is to be said of a last page that was not written whole. */
+  readonly onTorn: (text: string) => void;
+}
 
-/** A page as it was read. */
-export interface JournalPage {
-  readonly number: number;
-  /** Unix milliseconds at which its turn began. */
-  readonly timeMs: number;
-  readonly page: Buffer;
-  readonly apart: readonly Buffer[];
+/** The segment that is written to. */
+interface Target extends OpenSegment {
+  readonly mark: Buffer;
+  /** Where the next frame goes. */
+  at: number;
 }
 
 export class Journal {
-  readonly #environment: Environment;
-  readonly #pages: Table;
-  readonly #attempts: Table;
+  readonly #parts: JournalParts;
+  readonly #segments: Segments;
   readonly #retry: Retry;
-  readonly #closing: AbortSignal;
   readonly latency = new Latency();
+  #target: Target | null = null;
   #sealedNumber = 0;
   #committedNumber = 0;
   #underway: Promise<void> | null = null;
   #waiting: (() => void)[] = [];
-  #attemptCount = 0;
-  /** Where pages may be left that are no longer needed. */
-  #deletedNumber = 0;
 
-  constructor(environment: Environment, watch: WriteWatch, closing: AbortSignal) {
-    this.#environment = environment;
-    this.#pages = environment.table(PAGES);
-    this.#attempts = environment.table(ATTEMPTS);
-    this.#retry = new Retry(watch, closing);
-    this.#closing = closing;
+  /** @throws what the system has against reading the directory */
+  constructor(parts: JournalParts) {
+    this.#parts = parts;
+    this.#segments = new Segments(parts.path, parts.isSynced);
+    this.#retry = new Retry(parts.watch, parts.closing);
   }
 
   /** The newest page that is safe. */
@@ -74,10 +77,20 @@ export class Journal {
     return this.#retry.trouble;
   }
 
-  /** Recovery found that this is the newest page. */
-  startAt(number: number): void {
+  /** Bytes of its files. */
+  get bytes(): number {
+    return this.#segments.bytes;
+  }
+
+  /**
+   * Recovery found that this is the newest page. Settles when everything up to it is safe: it may
+   * have been read from the kernel, and not be on the disk.
+   */
+  async startAt(number: number): Promise<void> {
     this.#sealedNumber = number;
     this.#committedNumber = number;
+    if (this.#parts.isSynced) await this.#segments.sync();
+    this.#segments.prepare();
   }
 
   /**
@@ -93,12 +106,9 @@ export class Journal {
     const turn = page.readUInt32LE(4);
     assert(turn === number % 2 ** 32, `page ${number} is of turn ${turn}`);
     assert(page.readUInt32LE(abi.JOURNAL_BYTES_AT) === page.length);
-    page.set(u32Row(crcOf(sealed)), abi.JOURNAL_CRC_AT);
+    page.writeUInt32LE(crcOfPage(sealed), abi.JOURNAL_CRC_AT);
     this.#sealedNumber = number;
-    const changes = sealed.map((value, part) => {
-      return { table: this.#pages, key: pageKey(number, part), value };
-    });
-    const underway = this.#commit(number, changes).finally(() => {
+    const underway = this.#commit(number, sealed).finally(() => {
       this.#underway = null;
     });
     underway.catch(() => undefined); // Whoever called awaits it as well.
@@ -106,25 +116,37 @@ export class Journal {
     return underway;
   }
 
-  async #commit(number: number, changes: readonly Change[]): Promise<void> {
+  async #commit(number: number, sealed: SealedPage): Promise<void> {
     const beganMs = performance.now();
-    await this.#retry.until(async (attempt) => {
-      if (attempt > 0) await this.#advance();
-      await this.#environment.write(changes);
-    });
+    await this.#retry.until(() => this.#write(number, sealed));
     this.#committedNumber = number;
     this.latency.add(performance.now() - beganMs);
     this.wake();
   }
 
-  /**
-   * Pages that a transaction set free can be used by the next but one only. Where the disk is full
-   * a page that fails would wait for ever for that: a row that fits in may be the one between.
-   */
-  async #advance(): Promise<void> {
-    this.#attemptCount++;
-    const value = u32Row(this.#attemptCount);
-    await this.#environment.write([{ table: this.#attempts, key: ATTEMPT_KEY, value }]);
+  /** What was written of a frame before it failed is written over when it is tried again. */
+  async #write(number: number, sealed: SealedPage): Promise<void> {
+    const bytes = frameBytesOf(sealed);
+    try {
+      let target = this.#target;
+      if (target === null || target.at + bytes > target.bytes) {
+        target = await this.#begin(number, bytes);
+      }
+      await writeAll(target.file.fd, frameOf(number, sealed, target.mark), target.at);
+      target.at += bytes;
+    } catch (error) {
+      if (!(error instanceof Error && "syscall" in error && "code" in error)) throw error;
+      const reason = REASONS.get(error.code) ?? error.message;
+      throw new WriteError(`${this.#parts.path} cannot be written: ${reason}`);
+    }
+  }
+
+  async #begin(number: number, bytesMin: number): Promise<Target> {
+    const segment = await this.#segments.begin(number, bytesMin);
+    const before = this.#target;
+    this.#target = { ...segment, mark: markOf(this.#parts.storeId, number), at: 0 };
+    await before?.file.close();
+    return this.#target;
   }
 
   /** Settles when no commit is under way; it may begin again at once. */
@@ -139,7 +161,7 @@ export class Journal {
    * @returns whether it is safe
    */
   async committed(number: number): Promise<boolean> {
-    while (this.#committedNumber < number && !this.#closing.aborted) {
+    while (this.#committedNumber < number && !this.#parts.closing.aborted) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     return this.#committedNumber >= number;
@@ -153,33 +175,18 @@ export class Journal {
   }
 
   /**
-   * Deletes all pages up to `position`, in transactions that a commit can wait for.
+   * Lets go of the files whose pages are all up to `position`.
    *
    * @returns false where the disk did not take it: to be tried again later
    */
   async deleteUpTo(position: number): Promise<boolean> {
-    const end = pageKey(position + 1, 0);
-    for (;;) {
-      // A disk that is full may have room for the page when this is done.
-      if (this.trouble === null) await this.idle();
-      const start = pageKey(this.#deletedNumber, 0);
-      const range = { start, end, limit: PAGES_DELETED_MAX, snapshot: false };
-      const keys = [...this.#pages.getKeys(range)].map((key) => Buffer.from(key));
-      try {
-        await this.#environment.write(
-          keys.map((key) => ({ table: this.#pages, key, value: null })),
-        );
-      } catch (error) {
-        if (error instanceof WriteError) return false;
-        throw error;
-      }
-      const last = keys.at(-1);
-      if (last === undefined || keys.length < PAGES_DELETED_MAX) break;
-      // Payloads apart of the last one may be left.
-      this.#deletedNumber = readPageKey(last).number;
+    try {
+      await this.#segments.recycle(position);
+      return true;
+    } catch (error) {
+      if (error instanceof Error && "syscall" in error) return false;
+      throw error;
     }
-    this.#deletedNumber = position;
-    return true;
   }
 
   /**
@@ -187,58 +194,47 @@ export class Journal {
    *
    * @throws StartError if one is missing or damaged
    */
-  *scan(position: number): Generator<JournalPage> {
-    for (let number = position + 1; ; number++) {
-      const parts = [...this.#pages.getRange(rangeOf(number))];
-      const [first, ...apart] = parts.map(({ value }) => value);
-      if (first === undefined) break;
-      parts.forEach(({ key }, part) => {
-        if (readPageKey(key).part !== part) damaged(number, `part ${part} of it is missing`);
-      });
-      const fault = faultOf(number, [first, ...apart]);
-      if (fault !== null) damaged(number, fault);
-      const timeMs = Number(first.readBigUInt64LE(abi.JOURNAL_TIME_AT));
-      yield { number, timeMs, page: first, apart };
-    }
-    this.#demandEnd(position);
+  scan(position: number): Generator<JournalPage> {
+    return scanJournal(this.#parts, position, this.#parts.onTorn);
   }
 
-  /** Nothing may stand behind the first number that is missing. */
-  #demandEnd(position: number): void {
-    const start = pageKey(position + 1, 0);
-    let expected = position + 1;
-    for (const key of this.#pages.getKeys({ start, snapshot: false })) {
-      const { number } = readPageKey(key);
-      if (number > expected) damaged(expected, `it is missing, and page ${number} is there`);
-      expected = number + 1;
-    }
+  /** Whoever closes in order may lose power afterwards: all is on the disk then. */
+  async close(): Promise<void> {
+    await this.#segments.idle();
+    // A write that hangs keeps its file.
+    if (this.#underway === null) await this.#target?.file.close();
+    if (!this.#parts.isSynced) await this.#segments.sync();
   }
 }
 
-function rangeOf(number: number): { start: Buffer; end: Buffer; snapshot: boolean } {
-  return { start: pageKey(number, 0), end: pageKey(number + 1, 0), snapshot: false };
+async function writeAll(file: number, buffers: Buffer[], at: number): Promise<void> {
+  let left = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
+  let rest = buffers;
+  for (let from = at; ; ) {
+    const written = await writeSome(file, rest, from);
+    left -= written;
+    if (left === 0) return;
+    from += written;
+    rest = behind(rest, written);
+  }
 }
 
-function damaged(number: number, fault: string): never {
-  throw new StartError(`journal page ${number} is damaged: ${fault}; ${REMEDY}`);
+/** The file system may take a part only, and say why with the next one. */
+function writeSome(file: number, buffers: Buffer[], at: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    writev(file, buffers, at, (error, written) => {
+      if (error === null) resolve(written);
+      else reject(error);
+    });
+  });
 }
 
-/** @returns what is wrong with a page; null: nothing */
-function faultOf(number: number, sealed: SealedPage): string | null {
-  const [page] = sealed;
-  if (page.length < abi.JOURNAL_HEADER_BYTES) return `it has ${page.length} bytes`;
-  const format = page.readUInt32LE(0);
-  if (format !== abi.JOURNAL_FORMAT) return `its format is ${format}, not ${abi.JOURNAL_FORMAT}`;
-  const turn = page.readUInt32LE(4);
-  if (turn !== number % 2 ** 32) return `it was written as page ${turn}`;
-  const bytes = page.readUInt32LE(abi.JOURNAL_BYTES_AT);
-  if (bytes !== page.length) return `it has ${page.length} of ${bytes} bytes`;
-  return crcOf(sealed) === page.readUInt32LE(abi.JOURNAL_CRC_AT) ? null : "its crc is wrong";
-}
-
-function crcOf([page, ...apart]: SealedPage): number {
-  let crc = crc32(NO_CRC, crc32(page.subarray(0, abi.JOURNAL_CRC_AT)));
-  crc = crc32(page.subarray(abi.JOURNAL_CRC_AT + 4), crc);
-  for (const payload of apart) crc = crc32(payload, crc);
-  return crc;
+function behind(buffers: readonly Buffer[], bytes: number): Buffer[] {
+  const rest: Buffer[] = [];
+  let skip = bytes;
+  for (const buffer of buffers) {
+    if (skip < buffer.length) rest.push(buffer.subarray(skip));
+    skip = Math.max(0, skip - buffer.length);
+  }
+  return rest;
 }

@@ -14,6 +14,11 @@ import { faultsOf, receiveAll } from "../support/durability-judge.ts";
 
 /** In the order in which a turn passes them. */
 const POINTS = ["sealed", "committed", "released", "flushed"] as const;
+const { CRASH_STEP } = process.env;
+/** Every so many-th passing of a point kills; 1: each. */
+const step = Number(CRASH_STEP ?? 4);
+/** Brokers that live and die side by side: each mostly waits. */
+const PASSES_AT_ONCE = 6;
 /** A run of the script has fewer turns than this. */
 const PASSES_MAX = 1000;
 const STEP_MS_MAX = 15_000;
@@ -122,14 +127,14 @@ async function judgeWill(fleet: Fleet, isLast: boolean): Promise<void> {
  * Plays the script with a death at the first pass of the point, then at the second, and so on,
  * until a run is too short to die.
  *
- * @returns how many runs died
+ * @returns the last passing at which a run died
  */
 async function enumerate(
   point: string,
   script: Script,
   judge: (fleet: Fleet, isLast: boolean) => Promise<void>,
 ): Promise<number> {
-  for (let pass = 1; pass < PASSES_MAX; pass += 1) {
+  const play = async (pass: number): Promise<number> => {
     const fault = `${point}:${pass}`;
     const place = newPlace();
     const fleet = new Fleet({ dataDirectory: place.path });
@@ -139,7 +144,13 @@ async function enumerate(
       return count;
     });
     place.remove();
-    if (killCount === 0) return pass - 1;
+    return killCount;
+  };
+  for (let pass = 1; pass < PASSES_MAX; pass += PASSES_AT_ONCE * step) {
+    const passes = Array.from({ length: PASSES_AT_ONCE }, (_, index) => pass + index * step);
+    const killCounts = await Promise.all(passes.map(play));
+    const first = killCounts.indexOf(0);
+    if (first >= 0) return (passes[first] ?? pass) - step;
   }
   throw new Error(`still killed at pass ${PASSES_MAX} of ${point}`);
 }

@@ -17,27 +17,23 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { elapse } from "../support/await.ts";
 import { type Durability, killAll } from "../support/durability-broker.ts";
 import { type DurableClient, type QoS, tickBefore } from "../support/durability-client.ts";
 import { Fleet, newPlace, type Place } from "../support/durability-fleet.ts";
 import { faultsOf, type Publisher, receiveAll } from "../support/durability-judge.ts";
-import {
-  type Moment,
-  readTrace,
-  TracedFile,
-  traceEnded,
-  tracing,
-} from "../support/durability-trace.ts";
+import { TracedDisk } from "../support/durability-power-cut.ts";
+import { type Moment, readTrace, traceEnded, tracing } from "../support/durability-trace.ts";
 import { type Random, randomFrom } from "../support/mutate.ts";
 
 const { POWER_CUTS, DURABILITY_SEED } = process.env;
 const cutCount = Number(POWER_CUTS ?? 20);
 const seed = Number(DURABILITY_SEED ?? Date.now() % 2 ** 31);
 
-const STORE_FILES = ["journal.mdb", "index.mdb"];
+const JOURNAL = "journal";
+const INDEX_FILE = "index.mdb";
 /** Every boot has another id; this file has another one at each look. */
 const NEW_BOOT = "mount --bind /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id";
 const BATCHES_MIN = 120;
@@ -121,23 +117,22 @@ async function record(place: Place, durability: Durability, random: Random): Pro
   const maker = new Fleet({ dataDirectory: path, durability });
   await maker.start();
   await maker.stop();
-  const files = STORE_FILES.map((name) => join(path, name));
-  const base = new Map(files.map((file) => [file, readFileSync(file)]));
+  const base = storeFilesOf(path);
   const traceFile = `${path}.trace`;
-  const wrapper = tracing(traceFile, files);
+  const wrapper = tracing(traceFile);
   const fleet = new Fleet({ dataDirectory: path, durability, wrapper });
   if (!(await fleet.start())) throw new Error(`no start under strace\n${fleet.broker.output()}`);
-  await load(fleet, random, join(path, "index.mdb"));
+  await load(fleet, random, join(path, INDEX_FILE));
   const beside = `${path}.beside`;
   mkdirSync(beside);
   for (const name of readdirSync(path)) {
-    if (!STORE_FILES.includes(name)) copyFileSync(join(path, name), join(beside, name));
+    if (name !== JOURNAL && name !== INDEX_FILE) copyFileSync(join(path, name), join(beside, name));
   }
   await fleet.stop();
   expect(fleet.allViolations()).toEqual([]);
   await traceEnded(traceFile, fleet.broker.pid);
-  const moments = readTrace(traceFile);
-  expectWhole(base, moments);
+  const moments = readTrace(traceFile, base.keys(), join(path, JOURNAL));
+  expectWhole(path, base, moments);
   return {
     base,
     moments,
@@ -147,24 +142,24 @@ async function record(place: Place, durability: Durability, random: Random): Pro
   };
 }
 
-function followed(base: ReadonlyMap<string, Buffer>, moments: readonly Moment[]) {
-  const files = new Map<string, TracedFile>();
-  for (const [file, content] of base) {
-    const ends = moments.map(({ step }) =>
-      step.file === file ? step.offset + step.bytes.length : 0,
-    );
-    files.set(file, new TracedFile(content, Math.max(0, ...ends)));
-  }
-  return files;
+/** Journal and index, by path. */
+function storeFilesOf(path: string): Map<string, Buffer> {
+  const segments = readdirSync(join(path, JOURNAL)).map((name) => join(path, JOURNAL, name));
+  return new Map([...segments, join(path, INDEX_FILE)].map((file) => [file, readFileSync(file)]));
 }
 
 /** A trace that is played to its end gives the files as they are. */
-function expectWhole(base: ReadonlyMap<string, Buffer>, moments: readonly Moment[]): void {
-  const files = followed(base, moments);
-  for (const moment of moments) files.get(moment.step.file)?.take(moment);
-  for (const [file, traced] of files) {
-    expect(traced.afterKill().equals(readFileSync(file)), file).toBe(true);
-  }
+function expectWhole(
+  path: string,
+  base: ReadonlyMap<string, Buffer>,
+  moments: readonly Moment[],
+): void {
+  const disk = new TracedDisk(base, moments);
+  for (const moment of moments) disk.take(moment);
+  const played = disk.afterKill();
+  const there = storeFilesOf(path);
+  expect([...played.keys()].toSorted()).toEqual([...there.keys()].toSorted());
+  for (const [file, content] of there) expect(played.get(file)?.equals(content), file).toBe(true);
 }
 
 /** The load as it was known to its clients before the cut. */
@@ -222,16 +217,16 @@ async function judgeWorking(fleet: Fleet): Promise<number> {
 /** Writes the data directory as the cut left it. */
 function rebuild(
   recording: Recording,
-  files: ReadonlyMap<string, TracedFile>,
+  files: ReadonlyMap<string, Buffer>,
+  from: string,
   dataDirectory: string,
-  contentOf: (file: TracedFile) => Buffer,
 ): void {
-  mkdirSync(dataDirectory, { recursive: true });
+  mkdirSync(join(dataDirectory, JOURNAL), { recursive: true });
   for (const name of readdirSync(recording.beside)) {
     copyFileSync(join(recording.beside, name), join(dataDirectory, name));
   }
-  for (const [file, traced] of files) {
-    writeFileSync(join(dataDirectory, file.slice(dirname(file).length + 1)), contentOf(traced));
+  for (const [file, content] of files) {
+    writeFileSync(join(dataDirectory, relative(from, file)), content);
   }
 }
 
@@ -243,18 +238,15 @@ async function playCuts(
 ): Promise<number> {
   const { moments } = recording;
   const cuts = Array.from({ length: cutCount }, () => 1 + random(moments.length - 1));
-  const files = followed(recording.base, moments);
+  const disk = new TracedDisk(recording.base, moments);
   let playedCount = 0;
   let arrivalCount = 0;
   for (const [number, cut] of cuts.sort((a, b) => a - b).entries()) {
-    for (const moment of moments.slice(playedCount, cut)) {
-      files.get(moment.step.file)?.take(moment);
-    }
+    for (const moment of moments.slice(playedCount, cut)) disk.take(moment);
     playedCount = cut;
     const dataDirectory = join(dirname(place.path), `cut${number}`);
-    rebuild(recording, files, dataDirectory, (file) =>
-      scenario.cut === "power cut" ? file.afterPowerCut(random) : file.afterKill(),
-    );
+    const files = scenario.cut === "power cut" ? disk.afterPowerCut(random) : disk.afterKill();
+    rebuild(recording, files, place.path, dataDirectory);
     const at = moments[cut - 1]?.atMicroseconds ?? 0;
     const fleet = fleetOn(dataDirectory, scenario);
     await fleet.explaining(`cut ${cut} of ${moments.length}, ${dataDirectory}`, async () => {

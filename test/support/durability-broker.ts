@@ -50,7 +50,7 @@ export interface LaunchedBroker {
   /** What it wrote to stdout and stderr so far. */
   output(): string;
   /** Settles when the output matches. */
-  printed(pattern: RegExp): Promise<void>;
+  printed(pattern: RegExp, millisecondsMax?: number): Promise<void>;
   /** SIGKILL; settles when the process is gone. */
   kill9(): Promise<void>;
   /** SIGTERM; settles when the process is gone. */
@@ -105,8 +105,9 @@ export async function launch(options: LaunchOptions): Promise<LaunchedBroker> {
     ended,
     hasEnded: () => ending !== undefined,
     output: () => output.text,
-    printed: async (pattern) => {
-      await withDeadline(output.matched(pattern), `${pattern}`, () => output.text);
+    printed: async (pattern, millisecondsMax) => {
+      const matched = output.matched(pattern);
+      await withDeadline(matched, `${pattern}`, () => output.text, millisecondsMax);
     },
     kill9: async () => {
       await end(isMosquitto ? "SIGTERM" : "SIGKILL");

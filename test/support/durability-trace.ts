@@ -1,18 +1,12 @@
 /**
- * What a process wrote to its files, as strace saw it, and what a power cut would have left of it.
+ * What a process wrote to the files of its store, as strace saw it.
  *
  *   begin        end             begin       end            cut
  *     ├── write ──┤                ├── sync ──┤               │
  *     the page cache has it from here         the disk surely has it from here
- *
- * At a cut each 4 KiB block that no sync covers is on the disk as it was, or as any write since
- * made it: the kernel writes back blocks whenever and in whatever order it likes.
  */
 import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { until } from "./await.ts";
-import type { Random } from "./mutate.ts";
-
-const BLOCK_BYTES = 4096;
 
 /** System calls that change a file, or make its changes last. */
 const CALLS = [
@@ -20,24 +14,14 @@ const CALLS = [
   "write,writev,pwrite64,pwritev,pwritev2",
   "ftruncate,fallocate,copy_file_range,sendfile",
   "fsync,fdatasync,msync,sync_file_range",
+  "rename,renameat,renameat2,unlink,unlinkat",
 ].join(",");
 
-/** Program and arguments that run another program and write down what it does to these files. */
-export function tracing(traceFile: string, files: readonly string[]): readonly string[] {
-  const paths = files.flatMap((file) => ["-P", file]);
+/** Program and arguments that run another program and write down what it does to files. */
+export function tracing(traceFile: string): readonly string[] {
   // -D: the traced program is the child, and strace its companion.
   const form = ["-D", "-f", "--seccomp-bpf", "-q", "-ttt", "-y", "-xx", "-s", "100000000"];
-  return [
-    "strace",
-    ...form,
-    "-e",
-    `trace=${CALLS}`,
-    "-e",
-    "signal=none",
-    ...paths,
-    "-o",
-    traceFile,
-  ];
+  return ["strace", ...form, "-e", `trace=${CALLS}`, "-e", "signal=none", "-o", traceFile];
 }
 
 const TRACE_MS_MAX = 30_000;
@@ -57,21 +41,39 @@ export function traceEnded(traceFile: string, pid: number): Promise<void> {
   return until("end of the trace", hasEnded, TRACE_MS_MAX);
 }
 
+/** A file, whatever its name is: the number stays with it. */
+export type FileNumber = number;
+
 export interface FileStep {
-  readonly file: string;
   readonly kind: "write" | "sync";
+  readonly file: FileNumber;
   readonly offset: number;
   readonly bytes: Buffer;
   /** The write lasts as soon as it ends: the file was opened with O_DSYNC or O_SYNC. */
   readonly isSynchronous: boolean;
 }
 
+/** A file gets a name, or another one, or none any more. */
+export interface NameStep {
+  readonly kind: "name";
+  readonly file: FileNumber;
+  readonly from: string | null;
+  readonly to: string | null;
+}
+
+/** All names in the journal's directory last. */
+export interface NamesSync {
+  readonly kind: "sync names";
+}
+
+export type Step = FileStep | NameStep | NamesSync;
+
 /** Where a cut may fall: behind each of these. */
 export interface Moment {
   /** Unix time in microseconds, not later than the moment itself. */
   readonly atMicroseconds: number;
   readonly phase: "begin" | "end";
-  readonly step: FileStep;
+  readonly step: Step;
 }
 
 interface Call {
@@ -83,22 +85,43 @@ interface Call {
 /**
  * Reads a trace.
  *
+ * @param base  the files at its begin, numbered from 0 on
+ * @param directory  where all files are followed, also new ones
  * @throws Error at a call that changes a file in a way that is not followed
  */
-export function readTrace(traceFile: string): readonly Moment[] {
-  const reader = new TraceReader();
+export function readTrace(
+  traceFile: string,
+  base: Iterable<string>,
+  directory: string,
+): readonly Moment[] {
+  const reader = new TraceReader(base, directory);
   for (const line of readFileSync(traceFile, "latin1").split("\n")) {
     if (line !== "") reader.take(line);
   }
   return reader.moments;
 }
 
+/** What a descriptor is of: a file, or the directory. */
+interface Descriptor {
+  readonly file: FileNumber | "directory";
+  readonly isSynchronous: boolean;
+  position: number;
+}
+
 class TraceReader {
   readonly moments: Moment[] = [];
-  readonly #positions = new Map<string, number>();
-  readonly #synchronous = new Set<string>();
+  readonly #directory: string;
+  readonly #names: Map<string, FileNumber>;
+  #fileCount: number;
+  readonly #descriptors = new Map<string, Descriptor>();
   /** Per thread, the call that has begun and not ended. */
-  readonly #begun = new Map<string, { readonly call: Call; readonly step: FileStep | null }>();
+  readonly #begun = new Map<string, { readonly call: Call; readonly step: Step | null }>();
+
+  constructor(base: Iterable<string>, directory: string) {
+    this.#directory = directory;
+    this.#names = new Map([...base].map((path, file) => [path, file]));
+    this.#fileCount = this.#names.size;
+  }
 
   take(line: string): void {
     const [, thread = "", seconds = "", fraction = "", rest = ""] =
@@ -119,12 +142,17 @@ class TraceReader {
     this.#end(begun.call, begun.step, rest, atMicroseconds);
   }
 
-  #end(call: Call, step: FileStep | null, rest: string, atMicroseconds: number): void {
+  #end(call: Call, step: Step | null, rest: string, atMicroseconds: number): void {
     const [, result = ""] = /\) = (-?\w+)[^)]*$/.exec(rest) ?? [];
-    if (result === "-1") throw new Error(`failed: ${rest.slice(-200)}`);
-    if (call.name === "openat") this.#open(call, rest);
-    const descriptor = descriptorOf(call);
-    if (call.name === "lseek") this.#positions.set(descriptor, Number(result));
+    if (result === "-1" && step !== null) throw new Error(`failed: ${rest.slice(-200)}`);
+    if (step?.kind === "name") {
+      if (step.from !== null) this.#names.delete(step.from);
+      if (step.to !== null) this.#names.set(step.to, step.file);
+    }
+    if (call.name === "openat" && result !== "-1") this.#open(call, rest);
+    const descriptor = this.#descriptors.get(descriptorOf(call));
+    if (call.name === "lseek" && descriptor !== undefined) descriptor.position = Number(result);
+    if (call.name === "close") this.#descriptors.delete(descriptorOf(call));
     if (step === null) return;
     if (step.kind === "write" && Number(result) !== step.bytes.length) {
       throw new Error(`a short write: ${result} of ${step.bytes.length}`);
@@ -133,24 +161,28 @@ class TraceReader {
   }
 
   #open(call: Call, rest: string): void {
-    const [, descriptor = ""] = / = (\d+)</.exec(rest) ?? [];
-    this.#positions.set(descriptor, 0);
-    if (/\bO_D?SYNC\b/.test(call.argumentText)) this.#synchronous.add(descriptor);
-    else this.#synchronous.delete(descriptor);
+    const [, number = ""] = / = (\d+)</.exec(rest) ?? [];
+    const [path = ""] = pathsOf(call.argumentText);
+    const file = path === this.#directory ? "directory" : this.#names.get(path);
+    const isSynchronous = /\bO_D?SYNC\b/.test(call.argumentText);
+    if (file === undefined) this.#descriptors.delete(number);
+    else this.#descriptors.set(number, { file, isSynchronous, position: 0 });
   }
 
-  #stepOf(call: Call): FileStep | null {
+  #stepOf(call: Call): Step | null {
     const { name, argumentText } = call;
-    if (["openat", "close", "lseek", "dup"].includes(name)) return null;
-    const descriptor = descriptorOf(call);
+    if (name === "openat") return this.#creationOf(argumentText);
+    if (/^(?:rename|unlink)/.test(name)) return this.#nameStepOf(call);
+    const descriptor = this.#descriptors.get(descriptorOf(call));
+    if (descriptor === undefined || ["close", "lseek"].includes(name)) return null;
     if (name === "mmap") {
       if (/PROT_WRITE/.test(argumentText) && /MAP_SHARED/.test(argumentText)) {
         throw new Error("a file is written through its mapping, which no trace shows");
       }
       return null;
     }
-    const file = decode(/<((?:\\x[0-9a-f]{2})*)>/.exec(argumentText)?.[1] ?? "").toString();
-    const isSynchronous = this.#synchronous.has(descriptor);
+    const { file, isSynchronous } = descriptor;
+    if (file === "directory") return { kind: "sync names" };
     if (name === "fsync" || name === "fdatasync") {
       return { file, kind: "sync", offset: 0, bytes: Buffer.alloc(0), isSynchronous };
     }
@@ -161,10 +193,34 @@ class TraceReader {
         /, (\d+)\)?(?:\s|$)/.exec(argumentText.replaceAll(/"[^"]*"/g, "")) ?? [];
       return { file, kind: "write", offset: Number(written), bytes, isSynchronous };
     }
-    const offset = this.#positions.get(descriptor) ?? 0;
-    this.#positions.set(descriptor, offset + bytes.length);
+    const offset = descriptor.position;
+    descriptor.position += bytes.length;
     return { file, kind: "write", offset, bytes, isSynchronous };
   }
+
+  #creationOf(argumentText: string): NameStep | null {
+    const [path = ""] = pathsOf(argumentText);
+    if (!/\bO_CREAT\b/.test(argumentText) || !this.#isFollowed(path)) return null;
+    if (this.#names.has(path)) throw new Error(`created again: ${path}`);
+    return { kind: "name", file: this.#fileCount++, from: null, to: path };
+  }
+
+  #nameStepOf({ name, argumentText }: Call): NameStep | null {
+    const [from = "", to = null] = pathsOf(argumentText);
+    if (!this.#isFollowed(from)) return null;
+    const file = this.#names.get(from);
+    if (file === undefined) throw new Error(`${name} of a file that was not followed: ${from}`);
+    return { kind: "name", file, from, to };
+  }
+
+  #isFollowed(path: string): boolean {
+    return path.startsWith(`${this.#directory}/`);
+  }
+}
+
+/** The strings of a call, as paths. */
+function pathsOf(argumentText: string): string[] {
+  return [...argumentText.matchAll(/"([^"]*)"/g)].map(([, path = ""]) => decode(path).toString());
 }
 
 function callOf(rest: string): Call {
@@ -188,116 +244,4 @@ function bytesOf(argumentText: string): Buffer {
 
 function decode(written: string): Buffer {
   return Buffer.from(written.replaceAll("\\x", ""), "hex");
-}
-
-interface Version {
-  readonly number: number;
-  readonly content: Buffer;
-}
-
-/** One file, followed through a trace. */
-export class TracedFile {
-  /** What a reader of the live system sees. */
-  readonly #cache: Buffer;
-  /** What is surely on the disk. */
-  readonly #disk: Buffer;
-  #cacheBytes: number;
-  #diskBytes: number;
-  #versionCount = 0;
-  /** Block → what it was made since the last sync that covers it. */
-  readonly #dirty = new Map<number, Version[]>();
-  /** Writes that have begun and not ended. */
-  readonly #pending = new Set<FileStep>();
-  readonly #syncs = new Map<FileStep, { readonly version: number; readonly bytes: number }>();
-
-  /** @param bytesMax  as long as the file ever gets */
-  constructor(base: Buffer, bytesMax: number) {
-    const blockCount = Math.ceil(Math.max(bytesMax, base.length) / BLOCK_BYTES) + 1;
-    this.#cache = Buffer.alloc(blockCount * BLOCK_BYTES);
-    base.copy(this.#cache);
-    this.#disk = Buffer.from(this.#cache);
-    this.#cacheBytes = base.length;
-    this.#diskBytes = base.length;
-  }
-
-  take({ phase, step }: Moment): void {
-    if (step.kind === "sync") {
-      if (phase === "begin") {
-        this.#syncs.set(step, { version: this.#versionCount, bytes: this.#cacheBytes });
-      } else this.#settle(step);
-    } else if (phase === "begin") this.#pending.add(step);
-    else this.#write(step);
-  }
-
-  /** The file as a crash of the process alone leaves it. */
-  afterKill(): Buffer {
-    return Buffer.from(this.#cache.subarray(0, this.#cacheBytes));
-  }
-
-  /** The file as a power cut may leave it. */
-  afterPowerCut(random: Random): Buffer {
-    const image = Buffer.from(this.#disk);
-    let bytes = this.#diskBytes;
-    const keep = (block: number, content: Buffer): void => {
-      const end = (block + 1) * BLOCK_BYTES;
-      content.copy(image, block * BLOCK_BYTES);
-      bytes = Math.max(bytes, end);
-    };
-    for (const [block, versions] of this.#dirty) {
-      const chosen = versions[random(versions.length + 1) - 1];
-      if (chosen !== undefined) keep(block, chosen.content);
-    }
-    for (const step of this.#pending) {
-      const cache = Buffer.from(this.#cache);
-      step.bytes.copy(cache, step.offset);
-      for (const block of blocksOf(step)) {
-        if (random(2) === 0) keep(block, blockAt(cache, block));
-      }
-    }
-    return image.subarray(0, bytes);
-  }
-
-  #write(step: FileStep): void {
-    this.#pending.delete(step);
-    step.bytes.copy(this.#cache, step.offset);
-    this.#cacheBytes = Math.max(this.#cacheBytes, step.offset + step.bytes.length);
-    this.#versionCount += 1;
-    for (const block of blocksOf(step)) {
-      const content = Buffer.from(blockAt(this.#cache, block));
-      if (step.isSynchronous) {
-        content.copy(this.#disk, block * BLOCK_BYTES);
-        this.#diskBytes = Math.max(this.#diskBytes, step.offset + step.bytes.length);
-        this.#dirty.delete(block);
-        continue;
-      }
-      const versions = this.#dirty.get(block) ?? [];
-      versions.push({ number: this.#versionCount, content });
-      this.#dirty.set(block, versions);
-    }
-  }
-
-  /** The sync has ended: what was written before it began is on the disk. */
-  #settle(step: FileStep): void {
-    const covered = this.#syncs.get(step);
-    if (covered === undefined) return;
-    this.#syncs.delete(step);
-    this.#diskBytes = Math.max(this.#diskBytes, covered.bytes);
-    for (const [block, versions] of this.#dirty) {
-      const newer = versions.filter(({ number }) => number > covered.version);
-      const settled = versions[versions.length - newer.length - 1];
-      settled?.content.copy(this.#disk, block * BLOCK_BYTES);
-      if (newer.length === 0) this.#dirty.delete(block);
-      else this.#dirty.set(block, newer);
-    }
-  }
-}
-
-function blocksOf({ offset, bytes }: FileStep): readonly number[] {
-  const first = Math.floor(offset / BLOCK_BYTES);
-  const count = Math.ceil((offset + bytes.length) / BLOCK_BYTES) - first;
-  return Array.from({ length: count }, (_, index) => first + index);
-}
-
-function blockAt(image: Buffer, block: number): Buffer {
-  return image.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
 }

@@ -1,32 +1,38 @@
 /**
  * `holdfast backup`: a data directory copied as of one moment, also while a broker writes to it.
  *
- * LMDB copies one environment as of one moment; of two there are two moments. What has to hold
- * between them: let P be the position in the copied index, and Q the newest page of which an effect
- * is in it, P ≤ Q. The copied journal must have all pages from P + 1 to some N ≥ Q, for recovery
- * replays these upon the index, and only at the end of Q does the index say one thing again.
+ * LMDB copies the index as of one moment. What has to hold of the journal beside it: let P be the
+ * position in the copied index, and Q the newest page of which an effect is in it, P ≤ Q. The
+ * copied journal must have all pages from P + 1 to some N ≥ Q, for recovery replays these upon the
+ * index, and only at the end of Q does the index say one thing again.
  *
- * - N ≥ Q: a transaction of the index is put only after the page whose effects it has is committed.
- *   So every look at the journal that begins after the moment of the index sees Q.
- * - From P + 1: pages are deleted from the journal once the position that covers them is durable in
- *   the index, and the moment of the index has P, so at that moment nothing past P was deleted. But
- *   it may be soon after. Hence the journal is copied first, is followed until the moment of the
- *   index has come, and is looked at once more after that. What was deleted in between two looks is
- *   either at or below P, or it is missed: that is seen at the end, and all is done again.
+ * - N ≥ Q: a transaction of the index is put only after the page whose effects it has is committed,
+ *   and of a committed page every byte can be read. So every look at the journal that begins after
+ *   the moment of the index finds all pages up to Q.
+ * - From P + 1: a segment is used again once the position that covers its pages is durable in the
+ *   index, and the moment of the index has P, so at that moment nothing past P was gone. But it may
+ *   be soon after. Hence the journal is copied first, is followed until the moment of the index has
+ *   come, and is looked at once more after that. What went in between two looks is either at or
+ *   below P, or it is missed: that is seen at the end, and all is done again.
+ * - A page is taken only if its crc is right. It is wrong of a page that is being written, which is
+ *   past Q and for the next look, and of one whose file is being used again while it is read, which
+ *   then has another name.
  *
+ * The pages go into new segments, and begin behind the position from before, which P is not below.
  * The marker is written last: without it a copy is refused as unfinished.
  */
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Database, open, type RootDatabase } from "lmdb";
+import type { RootDatabase } from "lmdb";
 import { StartError } from "../base/errors.ts";
 import { formatBytes } from "../base/quantity.ts";
-import { demandStore, openEnvironment, openTable, readPosition } from "./check-open.ts";
+import { JournalCopy } from "./backup-journal.ts";
+import { demandStore, openEnvironment, readPosition } from "./check-open.ts";
 import { syncFile } from "./compact.ts";
-import { INDEX_FILE, JOURNAL_FILE, MARKER_FILE } from "./marker.ts";
-import { fileBytesOf } from "./space.ts";
-import { PAGES } from "./tables.ts";
+import { INDEX_FILE, JOURNAL_DIRECTORY, MARKER_FILE } from "./marker.ts";
+import type { JournalPlace } from "./segment-reader.ts";
+import { storeBytesOf } from "./space.ts";
 
 export interface BackupReport {
   /** Of all files of the copy. */
@@ -35,7 +41,6 @@ export interface BackupReport {
   readonly pageCount: number;
 }
 
-type Table = Database<Buffer, Buffer>;
 type Environment = RootDatabase<Buffer, Buffer>;
 
 /** How often it is done again because pages were missed. */
@@ -44,8 +49,6 @@ const ATTEMPTS_MAX = 5;
 const FOLLOW_MILLISECONDS = 2;
 /** Between two lines of progress while the rest of the index is copied. */
 const WATCH_MILLISECONDS = 200;
-/** Bytes of journal pages in one transaction. */
-const BATCH_BYTES_MAX = 16 * 1024 * 1024;
 
 /**
  * Copies a data directory.
@@ -59,21 +62,19 @@ export async function backupStore(
   destination: string,
   progress: (done: string) => void,
 ): Promise<BackupReport> {
-  demandStore(directory);
+  const place = demandStore(directory);
   demandEmpty(destination);
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
-    const pageCount = await copyBoth(directory, destination, progress);
+    const pageCount = await copyBoth(directory, destination, place, progress);
     if (pageCount !== null) {
-      for (const name of [JOURNAL_FILE, INDEX_FILE]) {
-        rmSync(join(destination, `${name}-lock`), { force: true });
-        await syncFile(join(destination, name));
-      }
+      rmSync(join(destination, `${INDEX_FILE}-lock`), { force: true });
+      await syncFile(join(destination, INDEX_FILE));
       copyFileSync(join(directory, MARKER_FILE), join(destination, MARKER_FILE));
       await syncFile(join(destination, MARKER_FILE));
       await syncFile(destination);
-      return { bytes: fileBytesOf(destination), pageCount };
+      return { bytes: storeBytesOf(destination), pageCount };
     }
-    for (const name of readdirSync(destination)) rmSync(join(destination, name));
+    clear(destination);
     progress(`the journal was ahead; attempt ${attempt + 1}`);
   }
   throw new StartError(
@@ -91,6 +92,12 @@ function demandEmpty(destination: string): void {
   throw new StartError(`${destination} is not empty; a backup needs a directory of its own`);
 }
 
+function clear(destination: string): void {
+  for (const name of readdirSync(destination)) {
+    rmSync(join(destination, name), { recursive: true });
+  }
+}
+
 function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
@@ -99,35 +106,28 @@ function reasonOf(error: unknown): string {
 async function copyBoth(
   directory: string,
   destination: string,
+  place: JournalPlace,
   progress: (done: string) => void,
 ): Promise<number | null> {
-  const source = openEnvironment(directory, JOURNAL_FILE);
-  const target = openTarget(destination);
+  const begin = (await readPosition(directory)) + 1;
+  const to = { ...place, path: join(destination, JOURNAL_DIRECTORY) };
   const index = openEnvironment(directory, INDEX_FILE);
-  const journal = new JournalCopy(openTable(source, PAGES), openTable(target, PAGES));
+  const journal = new JournalCopy(place, to);
   try {
-    await journal.look();
+    journal.begin(begin);
+    journal.look();
     await copyIndex(index, join(destination, INDEX_FILE), journal, progress);
-    return await journal.cut(await readPosition(destination));
+    const pageCount = journal.cut(await readPosition(destination));
+    await journal.sync();
+    return pageCount;
   } catch (error) {
+    clear(destination);
     if (error instanceof StartError) throw error;
     throw new StartError(`${directory} cannot be copied to ${destination}: ${reasonOf(error)}`);
   } finally {
-    await Promise.all([source.close(), target.close(), index.close()]);
+    journal.close();
+    await index.close();
   }
-}
-
-function openTarget(destination: string): Environment {
-  return open<Buffer, Buffer>({
-    ...{
-      encoding: "binary",
-      keyEncoding: "binary",
-      maxDbs: 16,
-      noSubdir: true,
-      overlappingSync: false,
-    },
-    path: join(destination, JOURNAL_FILE),
-  });
 }
 
 /** Copies the index, and follows the journal until the copy's moment is certain to be past. */
@@ -144,10 +144,11 @@ async function copyIndex(
   copied.catch(() => undefined); // Awaited below.
   // LMDB begins to read, and with that fixes the moment, before the first byte is written.
   while (!isDone && bytesOf(path) === 0) {
-    await journal.look();
+    journal.look();
     await sleep(FOLLOW_MILLISECONDS);
   }
-  await journal.look();
+  journal.look();
+  journal.demandEnd();
   while (!isDone) {
     progress(`${formatBytes(bytesOf(path))} of the index`);
     await sleep(WATCH_MILLISECONDS);
@@ -157,63 +158,4 @@ async function copyIndex(
 
 function bytesOf(path: string): number {
   return existsSync(path) ? statSync(path).size : 0;
-}
-
-/** The copy of the journal as it grows. */
-class JournalCopy {
-  readonly #from: Table | null;
-  readonly #to: Table | null;
-  #lastKey: Buffer | null = null;
-
-  /** @param from  null: the journal has nothing yet */
-  constructor(from: Table | null, to: Table | null) {
-    this.#from = from;
-    this.#to = to;
-  }
-
-  /** Copies what has come since the last look. */
-  async look(): Promise<void> {
-    if (this.#from === null || this.#to === null) return;
-    this.#from.resetReadTxn();
-    const range = this.#lastKey === null ? {} : { start: this.#lastKey, exclusiveStart: true };
-    const moment = this.#from.useReadTransaction();
-    try {
-      let batchBytes = 0;
-      for (const { key, value } of this.#from.getRange({ ...range, transaction: moment })) {
-        this.#lastKey = Buffer.from(key);
-        const put = this.#to.put(this.#lastKey, Buffer.from(value));
-        batchBytes += value.length;
-        if (batchBytes < BATCH_BYTES_MAX) {
-          put.catch(() => undefined); // Awaited with the last of its transaction.
-          continue;
-        }
-        await put;
-        batchBytes = 0;
-      }
-      await this.#to.flushed;
-    } finally {
-      moment.done();
-    }
-  }
-
-  /**
-   * Removes what the index has.
-   *
-   * @returns the pages that are left; null: one is missing
-   */
-  async cut(position: number): Promise<number | null> {
-    let expected = position + 1;
-    let isWhole = true;
-    for (const key of this.#to?.getKeys() ?? []) {
-      const number = Number(key.readBigUInt64BE(0));
-      if (number <= position) {
-        this.#to?.remove(Buffer.from(key)).catch(() => undefined); // Awaited with all.
-      } else if (key.readUInt16BE(8) === 0) {
-        isWhole &&= number === expected;
-        expected = number + 1;
-      }
-    }
-    await this.#to?.flushed;
-    return isWhole ? expected - position - 1 : null;
-  }
 }

@@ -1,122 +1,138 @@
 /**
- * The pages of the journal as bytes: read, and judged.
+ * The segments of the journal as `check` sees them: read, and judged.
  *
- *    0        4      8            16            20       24
- *   ┌────────┬──────┬────────────┬─────────────┬────────┬───── ─ ─
- *   │ format │ turn │ time, ms   │ page bytes  │ crc32  │ records
- *   └────────┴──────┴────────────┴─────────────┴────────┴───── ─ ─    little endian
- *
- * The crc is that of the page with its own field 0, continued over the payloads apart. A key is the
- * page's number, u64, and the part, u16, big endian: 0 the page, 1 … its payloads apart.
+ * They are read before the index's moment is known, and beside a broker whose files go meanwhile:
+ * what goes is in the index by then. So all of them are read, and what is missing up to the
+ * position is no fault.
  */
-import { crc32 } from "node:zlib";
-import * as abi from "#assembly/abi";
-
-const KEY_BYTES = 10;
-const NO_CRC = Buffer.alloc(4);
-
-export interface JournalRow {
-  readonly key: Buffer;
-  /** Valid until the next row. */
-  readonly value: Buffer;
-}
+import { readdirSync } from "node:fs";
+import { faultOfHead, isWhole } from "./journal-page.ts";
+import { firstPageOf, type JournalPlace, listSegments, SegmentReader } from "./segment-reader.ts";
+import { isSpare } from "./segments.ts";
 
 /** What the journal has. */
 export interface JournalSummary {
   readonly pageCount: number;
   /** Pages that are not in the index yet. */
   readonly tailCount: number;
-  readonly bytes: number;
+  /** Whether a last page was not written whole, which is no fault. */
+  readonly isTorn: boolean;
 }
 
-/** The page under way, as far as its rows have come. */
-interface OpenPage {
+/** One page that was read. */
+interface CheckedPage {
   readonly number: number;
-  readonly crc: number;
-  readonly crcWanted: number;
-  readonly partCount: number;
+  readonly fault: string | null;
+  /** Whether its crc is right. */
+  readonly isWhole: boolean;
+}
+
+export interface JournalContents {
+  /** Ascending. */
+  readonly pages: readonly CheckedPage[];
+  readonly firsts: readonly number[];
+  /** Files that are no segments. */
+  readonly strangers: readonly string[];
 }
 
 /**
- * Reads all rows, in the order of their keys.
+ * Reads all segments.
  *
+ * @throws what the system has against reading them
+ */
+export function readJournal(
+  place: JournalPlace,
+  progress: (pageCount: number) => void,
+): JournalContents {
+  const pages: CheckedPage[] = [];
+  const firsts = listSegments(place.path);
+  const strangers = readdirSync(place.path).filter(
+    (name) => firstPageOf(name) === null && !isSpare(name),
+  );
+  for (const first of firsts) {
+    const reader = openSegment(place, first);
+    if (reader === null) continue;
+    try {
+      readSegment(reader, pages, progress);
+    } finally {
+      reader.close();
+    }
+  }
+  return { pages: pages.toSorted((a, b) => a.number - b.number), firsts, strangers };
+}
+
+/** @returns null if it is gone meanwhile */
+function openSegment(place: JournalPlace, first: number): SegmentReader | null {
+  try {
+    return new SegmentReader(place, first);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+/** Frames are looked for behind what is no frame, too: there may be more behind a damaged one. */
+function readSegment(
+  reader: SegmentReader,
+  pages: CheckedPage[],
+  progress: (pageCount: number) => void,
+): void {
+  let at = 0;
+  for (let least = reader.first; ; least++) {
+    const found = reader.findFrame(at, least);
+    if (found === null) return;
+    const { header } = found;
+    const sealed = reader.partsAt(found.at, header);
+    if (!reader.isCurrent()) return; // What was read may be of another segment by now.
+    const isPageWhole = isWhole(sealed);
+    const headFault = isPageWhole ? faultOfHead(header.number, sealed[0]) : "its crc is wrong";
+    pages.push({ number: header.number, fault: headFault, isWhole: isPageWhole });
+    progress(pages.length);
+    at = found.at + header.frameBytes;
+    least = header.number;
+  }
+}
+
+/**
  * @param position  the last page that is in the index: behind it no page may be missing
  * @param say  gets a line for each fault
  */
 export function checkJournal(
-  rows: Iterable<JournalRow>,
+  { pages, firsts, strangers }: JournalContents,
   position: number,
   say: (fault: string) => void,
-  progress: (pageCount: number) => void,
 ): JournalSummary {
-  const counts = { pageCount: 0, tailCount: 0, bytes: 0 };
-  let page: OpenPage | null = null;
+  for (const name of strangers) say(`journal: ${name} is no segment`);
+  // What was not written whole is the last one there is; of a page that is there twice, one counts.
+  const wholes = new Set(pages.filter((page) => page.isWhole).map(({ number }) => number));
+  const judged = pages.filter((page) => page.isWhole || !wholes.has(page.number));
+  const last = judged.at(-1);
+  const lastSegment = firsts.at(-1) ?? 0;
+  const mayBeTorn = last !== undefined && last.number > position && lastSegment <= last.number;
+  const isTorn = mayBeTorn && !last.isWhole;
+  const counted = isTorn ? judged.slice(0, -1) : judged;
   let expected = position + 1;
-  for (const { key, value } of rows) {
-    counts.bytes += value.length;
-    if (key.length !== KEY_BYTES) {
-      say(`journal: a key of ${key.length} bytes`);
-      continue;
-    }
-    const number = Number(key.readBigUInt64BE(0));
-    const part = key.readUInt16BE(8);
-    if (part > 0) {
-      if (page === null || page.number !== number || page.partCount !== part) {
-        say(`journal page ${number}: part ${part} without the one before`);
-        page = null;
-      } else {
-        page = withPart(page, value);
-      }
-      continue;
-    }
-    closePage(page, say);
-    page = openPage(number, value, say);
-    counts.pageCount += 1;
-    progress(counts.pageCount);
+  for (const { number, fault } of counted) {
+    if (fault !== null) say(`journal page ${number}: ${fault}`);
     if (number <= position) continue;
-    counts.tailCount += 1;
-    if (number !== expected) {
-      say(`journal: ${pagesMissing(expected, number - 1)} behind position ${position}`);
-    }
+    if (number > expected) sayMissing(expected, number - 1, position, say);
     expected = number + 1;
   }
-  closePage(page, say);
-  return counts;
+  // A segment begins when the page before it is safe.
+  if (lastSegment > expected) sayMissing(expected, lastSegment - 1, position, say);
+  if (firsts.length === 0) say("journal: there is no segment");
+  const tailCount = counted.filter(({ number }) => number > position).length;
+  const reached = Math.max(counted.at(-1)?.number ?? 0, lastSegment - 1);
+  if (reached < position) say(`journal: it ends at page ${reached}, the index has ${position}`);
+  return { pageCount: counted.length, tailCount, isTorn };
 }
 
-function pagesMissing(from: number, to: number): string {
-  return from === to ? `page ${from} is missing` : `pages ${from} to ${to} are missing`;
-}
-
-/** @returns null if the rest of it cannot be judged */
-function openPage(number: number, value: Buffer, say: (fault: string) => void): OpenPage | null {
-  const fault = faultOfHead(number, value);
-  if (fault !== null) {
-    say(`journal page ${number}: ${fault}`);
-    return null;
-  }
-  const beforeCrc = crc32(value.subarray(0, abi.JOURNAL_CRC_AT));
-  const crc = crc32(value.subarray(abi.JOURNAL_HEADER_BYTES), crc32(NO_CRC, beforeCrc));
-  return { number, crc, crcWanted: value.readUInt32LE(abi.JOURNAL_CRC_AT), partCount: 1 };
-}
-
-function faultOfHead(number: number, value: Buffer): string | null {
-  if (value.length < abi.JOURNAL_HEADER_BYTES)
-    return `${value.length} bytes are less than its head`;
-  const format = value.readUInt32LE(0);
-  if (format !== abi.JOURNAL_FORMAT) return `its format ${format} is not ${abi.JOURNAL_FORMAT}`;
-  const turn = value.readUInt32LE(4);
-  if (turn !== number % 2 ** 32) return `it is written as page ${turn}`;
-  const bytes = value.readUInt32LE(abi.JOURNAL_BYTES_AT);
-  return bytes === value.length ? null : `it has ${value.length} bytes instead of ${bytes}`;
-}
-
-function withPart(page: OpenPage, value: Buffer): OpenPage {
-  return { ...page, crc: crc32(value, page.crc), partCount: page.partCount + 1 };
-}
-
-function closePage(page: OpenPage | null, say: (fault: string) => void): void {
-  if (page === null || page.crc === page.crcWanted) return;
-  const crcs = `${page.crc.toString(16)} instead of ${page.crcWanted.toString(16)}`;
-  say(`journal page ${page.number}: its crc is ${crcs}`);
+function sayMissing(
+  from: number,
+  to: number,
+  position: number,
+  say: (fault: string) => void,
+): void {
+  const pages = from === to ? `page ${from} is missing` : `pages ${from} to ${to} are missing`;
+  say(`journal: ${pages} behind position ${position}`);
 }

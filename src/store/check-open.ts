@@ -6,34 +6,38 @@ import { join } from "node:path";
 import { type Database, open, type RootDatabase } from "lmdb";
 import { StartError } from "../base/errors.ts";
 import { faultOfFile } from "./check-file.ts";
-import { type Row, type RowsOf, readMeta } from "./check-index.ts";
+import { type RowsOf, readMeta } from "./check-index.ts";
 import { currentBoot } from "./lock.ts";
-import { INDEX_FILE, JOURNAL_FILE, REMEDY, readMarker } from "./marker.ts";
-import { INDEX_TABLES, PAGES } from "./tables.ts";
+import { INDEX_FILE, JOURNAL_DIRECTORY, REMEDY, readMarker } from "./marker.ts";
+import type { JournalPlace } from "./segment-reader.ts";
+import { INDEX_TABLES } from "./tables.ts";
 
-export interface StoreForReading {
+export interface IndexForReading {
   /** Rows of the index, all of the moment of opening. */
   readonly rowsOf: RowsOf;
-  /** Rows of the journal, of a moment before that. */
-  readonly journalRows: () => Iterable<Row>;
   readonly close: () => Promise<void>;
 }
 
 const BINARY = { encoding: "binary", keyEncoding: "binary" } as const;
 
-/** @throws StartError if there is no store in the directory, or one that cannot be used */
-export function demandStore(directory: string): void {
-  if (readMarker(directory) === null) {
+/**
+ * @returns the journal of the store
+ * @throws StartError if there is no store in the directory, or one that cannot be used
+ */
+export function demandStore(directory: string): JournalPlace {
+  const marker = readMarker(directory);
+  if (marker === null) {
     throw new StartError(`${directory} is no data directory: there is no store in it`);
   }
-  if (!mayBeTorn(directory)) return;
+  const place = { path: join(directory, JOURNAL_DIRECTORY), storeId: marker.id };
+  if (!mayBeTorn(directory)) return place;
   throw new StartError(
     `the machine went down while a broker ran on ${directory} with durability process: its ` +
       "journal may be torn; start the broker once, which sets that aside",
   );
 }
 
-/** Of a torn journal LMDB ends the process; the lock that was left tells how it came about. */
+/** The lock that was left tells. */
 function mayBeTorn(directory: string): boolean {
   const path = join(directory, "holdfast.lock");
   const line = existsSync(path) ? readFileSync(path, "utf8") : "";
@@ -42,31 +46,22 @@ function mayBeTorn(directory: string): boolean {
 }
 
 /**
- * Opens both environments as they are now. What a broker writes from now on is not seen; the pages
- * that it frees are kept for this reader until it closes.
+ * Opens the index as it is now. What a broker writes from now on is not seen; the pages that it
+ * frees are kept for this reader until it closes.
  *
- * @throws StartError if it is no data directory, or cannot be read
+ * @throws StartError if it cannot be read
  */
-export function openForReading(directory: string): StoreForReading {
-  demandStore(directory);
-  const journal = openEnvironment(directory, JOURNAL_FILE);
-  const pages = openTable(journal, PAGES);
-  pages?.resetReadTxn();
-  const journalMoment = pages?.useReadTransaction();
+export function openForReading(directory: string): IndexForReading {
   const index = openEnvironment(directory, INDEX_FILE);
   // A table is to be opened before the moment that it is read in.
   const tables = new Map(INDEX_TABLES.map((name) => [name, openTable(index, name)]));
   index.resetReadTxn();
   const indexMoment = index.useReadTransaction();
   return {
-    journalRows: () =>
-      journalMoment === undefined ? [] : (pages?.getRange({ transaction: journalMoment }) ?? []),
     rowsOf: (name) => tables.get(name)?.getRange({ transaction: indexMoment }) ?? [],
     close: async () => {
-      journalMoment?.done();
       indexMoment.done();
       await index.close();
-      await journal.close();
     },
   };
 }
@@ -90,7 +85,7 @@ export function openTable(
 }
 
 /**
- * Opens one environment for reading.
+ * Opens an environment for reading.
  *
  * @throws StartError
  */

@@ -1,7 +1,7 @@
 /** `holdfast check`: everything that has to hold in a data directory, and what does not. */
 import { type Counts, checkIndex, readMeta } from "./check-index.ts";
-import { checkJournal } from "./check-journal.ts";
-import { openForReading } from "./check-open.ts";
+import { checkJournal, readJournal } from "./check-journal.ts";
+import { demandStore, openForReading } from "./check-open.ts";
 import { lockOwnerOf } from "./lock.ts";
 
 /** Lines of faults that are said; more are only counted. */
@@ -18,8 +18,8 @@ export interface CheckReport {
 /**
  * Reads a data directory whole and changes nothing in it.
  *
- * The journal's moment is before the index's: a page that goes from one to the other meanwhile is
- * then seen at least once.
+ * The journal is read before the index's moment: a page that goes from one to the other meanwhile
+ * is then seen at least once.
  *
  * @param say  gets a line for each fault, of at most FAULT_LINES_MAX
  * @param progress  gets, often, what has been read so far
@@ -31,6 +31,9 @@ export async function checkStore(
   progress: (done: string) => void,
 ): Promise<CheckReport> {
   const brokerPid = lockOwnerOf(directory)?.pid ?? null;
+  const contents = readJournal(demandStore(directory), (pageCount) =>
+    progress(`${pageCount} pages of the journal`),
+  );
   const store = openForReading(directory);
   let faultCount = 0;
   const sayCounted = (fault: string): void => {
@@ -40,9 +43,7 @@ export async function checkStore(
   try {
     const meta = readMeta(store.rowsOf);
     for (const name of meta.missing) sayCounted(`meta: ${name} is missing`);
-    const journal = checkJournal(store.journalRows(), meta.position, sayCounted, (count) =>
-      progress(`${count} pages of the journal`),
-    );
+    const journal = checkJournal(contents, meta.position, sayCounted);
     const isSettled = journal.tailCount === 0;
     const counts = checkIndex(store.rowsOf, meta, isSettled, {
       say: sayCounted,
@@ -50,6 +51,7 @@ export async function checkStore(
     });
     counts.set("journal pages", journal.pageCount);
     counts.set("journal pages behind the index", journal.tailCount);
+    if (journal.isTorn) counts.set("journal pages not written whole", 1);
     return { counts, faultCount, brokerPid };
   } finally {
     await store.close();

@@ -1,8 +1,9 @@
 /**
- * `holdfast compact`: the files of a data directory written anew, without their free pages.
+ * `holdfast compact`: the index of a data directory written anew, without its free pages. The
+ * journal has none: its files are used again.
  *
  * A copy has the same rows as its original, so it does not matter which of the two a power cut
- * leaves in place, nor whether the other environment's copy was in place already.
+ * leaves in place.
  */
 import { existsSync, renameSync, rmSync, statSync } from "node:fs";
 import { open as openFile } from "node:fs/promises";
@@ -11,7 +12,8 @@ import { StartError } from "../base/errors.ts";
 import { formatBytes } from "../base/quantity.ts";
 import { demandStore, openEnvironment } from "./check-open.ts";
 import { lockDirectory } from "./lock.ts";
-import { INDEX_FILE, JOURNAL_FILE } from "./marker.ts";
+import { INDEX_FILE, JOURNAL_DIRECTORY } from "./marker.ts";
+import { Segments } from "./segments.ts";
 
 export interface CompactedFile {
   readonly name: string;
@@ -25,7 +27,7 @@ const COPY_ENDING = ".compact";
 const WATCH_MILLISECONDS = 200;
 
 /**
- * Writes both files anew.
+ * Writes the index anew.
  *
  * @param progress  gets, often, what has been done so far
  * @throws StartError if there is no data directory, a broker runs on it, or there is no space
@@ -37,11 +39,11 @@ export async function compactStore(
   demandStore(directory);
   const lock = lockDirectory(directory, "fsync");
   try {
-    const done: CompactedFile[] = [];
-    for (const name of [JOURNAL_FILE, INDEX_FILE]) {
-      done.push(await compactFile(directory, name, progress));
+    // The lock that says so goes with this one.
+    if (lock.previous?.durability === "process") {
+      await new Segments(join(directory, JOURNAL_DIRECTORY), true).sync();
     }
-    return done;
+    return [await compactFile(directory, INDEX_FILE, progress)];
   } finally {
     lock.release();
   }

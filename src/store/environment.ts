@@ -1,6 +1,6 @@
 /**
- * One LMDB environment, as the store uses it: tables that are read synchronously, and transactions
- * that are written outside the event loop, one after the other.
+ * The index's LMDB environment, as the store uses it: tables that are read synchronously, and
+ * transactions that are written outside the event loop, one after the other.
  *
  * All that is lmdb's own way stands here:
  * - A transaction is one `batch`; `eventTurnBatching` would make promises that nobody can catch.
@@ -10,7 +10,6 @@
  */
 import assert from "node:assert";
 import { statSync } from "node:fs";
-import { open as openFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Database, open, type RootDatabase } from "lmdb";
 import { StartError } from "../base/errors.ts";
@@ -49,24 +48,20 @@ const REASONS: ReadonlyMap<unknown, string> = new Map([
 export class Environment {
   readonly path: string;
   readonly #root: RootDatabase<Buffer, Buffer>;
-  readonly #isSynced: boolean;
   readonly #tables = new Map<string, Table>();
 
   /**
    * Opens an environment, or creates it.
    *
-   * @param isSynced  whether a transaction is done when it is on the disk; otherwise, when the
-   *   kernel has it
    * @throws StartError
    */
   constructor(
     directory: string,
     file: string,
     tables: readonly string[],
-    options: { readonly isSynced: boolean; readonly mayCreate: boolean },
+    options: { readonly mayCreate: boolean },
   ) {
     this.path = join(directory, file);
-    this.#isSynced = options.isSynced;
     if (!options.mayCreate) demandSound(this.path);
     try {
       this.#root = open<Buffer, Buffer>({
@@ -77,7 +72,6 @@ export class Environment {
         eventTurnBatching: false,
         overlappingSync: false,
         separateFlushed: true,
-        noSync: !options.isSynced,
       });
       for (const name of tables) {
         this.#tables.set(name, this.#root.openDB<Buffer, Buffer>(name, BINARY));
@@ -122,7 +116,6 @@ export class Environment {
 
   /** Nothing may be under way but what was awaited for too long. */
   async close(): Promise<void> {
-    if (!this.#isSynced) await settledWithin(syncFile(this.path), CLOSE_MILLISECONDS_MAX);
     const closed = this.#root.close();
     closed.catch(() => undefined); // The files stay as the last commit left them.
     await settledWithin(closed, CLOSE_MILLISECONDS_MAX);
@@ -145,16 +138,6 @@ export async function settledWithin(
   const isSettled = await Promise.race([settled, late]);
   clearTimeout(timer);
   return isSettled;
-}
-
-/** Whoever closes in order may lose power afterwards. */
-async function syncFile(path: string): Promise<void> {
-  const file = await openFile(path, "r+");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
 
 function demandSound(path: string): void {

@@ -57,7 +57,8 @@ export function* scanJournal(
   }
   demandEnd(place, position, firsts, ends);
   const { next, isTorn } = ends.at(-1) as SegmentEnd;
-  if (isTorn) onTorn(`journal page ${next} was not written whole, so nobody relies on it: left out`);
+  if (isTorn)
+    onTorn(`journal page ${next} was not written whole, so nobody relies on it: left out`);
 }
 
 function* scanSegment(
@@ -100,7 +101,7 @@ function demandEnd(
   for (const { first, at } of ends) {
     if (later !== null) break;
     const reader = new SegmentReader(place, first);
-    later = reader.findBehind(at, next);
+    later = reader.findFrame(at, next)?.header.number ?? null;
     reader.close();
   }
   if (later === null) return;

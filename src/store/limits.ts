@@ -26,8 +26,11 @@ export const JOURNAL_TAIL_BYTES_MAX = 64 * 1024 * 1024;
 /** Publishers go on below it. */
 export const JOURNAL_TAIL_BYTES_LOW = JOURNAL_TAIL_BYTES_MAX / 2;
 
-/** Pages, and their payloads apart, that one transaction deletes. */
-export const PAGES_DELETED_MAX = 256;
+/** Bytes of a journal segment: some seconds of a busy broker, and quickly filled with zeros. */
+export const SEGMENT_BYTES = 4 * 1024 * 1024;
+
+/** Spare segments that are kept: an index cycle lets go of about so many at once. */
+export const SPARE_SEGMENTS_MAX = 3;
 
 /** Segments given to the engine in one turn, for all Sessions together. */
 export const LOAD_SEGMENTS_MAX = 128;

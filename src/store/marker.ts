@@ -25,9 +25,9 @@ export const STORE_FORMAT = 1;
 export const MARKER_FILE = "holdfast.json";
 const NEW_MARKER_FILE = `${MARKER_FILE}.new`;
 
-export const JOURNAL_FILE = "journal.mdb";
+export const JOURNAL_DIRECTORY = "journal";
 export const INDEX_FILE = "index.mdb";
-const FILES = [JOURNAL_FILE, INDEX_FILE] as const;
+const FILES = [JOURNAL_DIRECTORY, INDEX_FILE] as const;
 
 /** What to do about a store that cannot be opened. */
 export const REMEDY = "restore a backup, or see what `holdfast check` says";
@@ -36,6 +36,7 @@ export interface Marker {
   readonly format: number;
   /** ISO 8601. */
   readonly created: string;
+  /** Nobody outside is to know it: see frame.ts. */
   readonly id: string;
 }
 
@@ -92,9 +93,9 @@ function migrate(directory: string, marker: Marker): Marker {
 }
 
 /** Begins a new store: what an interrupted begin has left is removed, nobody has used it. */
-export function beginMarker(directory: string): void {
-  for (const name of FILES) {
-    for (const file of [name, `${name}-lock`]) rmSync(join(directory, file), { force: true });
+export function beginMarker(directory: string): Marker {
+  for (const name of [...FILES, `${INDEX_FILE}-lock`]) {
+    rmSync(join(directory, name), { force: true, recursive: true });
   }
   const marker = {
     format: STORE_FORMAT,
@@ -102,6 +103,7 @@ export function beginMarker(directory: string): void {
     id: randomBytes(8).toString("hex"),
   };
   writeDurably(directory, NEW_MARKER_FILE, textOf(marker));
+  return marker;
 }
 
 /** All files of the new store are there: from now on it is one. */
@@ -148,7 +150,8 @@ function writeDurably(directory: string, name: string, text: string): void {
   syncDirectory(directory);
 }
 
-function syncDirectory(directory: string): void {
+/** Makes the names in a directory safe from a power cut. */
+export function syncDirectory(directory: string): void {
   const file = openSync(directory, "r");
   try {
     fsyncSync(file);

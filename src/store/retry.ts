@@ -1,6 +1,6 @@
 /**
- * Writing to a disk that may be full: a transaction that failed is tried again, with growing
- * pauses, until it is taken or the store closes.
+ * Writing to a disk that may be full: what failed is tried again, with growing pauses, until it is
+ * taken or the store closes.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { WriteError } from "./environment.ts";
@@ -23,7 +23,7 @@ export class Retry {
     this.#closing = closing;
   }
 
-  /** Why the last transaction failed; null: it was written. */
+  /** Why it failed the last time; null: it was written. */
   get trouble(): string | null {
     return this.#trouble;
   }
@@ -33,11 +33,11 @@ export class Retry {
    *
    * @throws WriteError if it fails and the store closes
    */
-  async until(write: (attempt: number) => Promise<void>): Promise<void> {
+  async until(write: () => Promise<void>): Promise<void> {
     let pauseMs = RETRY_MILLISECONDS_MIN;
-    for (let attempt = 0; ; attempt++) {
+    for (;;) {
       try {
-        await write(attempt);
+        await write();
         break;
       } catch (error) {
         if (!(error instanceof WriteError)) throw error;

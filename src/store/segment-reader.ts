@@ -8,13 +8,7 @@
 import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { SealedPage } from "./engine-calls.ts";
-import {
-  FRAME_BLOCK_BYTES,
-  type FrameHeader,
-  headerBytesOf,
-  markOf,
-  readHeader,
-} from "./frame.ts";
+import { FRAME_BLOCK_BYTES, type FrameHeader, headerBytesOf, markOf, readHeader } from "./frame.ts";
 
 /** Where the segments are, and whose. */
 export interface JournalPlace {
@@ -69,7 +63,9 @@ export class SegmentReader {
     const head = this.#read(at, FRAME_BLOCK_BYTES);
     const bytes = headerBytesOf(head, this.#mark);
     if (bytes === 0 || at + bytes > this.#fileBytes) return null;
-    const header = readHeader(bytes > head.length ? this.#read(at, bytes) : head.subarray(0, bytes));
+    const header = readHeader(
+      bytes > head.length ? this.#read(at, bytes) : head.subarray(0, bytes),
+    );
     return header === null || at + header.frameBytes > this.#fileBytes ? null : header;
   }
 
@@ -80,16 +76,22 @@ export class SegmentReader {
       partBytes.reduce((sum, bytes) => sum + bytes, 0),
     );
     let end = 0;
-    const parts = partBytes.map((bytes) => all.subarray(end, (end += bytes)));
+    const parts = partBytes.map((bytes) => {
+      end += bytes;
+      return all.subarray(end - bytes, end);
+    });
     const [page = Buffer.alloc(0), ...apart] = parts;
     return [page, ...apart];
   }
 
-  /** The number of the first frame at or behind `at` whose number is at least `least`, or null. */
-  findBehind(at: number, least: number): number | null {
+  /** The first frame at or behind `at` whose number is at least `least`, or null. */
+  findFrame(
+    at: number,
+    least: number,
+  ): { readonly at: number; readonly header: FrameHeader } | null {
     for (let block = at; block < this.#fileBytes; block += FRAME_BLOCK_BYTES) {
       const header = this.headerAt(block);
-      if (header !== null && header.number >= least) return header.number;
+      if (header !== null && header.number >= least) return { at: block, header };
     }
     return null;
   }

@@ -9,8 +9,16 @@
  * no length and no list of blocks, so it is durable with its own blocks alone. The next one is
  * prepared while the newest fills; a segment that is no longer needed is used again.
  */
-import { closeSync, constants, fdatasyncSync, fsyncSync, mkdirSync, openSync } from "node:fs";
-import { readdirSync, statSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fdatasyncSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  statSync,
+} from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { SEGMENT_BYTES, SPARE_SEGMENTS_MAX } from "./limits.ts";
@@ -129,15 +137,15 @@ export class Segments {
       else await rm(this.#at(name), { force: true });
       throw error;
     }
-    // One of the same name had no whole frame.
-    if (this.#segments.at(-1)?.first === first) this.#segments.pop();
-    this.#segments.push({ first, bytes });
     try {
       if (this.#isSynced) await syncPath(this.#path);
     } catch (error) {
       await file.close();
       throw error;
     }
+    // One of the same name had no whole frame. Not before it is durable: then others may go.
+    if (this.#segments.at(-1)?.first === first) this.#segments.pop();
+    this.#segments.push({ first, bytes });
     this.prepare();
     return { file, bytes };
   }

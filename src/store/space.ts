@@ -3,6 +3,7 @@
  */
 import { readdirSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { JOURNAL_DIRECTORY } from "./marker.ts";
 
 /** Share of the disk's free space that the store may take if it is not told how much. */
 const FREE_SHARE_MAX = 0.8;
@@ -52,12 +53,17 @@ function isAbsent(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "ENOENT";
 }
 
+/** Bytes of all files of a store, and of others beside them. */
+export function storeBytesOf(directory: string): number {
+  return fileBytesOf(directory) + fileBytesOf(join(directory, JOURNAL_DIRECTORY));
+}
+
 /**
  * What the store may take if it is not told how much: what its files take now, of which free pages
  * are used again, and a share of what is free on the disk.
  */
 export function defaultStoreBytesMax(directory: string): number {
-  return fileBytesOf(directory) + Math.floor(FREE_SHARE_MAX * freeBytesOf(directory));
+  return storeBytesOf(directory) + Math.floor(FREE_SHARE_MAX * freeBytesOf(directory));
 }
 
 /**
@@ -89,16 +95,16 @@ function pagesOf(stats: Stats | undefined): number {
 export class SpaceWatch {
   /** Bytes that the store may have in use. */
   readonly bytesMax: number;
-  readonly #environments: readonly (readonly StatsSource[])[];
+  readonly #look: () => number;
   #usedBytes = 0;
   #lookedMs = Number.NEGATIVE_INFINITY;
 
   /**
-   * @param environments  of each environment every table
+   * @param look  tells the bytes in use
    */
-  constructor(bytesMax: number, environments: readonly (readonly StatsSource[])[]) {
+  constructor(bytesMax: number, look: () => number) {
     this.bytesMax = bytesMax;
-    this.#environments = environments;
+    this.#look = look;
   }
 
   /** Bytes in use at the latest look. */
@@ -112,7 +118,7 @@ export class SpaceWatch {
   isOver(nowMs: number): boolean {
     if (nowMs - this.#lookedMs >= LOOK_MILLISECONDS_MIN) {
       this.#lookedMs = nowMs;
-      this.#usedBytes = this.#environments.reduce((sum, tables) => sum + usedBytesOf(tables), 0);
+      this.#usedBytes = this.#look();
     }
     return this.#usedBytes > this.bytesMax;
   }

@@ -3,7 +3,7 @@
  *
  *    holdfast.json    that this is a store, and its format
  *    holdfast.lock    which process has it open
- *    journal.mdb      a page for each turn of the event loop that changed something durable
+ *    journal/         a page for each turn of the event loop that changed something durable
  *    index.mdb        what of it still matters after a while, as rows
  *
  * A page that is committed is safe; everything else may be done later, or again.
@@ -29,16 +29,18 @@ import { currentBoot, lockDirectory, type StoreLock } from "./lock.ts";
 import {
   beginMarker,
   INDEX_FILE,
-  JOURNAL_FILE,
+  JOURNAL_DIRECTORY,
   publishMarker,
   REMEDY,
   readMarker,
   STORE_FORMAT,
+  syncDirectory,
 } from "./marker.ts";
 import type { IndexTables } from "./operations.ts";
 import { type Recovered, recover } from "./recovery.ts";
-import { defaultStoreBytesMax, SpaceWatch } from "./space.ts";
-import { INDEX_TABLES, JOURNAL_TABLES, META, u32Row, u64Row } from "./tables.ts";
+import { createJournal } from "./segments.ts";
+import { defaultStoreBytesMax, SpaceWatch, usedBytesOf } from "./space.ts";
+import { INDEX_TABLES, META, u32Row, u64Row } from "./tables.ts";
 import type { ChangedWill } from "./will-rows.ts";
 
 export interface StoreOptions {
@@ -82,11 +84,6 @@ export interface StoreState {
   readonly wipeCount: number;
 }
 
-interface Environments {
-  readonly journal: Environment;
-  readonly index: Environment;
-}
-
 /** What there is once recover() has settled. */
 interface Running {
   readonly engine: StoreEngine;
@@ -97,7 +94,7 @@ interface Running {
 export class Store {
   readonly #options: StoreOptions;
   readonly #lock: StoreLock;
-  readonly #environments: Environments;
+  readonly #index: Environment;
   readonly #tables: IndexTables;
   readonly #journal: Journal;
   readonly #space: SpaceWatch;
@@ -108,29 +105,32 @@ export class Store {
   #closed: Promise<void> | null = null;
 
   /** See openStore(). */
-  constructor(options: StoreOptions, lock: StoreLock, environments: Environments) {
+  constructor(options: StoreOptions, lock: StoreLock, storeId: string, index: Environment) {
     this.#options = options;
     this.#lock = lock;
-    this.#environments = environments;
-    const { journal, index } = environments;
+    this.#index = index;
     const tables = INDEX_TABLES.map((name) => [name, index.table(name)]);
     this.#tables = Object.fromEntries(tables) as IndexTables;
-    this.#journal = new Journal(
-      journal,
-      {
+    const { log } = options;
+    const path = join(options.directory, JOURNAL_DIRECTORY);
+    this.#journal = new Journal({
+      ...{ path, storeId, closing: this.#closing.signal },
+      isSynced: options.durability === "fsync",
+      watch: {
         onFailing: (reason) => {
-          this.#options.log.error(`${reason}; durable messages are refused until it can be`);
+          log.error(`${reason}; durable messages are refused until it can be`);
           this.#refuse();
         },
         onRecovered: () => {
-          this.#options.log.notice(`${journal.path} can be written again`);
+          log.notice(`${path} can be written again`);
           this.#refuse();
         },
       },
-      this.#closing.signal,
-    );
+      onTorn: (text) => log.notice(text),
+    });
     const bytesMax = options.storeBytesMax ?? defaultStoreBytesMax(options.directory);
-    this.#space = new SpaceWatch(bytesMax, [journal.tables, index.tables]);
+    const usedBytes = () => this.#journal.bytes + usedBytesOf(index.tables);
+    this.#space = new SpaceWatch(bytesMax, usedBytes);
   }
 
   /**
@@ -143,8 +143,8 @@ export class Store {
     const recovered = await recover(engine, this.#tables, this.#journal, (done) =>
       log.info(`recovery: ${done}`),
     );
-    this.#journal.startAt(recovered.lastNumber);
-    const { index } = this.#environments;
+    await this.#journal.startAt(recovered.lastNumber);
+    const index = this.#index;
     const parts = {
       ...{ engine, takeWills, journal: this.#journal, environment: index, tables: this.#tables },
       closing: this.#closing.signal,
@@ -233,8 +233,10 @@ export class Store {
     this.#journal.wake();
     const ends = Promise.all([this.#journal.idle(), indexer?.idle()]);
     await settledWithin(ends, CLOSE_MILLISECONDS_MAX);
-    const { journal, index } = this.#environments;
-    await Promise.all([journal.close(), index.close()]);
+    await Promise.all([
+      settledWithin(this.#journal.close(), CLOSE_MILLISECONDS_MAX),
+      this.#index.close(),
+    ]);
     this.#lock.release();
   }
 
@@ -283,12 +285,21 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const { directory, durability, log } = options;
   const lock = prepare(directory, durability);
   try {
-    const marker = readMarker(directory);
-    if (marker === null) beginMarker(directory);
-    const isJournalNew = marker === null || setAsideUnsynced(directory, lock, log);
-    const environments = await openEnvironments(options, marker === null, isJournalNew);
-    if (marker === null) publishMarker(directory);
-    return new Store(options, lock, environments);
+    const found = readMarker(directory);
+    const marker = found ?? beginMarker(directory);
+    const index = await openIndex(directory, found === null);
+    try {
+      if (found === null) {
+        createJournal(join(directory, JOURNAL_DIRECTORY), 1);
+        publishMarker(directory);
+      } else if (isUnsynced(lock)) {
+        setAsideUnsynced(directory, index, log);
+      }
+      return new Store(options, lock, marker.id, index);
+    } catch (error) {
+      await index.close();
+      throw error;
+    }
   } catch (error) {
     lock.release();
     throw startError(directory, error);
@@ -313,43 +324,36 @@ function startError(directory: string, error: unknown): unknown {
   );
 }
 
+/** Whether the machine went down while a broker ran that left its journal to the kernel. */
+function isUnsynced({ previous }: StoreLock): boolean {
+  return previous?.durability === "process" && previous.boot !== currentBoot();
+}
+
 /**
- * In `process` mode the journal is not synced: after a failure of the machine LMDB may find it
- * torn, and end the process. The index is synced, and whole: it lacks the last seconds.
- *
- * @returns whether the journal is to be created anew
+ * In `process` mode the journal is not synced: after a failure of the machine any block of it may
+ * be missing. The index is synced, and whole: it lacks the last seconds.
  */
-function setAsideUnsynced(directory: string, lock: StoreLock, log: Log): boolean {
-  const { previous } = lock;
-  if (previous?.durability !== "process" || previous.boot === currentBoot()) return false;
-  const path = join(directory, JOURNAL_FILE);
+function setAsideUnsynced(directory: string, index: Environment, log: Log): void {
+  const path = join(directory, JOURNAL_DIRECTORY);
   const aside = `${path}.unsynced`;
+  const position = index.table("meta").get(META.position)?.readBigUInt64LE() ?? 0n;
+  createJournal(`${path}.new`, Number(position) + 1);
+  rmSync(aside, { force: true, recursive: true });
   renameSync(path, aside);
-  rmSync(`${path}-lock`, { force: true });
+  renameSync(`${path}.new`, path);
+  syncDirectory(directory);
   log.warn(
     `the machine went down while the broker ran with durability process: ${aside} has what came ` +
       "in its last seconds and may be torn; it is not used",
   );
-  return true;
 }
 
-async function openEnvironments(
-  { directory, durability }: StoreOptions,
-  isNew: boolean,
-  isJournalNew: boolean,
-): Promise<Environments> {
-  const index = new Environment(directory, INDEX_FILE, INDEX_TABLES, {
-    isSynced: true,
-    mayCreate: isNew,
-  });
+async function openIndex(directory: string, isNew: boolean): Promise<Environment> {
+  const index = new Environment(directory, INDEX_FILE, INDEX_TABLES, { mayCreate: isNew });
   try {
     if (isNew) await writeMeta(index);
     else demandFormat(index);
-    const journal = new Environment(directory, JOURNAL_FILE, JOURNAL_TABLES, {
-      isSynced: durability === "fsync",
-      mayCreate: isJournalNew,
-    });
-    return { journal, index };
+    return index;
   } catch (error) {
     await index.close();
     throw error;

@@ -1,7 +1,6 @@
 /**
- * The tables of the two environments, and their keys. Numbers in keys are big endian: they sort.
+ * The tables of the index, and their keys. Numbers in keys are big endian: they sort.
  *
- *   pages          u64 page number, u16 part: 0 the page, 1 … its payloads apart, in order
  *   meta           name
  *   sessions       u32 Session number
  *   subscriptions  u32 Session number, u16 chunk
@@ -13,14 +12,6 @@
  */
 import assert from "node:assert";
 import { createHash } from "node:crypto";
-
-/** The table of the journal's environment. */
-export const PAGES = "pages";
-
-/** Rows that mean nothing, in the journal's environment: see Journal. */
-export const ATTEMPTS = "attempts";
-
-export const JOURNAL_TABLES = [PAGES, ATTEMPTS] as const;
 
 export const INDEX_TABLES = [
   "meta",
@@ -64,18 +55,6 @@ export function u64Row(value: bigint): Buffer {
   const row = Buffer.alloc(8);
   row.writeBigUInt64LE(value);
   return row;
-}
-
-/** @param number  0 … 2^53 − 1 */
-export function pageKey(number: number, part: number): Buffer {
-  const key = Buffer.alloc(10);
-  key.writeBigUInt64BE(BigInt(number));
-  key.writeUInt16BE(part, 8);
-  return key;
-}
-
-export function readPageKey(key: Buffer): { readonly number: number; readonly part: number } {
-  return { number: Number(key.readBigUInt64BE()), part: key.readUInt16BE(8) };
 }
 
 /** Keys of `sessions`, `wills`, `wipes`; also where the other rows of a Session begin. */

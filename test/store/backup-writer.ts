@@ -4,13 +4,17 @@
  *
  * Page n of the journal says that row n mod ROWS of the index is n. A cycle of the index takes some
  * pages, writes the rows in several transactions, each with what has been committed by then, then
- * the position, and then deletes the pages.
+ * the position, and then lets go of the pages.
  */
 import { join } from "node:path";
 import { open } from "lmdb";
+import { Journal } from "../../src/store/journal.ts";
+import { page as pageOf, STORE_ID } from "./check-store.ts";
 
 const ROWS = 16;
 const CYCLE_PAGES = 24;
+/** So that segments are full soon. */
+const PAGE_BYTES = 30_000;
 /** Pages that stay in the journal, as those of the latest seconds do. */
 const YOUNG_PAGES = 400;
 /** Rows of nothing, so that the index takes a while to copy. */
@@ -24,37 +28,41 @@ function environment(name: string) {
   return open<Buffer, Buffer>({ ...BINARY, path, noSubdir: true, maxDbs: 16, noSync: true });
 }
 
-function u64(value: number, isBigEndian: boolean): Buffer {
+function u64(value: number): Buffer {
   const bytes = Buffer.alloc(8);
-  if (isBigEndian) bytes.writeBigUInt64BE(BigInt(value));
-  else bytes.writeBigUInt64LE(BigInt(value));
+  bytes.writeBigUInt64LE(BigInt(value));
   return bytes;
 }
 
-const pages = environment("journal.mdb").openDB<Buffer, Buffer>("pages", BINARY);
 const index = environment("index.mdb");
 const meta = index.openDB<Buffer, Buffer>("meta", BINARY);
 const sessions = index.openDB<Buffer, Buffer>("sessions", BINARY);
 const messages = index.openDB<Buffer, Buffer>("messages", BINARY);
 
-const keyOf = (page: number): Buffer => Buffer.concat([u64(page, true), Buffer.alloc(2)]);
+const journal = new Journal({
+  ...{ path: join(directory, "journal"), storeId: STORE_ID, isSynced: false },
+  closing: new AbortController().signal,
+  watch: { onFailing: () => process.exit(1), onRecovered: () => undefined },
+  onTorn: () => undefined,
+});
+await journal.startAt(0);
 
 for (let row = 0; row < FILLER_ROWS; row++) {
   await (row % 100 === 99
-    ? messages.put(u64(row, true), Buffer.alloc(4_000, row))
-    : Promise.race([messages.put(u64(row, true), Buffer.alloc(4_000, row)), null]));
+    ? messages.put(u64(row), Buffer.alloc(4_000, row))
+    : Promise.race([messages.put(u64(row), Buffer.alloc(4_000, row)), null]));
 }
 
 /** The newest committed page. */
 let page = 0;
 /** The value of each row, at the newest committed page. */
 const values = new Array<number>(ROWS).fill(0);
-let position = 0;
 let isTold = false;
 
 async function commitPage(): Promise<void> {
   const next = page + 1;
-  await pages.put(keyOf(next), u64(next, false));
+  const [whole = Buffer.alloc(0), ...apart] = pageOf(next, Buffer.alloc(PAGE_BYTES, next));
+  await journal.commit([whole, ...apart]);
   page = next;
   values[next % ROWS] = next;
 }
@@ -64,16 +72,13 @@ for (;;) {
   const until = Math.max(0, page - YOUNG_PAGES);
   for (let row = 0; row < ROWS; row += 4) {
     const written = [0, 1, 2, 3].map((more) =>
-      sessions.put(Buffer.from([row + more]), u64(values[row + more] ?? 0, false)),
+      sessions.put(Buffer.from([row + more]), u64(values[row + more] ?? 0)),
     );
     await Promise.all(written);
     await commitPage();
   }
-  await meta.put(Buffer.from("position"), u64(until, false));
-  const removed: Promise<boolean>[] = [];
-  for (let old = position + 1; old <= until; old++) removed.push(pages.remove(keyOf(old)));
-  await Promise.all(removed);
-  position = until;
+  await meta.put(Buffer.from("position"), u64(until));
+  await journal.deleteUpTo(until);
   if (until > 0 && !isTold) process.stdout.write("writing\n");
   isTold = until > 0;
 }

@@ -1,21 +1,27 @@
 /**
- * Small data directories for the tests of `check`, `backup` and `compact`: rows written here byte
- * by byte, as assembly/abi.ts has them, and nothing of src/store/ used.
+ * Small data directories for the tests of `check`, `backup` and `compact`: rows are written byte by
+ * byte, as assembly/abi.ts has them, and nothing of src/store/ used.
  */
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
-import { type Database, open, type RootDatabase } from "lmdb";
+import { type Database, open } from "lmdb";
 import * as abi from "#assembly/abi";
+import { writeJournal } from "../support/store-frames.ts";
 
 const BINARY = { encoding: "binary", keyEncoding: "binary" } as const;
+
+export const STORE_ID = "0123456789abcdef";
+
+/** The position of fillStore(). */
+const POSITION = 7;
 
 /** A store open for writing. */
 export interface WritableStore {
   readonly directory: string;
-  readonly journal: RootDatabase<Buffer, Buffer>;
-  readonly pages: Database<Buffer, Buffer>;
+  /** Parts by page number, in the order in which they are written; flush() does it. */
+  readonly pages: Map<number, readonly Buffer[]>;
   readonly table: (name: string) => Database<Buffer, Buffer>;
   /** Waits until everything is written; the store stays open. */
   readonly flush: () => Promise<void>;
@@ -25,15 +31,19 @@ export interface WritableStore {
 /** A new data directory with nothing in it but its marker, open for writing. */
 export function createStore(): WritableStore {
   const directory = mkdtempSync(join(tmpdir(), "holdfast-store-"));
-  const marker = { format: 1, created: new Date(0).toISOString(), id: "0123456789abcdef" };
+  const marker = { format: 1, created: new Date(0).toISOString(), id: STORE_ID };
   writeFileSync(join(directory, "holdfast.json"), `${JSON.stringify(marker)}\n`);
   const at = (name: string) => ({
     ...{ ...BINARY, noSubdir: true, maxDbs: 16 },
     path: join(directory, name),
   });
-  const journal = open<Buffer, Buffer>(at("journal.mdb"));
   const index = open<Buffer, Buffer>(at("index.mdb"));
-  const pages = journal.openDB<Buffer, Buffer>("pages", BINARY);
+  const pages = new Map<number, readonly Buffer[]>();
+  const flushJournal = (): void => {
+    const first = Math.min(POSITION + 1, ...pages.keys());
+    writeJournal(join(directory, "journal"), STORE_ID, pages.size === 0 ? 1 : first, pages);
+  };
+  flushJournal();
   const tables = new Map<string, Database<Buffer, Buffer>>();
   const table = (name: string): Database<Buffer, Buffer> => {
     const known = tables.get(name) ?? index.openDB<Buffer, Buffer>(name, BINARY);
@@ -44,13 +54,12 @@ export function createStore(): WritableStore {
   for (const name of ["references", "retained", "wills", "wipes"]) table(name);
   putMeta(table("meta"), 0, 0, 0);
   return {
-    ...{ directory, journal, pages, table },
+    ...{ directory, pages, table },
     flush: async () => {
-      await Promise.all([pages.flushed, index.flushed]);
+      flushJournal();
+      await index.flushed;
     },
-    close: async () => {
-      await Promise.all([journal.close(), index.close()]);
-    },
+    close: () => index.close(),
   };
 }
 
@@ -169,14 +178,6 @@ export function page(number: number, records: Buffer, apart: readonly Buffer[] =
   return [whole, ...apart];
 }
 
-/** The key of a page's part. */
-export function pageKey(number: number, part = 0): Buffer {
-  const bytes = Buffer.alloc(10);
-  bytes.writeBigUInt64BE(BigInt(number));
-  bytes.writeUInt16BE(part, 8);
-  return bytes;
-}
-
 /** Writes a page and its payloads apart. */
 export function putPage(
   { pages }: WritableStore,
@@ -184,9 +185,7 @@ export function putPage(
   records = Buffer.alloc(64, number),
   apart: readonly Buffer[] = [],
 ): void {
-  for (const [part, value] of page(number, records, apart).entries()) {
-    void pages.put(pageKey(number, part), value);
-  }
+  pages.set(number, page(number, records, apart));
 }
 
 /**
@@ -197,7 +196,7 @@ export async function fillStore(store: WritableStore, isSettled = true): Promise
   const put = (table: string, rowKey: Buffer, value: Buffer): void => {
     void store.table(table).put(rowKey, value);
   };
-  putMeta(store.table("meta"), 7, 12, 6);
+  putMeta(store.table("meta"), POSITION, 12, 6);
   const queued = { head: 3, sent: 4, next: 80, unsent: 4, unsentCount: 75, unsentBytes: 7_500 };
   put("sessions", key(3), sessionRow({ ...queued, done: [1], filters: ["fleet/#", "x"] }));
   put("sessions", key(11), sessionRow({ clientId: "desk", chunked: 3, received: [1, 65_535] }));
@@ -211,8 +210,8 @@ export async function fillStore(store: WritableStore, isSettled = true): Promise
   put("references", key(5n), words(3));
   put("retained", Buffer.from("fleet/truck7/position"), messageRow("fleet/truck7/position"));
   put("wills", key(3), Buffer.concat([words(1, 0, 0, 0), Buffer.from("30050001610a0b", "hex")]));
+  putPage(store, POSITION);
   if (!isSettled) {
-    putPage(store, 7);
     putPage(store, 8, Buffer.alloc(64, 1), [Buffer.alloc(70_000, 2), Buffer.alloc(80_000, 3)]);
     putPage(store, 9);
   }

@@ -2,10 +2,13 @@
 import { createHash } from "node:crypto";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import * as abi from "#assembly/abi";
 import { StartError } from "../../src/base/errors.ts";
 import { checkStore } from "../../src/store/check.ts";
 import { currentBoot } from "../../src/store/lock.ts";
+import { segmentFile } from "../support/store-frames.ts";
 import {
   chunkRow,
   createStore,
@@ -13,8 +16,6 @@ import {
   key,
   messageRow,
   page,
-  pageKey,
-  putPage,
   segmentRow,
   sessionRow,
   type WritableStore,
@@ -67,7 +68,7 @@ test("a store with a row in every table is sound", async () => {
   expect(faults).toEqual([]);
   expect(counts).toEqual({
     ...SUMMARY,
-    "journal pages": 0,
+    "journal pages": 1,
     "journal pages behind the index": 0,
   });
 });
@@ -96,7 +97,7 @@ const INDEX_FAULTS: readonly (readonly [
     "meta",
     Buffer.from("position"),
     null,
-    ["meta: position is missing"],
+    ["meta: position is missing", "journal: pages 1 to 6 are missing behind position 0"],
   ],
   [
     "a Session row cut short",
@@ -309,82 +310,104 @@ test("numbers to be given out are not judged while pages are behind the index", 
 
 const records = Buffer.alloc(64, 8);
 
+/** Page 9, with a crc that is right, but with another number here. */
+function pageWith(at: number, value: number): readonly Buffer[] {
+  const [whole = Buffer.alloc(0)] = page(9, records);
+  whole.writeUInt32LE(value, at);
+  whole.writeUInt32LE(0, abi.JOURNAL_CRC_AT);
+  whole.writeUInt32LE(crc32(whole), abi.JOURNAL_CRC_AT);
+  return [whole];
+}
+
 /** What is put into a journal with pages 7 to 9, of which 8 has two payloads apart. */
 const JOURNAL_FAULTS: readonly (readonly [
   title: string,
-  change: (store: WritableStore) => Promise<unknown>,
-  faults: readonly string[],
+  change: (pages: WritableStore["pages"]) => unknown,
+  faults: readonly unknown[],
 ])[] = [
   [
     "a page missing at once behind the index",
-    ({ pages }) => [0, 1, 2].map((part) => pages.remove(pageKey(8, part)))[2] ?? Promise.reject(),
+    (pages) => pages.delete(8),
     ["journal: page 8 is missing behind position 7"],
   ],
   [
     "pages missing in between",
-    async (into) => putPage(into, 12),
+    (pages) => pages.set(12, page(12, records)),
     ["journal: pages 10 to 11 are missing behind position 7"],
   ],
   [
-    "a payload apart missing",
-    ({ pages }) => pages.remove(pageKey(8, 1)),
-    ["journal page 8: part 2 without the one before"],
-  ],
-  [
-    "a payload apart without its page",
-    ({ pages }) => pages.put(pageKey(10, 1), records),
-    ["journal page 10: part 1 without the one before"],
+    "all pages missing that are in the index, and more",
+    (pages) => pages.clear(),
+    ["journal: it ends at page 0, the index has 7"],
   ],
   [
     "a byte changed in a page",
-    ({ pages }) => {
-      const [whole = Buffer.alloc(0)] = page(9, records);
-      whole.writeUInt8(1, 40);
-      return pages.put(pageKey(9), whole);
-    },
-    [expect.stringMatching(/^journal page 9: its crc is [0-9a-f]+ instead of [0-9a-f]+$/)],
+    (pages) => pages.get(8)?.[0]?.writeUInt8(99, 40),
+    ["journal page 8: its crc is wrong"],
   ],
   [
     "a byte changed in a payload apart",
-    ({ pages }) => pages.put(pageKey(8, 2), records),
-    [expect.stringMatching(/^journal page 8: its crc is /)],
+    (pages) => pages.get(8)?.[2]?.writeUInt8(99, 40),
+    ["journal page 8: its crc is wrong"],
+  ],
+  [
+    "a byte changed in the page of the position",
+    (pages) => {
+      pages.get(7)?.[0]?.writeUInt8(99, 40);
+      pages.delete(8);
+      pages.delete(9);
+    },
+    ["journal page 7: its crc is wrong"],
   ],
   [
     "a page under another's number",
-    ({ pages }) => pages.put(pageKey(9), page(8, records)[0] ?? records),
-    ["journal page 9: it is written as page 8"],
+    (pages) => pages.set(9, page(8, records)),
+    ["journal page 9: it was written as page 8"],
   ],
   [
     "a page of another format",
-    ({ pages }) => {
-      const [whole = Buffer.alloc(0)] = page(9, records);
-      whole.writeUInt32LE(9, 0);
-      return pages.put(pageKey(9), whole);
-    },
-    ["journal page 9: its format 9 is not 2"],
+    (pages) => pages.set(9, pageWith(0, 9)),
+    ["journal page 9: its format is 9, not 2"],
   ],
   [
     "a page cut short",
-    ({ pages }) => pages.put(pageKey(9), (page(9, records)[0] ?? records).subarray(0, 80)),
-    ["journal page 9: it has 80 bytes instead of 88"],
-  ],
-  [
-    "a page without a head",
-    ({ pages }) => pages.put(pageKey(9), records.subarray(0, 20)),
-    ["journal page 9: 20 bytes are less than its head"],
-  ],
-  [
-    "a key of another length",
-    ({ pages }) => pages.put(Buffer.from("zzz"), records),
-    ["journal: a key of 3 bytes"],
+    (pages) => pages.set(9, pageWith(abi.JOURNAL_BYTES_AT, 99)),
+    ["journal page 9: it has 88 of 99 bytes"],
   ],
 ];
 
 test.each(JOURNAL_FAULTS)("%s is found", async (_title, change, expected) => {
   await fillStore(store, false);
-  await change(store);
+  change(store.pages);
   const { faults } = await check();
   expect(faults).toEqual(expected);
+});
+
+test("a last page that was not written whole is counted, and no fault", async () => {
+  await fillStore(store, false);
+  store.pages.get(9)?.[0]?.writeUInt8(99, 40);
+  const { faults, counts } = await check();
+  expect(faults).toEqual([]);
+  expect(counts).toMatchObject({ "journal pages": 2, "journal pages not written whole": 1 });
+});
+
+test("segments that are missing, and files that are none, are found", async () => {
+  await fillStore(store, false);
+  const at = (name: string) => join(store.directory, "journal", name);
+  await store.flush();
+  writeFileSync(at("0000000000000009.log.bak"), "");
+  writeFileSync(at("spare-3"), "");
+  writeFileSync(at(segmentFile(20)), "");
+  const faults: string[] = [];
+  await checkStore(
+    store.directory,
+    (fault) => faults.push(fault),
+    () => undefined,
+  );
+  expect(faults).toEqual([
+    "journal: 0000000000000009.log.bak is no segment",
+    "journal: pages 10 to 19 are missing behind position 7",
+  ]);
 });
 
 test("of very many faults a thousand are said, and all are counted", async () => {
@@ -414,7 +437,7 @@ async function directoryWith(name: string, content: Buffer): Promise<string> {
 const WHOLE = (): Buffer => readFileSync(join(store.directory, "index.mdb"));
 
 test.each([
-  ["another program's file", "journal.mdb", () => Buffer.alloc(20_000, 7), "is no file of LMDB"],
+  ["another program's file", "index.mdb", () => Buffer.alloc(20_000, 7), "is no file of LMDB"],
   ["an empty file", "index.mdb", () => Buffer.alloc(0), "is no file of LMDB"],
   [
     "its first page only",

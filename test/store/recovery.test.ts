@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { sessionKey } from "../../src/store/tables.ts";
@@ -54,7 +54,7 @@ describe("a directory", () => {
     );
   });
 
-  test.each(["journal.mdb", "index.mdb"])("that has %s and no marker is refused", async (name) => {
+  test.each(["journal", "index.mdb"])("that has %s and no marker is refused", async (name) => {
     const directory = temporaryDirectory();
     writeFileSync(join(directory, name), "foreign");
     const refusal = await rejectionOf(openTestStore(directory));
@@ -63,9 +63,9 @@ describe("a directory", () => {
     expect(existsSync(join(directory, "holdfast.lock"))).toBe(false);
   });
 
-  test.each(["journal.mdb", "index.mdb"])("that has lost %s is refused", async (name) => {
+  test.each(["journal", "index.mdb"])("that has lost %s is refused", async (name) => {
     const directory = await newStore();
-    rmSync(join(directory, name));
+    rmSync(join(directory, name), { recursive: true });
     expect(await rejectionOf(openTestStore(directory))).toMatch(
       `StartError: ${directory} has lost ${name}; restore a backup`,
     );
@@ -167,7 +167,7 @@ describe("a restart", () => {
     const number = life.numberOf(life.session("truck7", "fleet/#"));
     await life.turn();
     await life.close();
-    await editTable(directory, "index.mdb", "sessions", (sessions) =>
+    await editTable(directory, "sessions", (sessions) =>
       sessions.put(sessionKey(number), Buffer.alloc(96)),
     );
     expect(await rejectionOf(startLife(directory))).toMatch(
@@ -177,7 +177,7 @@ describe("a restart", () => {
 
   test("with a damaged will is refused", async () => {
     const directory = await newStore();
-    await editTable(directory, "index.mdb", "wills", (wills) =>
+    await editTable(directory, "wills", (wills) =>
       wills.put(sessionKey(4), willRow({ delaySeconds: 1, dueSecond: 1, packet: Buffer.alloc(0) })),
     );
     expect(await rejectionOf(startLife(directory))).toMatch("the will of Session 4 is damaged");
@@ -185,13 +185,13 @@ describe("a restart", () => {
 
   test("without what says how far the index is, is refused", async () => {
     const directory = await newStore();
-    await editTable(directory, "index.mdb", "meta", (meta) => meta.remove(Buffer.from("position")));
+    await editTable(directory, "meta", (meta) => meta.remove(Buffer.from("position")));
     expect(await rejectionOf(startLife(directory))).toMatch("`meta` of the index is damaged");
   });
 
   test("with rows of a newer format is refused", async () => {
     const directory = await newStore();
-    await editTable(directory, "index.mdb", "meta", (meta) =>
+    await editTable(directory, "meta", (meta) =>
       meta.put(Buffer.from("format"), Buffer.from([2, 0, 0, 0])),
     );
     expect(await rejectionOf(openTestStore(directory))).toMatch("has format 2, not 1");
@@ -226,12 +226,14 @@ describe("durability process", () => {
     await life.turn();
     await life.index();
     await life.close();
-    // As that broker would have left it, in another boot, with what LMDB cannot open.
+    // As that broker would have left it, in another boot, and with a torn journal.
     writeFileSync(join(directory, "holdfast.lock"), "1 1 another-boot process\n");
-    truncateSync(join(directory, "journal.mdb"), 5_000);
+    writeFileSync(join(directory, "journal", "0000000000000001.log"), "torn");
     const next = await startLife(directory, { durability: "process" });
     expect(next.lines).toEqual([expect.stringMatching(/^warning: the machine went down while/)]);
-    expect(statSync(join(directory, "journal.mdb.unsynced")).size).toBe(5_000);
+    const aside = join(directory, "journal.unsynced", "0000000000000001.log");
+    expect(readFileSync(aside, "utf8")).toBe("torn");
+    expect(readdirSync(join(directory, "journal"))).toContain("0000000000000002.log");
     expect(next.recovered).toMatchObject({ sessionCount: 1, lastNumber: 1 });
     next.session("truck8");
     await next.turn();

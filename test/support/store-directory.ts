@@ -1,7 +1,7 @@
 /**
  * Directories with a store in them, for tests that open it, damage it and open it again.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
@@ -87,17 +87,16 @@ export function crcOfPage([page, ...apart]: SealedPage): number {
   return crc32(Buffer.concat([copy, ...apart]));
 }
 
-/** Opens a table of a store that is closed, lets `change` have it, and closes it again. */
+/** Opens a table of an index that is closed, lets `change` have it, and closes it again. */
 export async function editTable(
   directory: string,
-  file: "journal.mdb" | "index.mdb",
   name: string,
   change: (table: Database<Buffer, Buffer>) => Promise<unknown> | undefined,
 ): Promise<void> {
   const binary = { encoding: "binary", keyEncoding: "binary" } as const;
   const root = open<Buffer, Buffer>({
     ...binary,
-    path: join(directory, file),
+    path: join(directory, "index.mdb"),
     noSubdir: true,
     maxDbs: 16,
     overlappingSync: false,
@@ -109,8 +108,8 @@ export async function editTable(
 /** A copy of a store that is open, as kill -9 would leave it. */
 export function copyOf(directory: string): string {
   const copy = temporaryDirectory();
-  for (const name of ["holdfast.json", "journal.mdb", "index.mdb"]) {
-    writeFileSync(join(copy, name), readFileSync(join(directory, name)));
+  for (const name of ["holdfast.json", "journal", "index.mdb"]) {
+    cpSync(join(directory, name), join(copy, name), { recursive: true });
   }
   return copy;
 }

@@ -1,14 +1,13 @@
 /**
- * A process whose files may not grow any more: it commits pages to a journal until the disk is
- * full, says so, and goes on when it has room again.
+ * A process that commits pages to a journal on a disk that does not take them all: it says so, and
+ * goes on when there is room again.
  *
- *    holdfast's directory is the argument; lines out: `failing …`, `recovered`, `committed N`
+ *    arguments: the journal's directory, "delete" or "", bytes of each page that is tried
+ *    lines out: `ready`, `failing …`, `recovered`, `committed N`
  */
-import { Environment } from "../../src/store/environment.ts";
 import { Journal } from "../../src/store/journal.ts";
-import { JOURNAL_TABLES } from "../../src/store/tables.ts";
+import { createJournal } from "../../src/store/segments.ts";
 
-const PAGE_BYTES = 64 * 1024;
 const HEADER_BYTES = 24;
 const FORMAT = 2;
 
@@ -19,8 +18,8 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-function pageOf(number: number): Buffer {
-  const page = Buffer.alloc(HEADER_BYTES + PAGE_BYTES, number);
+function pageOf(number: number, bytes: number): Buffer {
+  const page = Buffer.alloc(HEADER_BYTES + bytes, number);
   page.writeUInt32LE(FORMAT, 0);
   page.writeUInt32LE(number, 4);
   page.writeUInt32LE(page.length, 16);
@@ -30,29 +29,28 @@ function pageOf(number: number): Buffer {
 // Instead of ending the process.
 process.on("SIGXFSZ", () => undefined);
 
-const directory = process.argv[2] ?? "";
-const environment = new Environment(directory, "journal.mdb", JOURNAL_TABLES, {
-  isSynced: true,
-  mayCreate: true,
-});
+const [, , path = "", mode = "", ...sizes] = process.argv;
+createJournal(path, 1);
 const closing = new AbortController();
 let failedAt = 0;
 let number = 0;
-const journal = new Journal(
-  environment,
-  {
+const journal = new Journal({
+  ...{ path, storeId: "test", isSynced: true, closing: closing.signal },
+  watch: {
     onFailing: (reason) => {
       failedAt = number;
       say(`failing ${reason}`);
-      if (process.argv[3] === "delete") void journal.deleteUpTo(number - 1);
+      if (mode === "delete") void journal.deleteUpTo(number - 1);
     },
     onRecovered: () => say("recovered"),
   },
-  closing.signal,
-);
+  onTorn: say,
+});
+await journal.startAt(0);
 while (failedAt === 0 || number < failedAt + PAGES_BEHIND) {
+  const bytes = Number(sizes[number % sizes.length]);
   number++;
-  await journal.commit([pageOf(number)]);
+  await journal.commit([pageOf(number, bytes)]);
 }
 say(`committed ${number}`);
-await environment.close();
+await journal.close();

@@ -305,7 +305,8 @@ export const I_KIND: u32 = 0;
 /** Table T_…, key address and bytes, value address and bytes. */
 export const I_PUT: u32 = 1;
 /**
- * Session number, u64 from, u64 to: its segments whose entries all lie in from … to − 1 are done.
+ * 1 where rows of I_LATEST are meant as well, Session number, u64 from, u64 to: its segments whose
+ * entries all lie in from … to − 1 are done.
  */
 export const I_TRIM: u32 = 3;
 /** Session number, 1 where it may have segments: the Session ended. */
@@ -316,6 +317,11 @@ export const I_REFER: u32 = 5;
 export const I_REMOVE: u32 = 2;
 /** Session number: all its rows of T_SUBSCRIPTIONS. */
 export const I_CLEAR: u32 = 6;
+/**
+ * As I_PUT into T_QUEUE, for the newest message of a topic; the Topic Name stands behind the key,
+ * and its bytes are counted with it.
+ */
+export const I_LATEST: u32 = 7;
 export const I_OPERATION_BYTES: u32 = 32;
 
 // Tables of the index that operations name.
@@ -357,6 +363,8 @@ export const ROW_SESSION_BYTES: u32 = 96;
 /** Flags of a Session row. */
 export const ROW_SESSION_IS_DURABLE: u32 = 1;
 export const ROW_SESSION_IS_CONNECTED: u32 = 2;
+/** It may have rows of I_LATEST. */
+export const ROW_SESSION_HAS_LATEST: u32 = 4;
 
 /** Segment: version | entries << 8, last sequence − first, references, 0; u64 each. */
 export const ROW_SEGMENT_SPAN: u32 = 4;

@@ -10,6 +10,7 @@ import {
   S_REFUSED_QUEUE_FULL,
   S_REFUSED_STORE,
 } from "./abi";
+import { keepLatestIfFull } from "./latest";
 import { isFull } from "./queue";
 import { hasRules, overflowOf, ruleBytesMax, ruleMessagesMax, useRuleFor } from "./rules";
 import {
@@ -65,6 +66,7 @@ function isRejected(list: usize, bytes: u32): bool {
     if (!(load<u32>(entry, ENTRY_BITS) & ENTRY_QOS_MASK)) continue;
     const receiver: usize = load<u32>(session, SESSION_CONNECTION);
     if (receiver !== 0 && mayOpenNext(session, receiver)) continue;
+    keepLatestIfFull(session, bytes);
     if (isFull(session, bytes, ruleMessagesMax, ruleBytesMax)) return true;
   }
   return false;

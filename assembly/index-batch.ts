@@ -6,7 +6,18 @@
  *              │ kind │ six fields, see I_… of abi.ts, spare  │   eight u32
  *              └──────┴───────────────────────────────────────┘
  */
-import { I_CLEAR, I_END, I_KIND, I_OPERATION_BYTES, I_PUT, I_REFER, I_REMOVE, I_TRIM } from "./abi";
+import {
+  I_CLEAR,
+  I_END,
+  I_KIND,
+  I_LATEST,
+  I_OPERATION_BYTES,
+  I_PUT,
+  I_REFER,
+  I_REMOVE,
+  I_TRIM,
+  T_QUEUE,
+} from "./abi";
 import { alloc, free } from "./memory";
 import { holdMessage, M_ROW, M_STORE_ID, releaseMessage, rowBytes } from "./message";
 
@@ -84,6 +95,11 @@ export function addPut(table: u32, key: usize, keyBytes: u32, value: usize, byte
   setFields(operation(I_PUT), table, <u32>key, keyBytes, <u32>value, bytes);
 }
 
+/** Puts the newest message of a topic: its Topic Name is the end of the key. */
+export function addLatest(key: usize, keyBytes: u32, value: usize, bytes: u32): void {
+  setFields(operation(I_LATEST), T_QUEUE, <u32>key, keyBytes, <u32>value, bytes);
+}
+
 /** Puts a message's row; `message` comes with a reference, which the batch takes over. */
 export function addPutMessage(table: u32, key: usize, keyBytes: u32, message: usize): void {
   const at = operation(I_PUT);
@@ -102,9 +118,9 @@ export function addClear(number: u32): void {
   setFields(operation(I_CLEAR), 0, number, 0, 0, 0);
 }
 
-export function addTrim(number: u32, from: u64, to: u64): void {
+export function addTrim(number: u32, from: u64, to: u64, hasLatest: bool): void {
   const at = operation(I_TRIM);
-  setFields(at, 0, number, <u32>from, <u32>(from >> 32), <u32>to);
+  setFields(at, hasLatest ? 1 : 0, number, <u32>from, <u32>(from >> 32), <u32>to);
   store<u32>(at, <u32>(to >> 32), 24);
 }
 

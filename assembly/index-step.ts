@@ -4,7 +4,8 @@
  * A cycle covers all that changed up to a turn. Its rows may say more than that: what happened
  * since is in later pages, and replaying them on top ends in the same State. What a Session is owed
  * up to that turn and is still not done goes into segments; then memory lets go of it, but for a
- * little of those that are connected.
+ * little of those that are connected. While the client is away, a topic that keeps only its newest
+ * message has a row of its own, which that one takes (latest.ts).
  */
 import { NO_MEMORY, T_RETAINED } from "./abi";
 import {
@@ -18,12 +19,15 @@ import {
   endBatch,
 } from "./index-batch";
 import { takeEnded, takeRetained } from "./index-changes";
+import { keepLatest, replaceLatest } from "./latest";
 import { alloc, free } from "./memory";
 import { holdMessage, M_TOPIC_BYTES, releaseMessage, topicOf } from "./message";
 import {
   E_BYTES,
   E_FLAGS,
   E_FRESH,
+  E_LAST,
+  E_MESSAGE,
   E_NEXT,
   E_SEQUENCE,
   E_TURN,
@@ -32,15 +36,18 @@ import {
 } from "./queue";
 import { evict, movedToStore } from "./residence";
 import { retainedGet } from "./retained-tree";
-import { addToSegment, beginSegments, endSegment, segmentRoom } from "./segment";
+import { hasKeepingRules, keepsLast } from "./rules";
+import { addToSegment, beginSegments, endSegment, putLatest, segmentRoom } from "./segment";
 import {
   SESSION_CHANGED,
   SESSION_CHANGED_NEXT,
   SESSION_CHANGED_TURN,
+  SESSION_CONNECTION,
   SESSION_CURSOR,
   SESSION_DURABLE,
   SESSION_FLAGS,
   SESSION_GAP_AFTER,
+  SESSION_HAS_LATEST,
   SESSION_HAS_ROW,
   SESSION_HAS_SEGMENTS,
   SESSION_HEAD,
@@ -55,11 +62,11 @@ import {
   SESSION_TRIMMED,
 } from "./session-layout";
 import { changed, dropChanged, leaveList, takeChanged } from "./session-lists";
-import { putSession, rowOperations } from "./session-row";
+import { putSession, rowOperations, rowPut } from "./session-row";
 import { entryOf } from "./slots";
 
-/** A Session of the batch: record, its number, u64 stored end that comes with the batch. */
-const GATHERED_BYTES: u32 = 16;
+/** A Session of the batch: record, its number, u64 stored end that comes with the batch, row, 0. */
+const GATHERED_BYTES: u32 = 24;
 const GATHERED_MAX: u32 = 4096;
 
 /** The Session was gathered in part: go on with it in the next batch. */
@@ -100,6 +107,23 @@ function firstUnstored(session: usize, storedEnd: u64): usize {
   return entry;
 }
 
+/** Drops what need not be written since a newer message of its topic is. */
+function dropReplaced(session: usize, first: usize): void {
+  if (load<u32>(session, SESSION_CONNECTION) !== 0) return;
+  let end = first;
+  while (end !== 0 && isCovered(end)) end = load<u32>(end, E_NEXT);
+  keepLatest(session, first, end, 0, false);
+}
+
+/** Whether the entry takes the row of its topic's newest message. */
+function isLatest(session: usize, entry: usize): bool {
+  const isAway = load<u32>(session, SESSION_CONNECTION) === 0;
+  if (!isAway && !(load<u32>(entry, E_FLAGS) & E_LAST)) return false;
+  if (!keepsLast(load<u32>(entry, E_MESSAGE))) return false;
+  store<u32>(session, load<u32>(session, SESSION_FLAGS) | SESSION_HAS_LATEST, SESSION_FLAGS);
+  return true;
+}
+
 /** Writes what is owed and covered into segments. @returns 0, PART, or NO_MEMORY */
 function gatherEntries(session: usize): i32 {
   const storedEnd = load<u64>(session, SESSION_STORED_END);
@@ -121,9 +145,16 @@ function gatherEntries(session: usize): i32 {
     }
   }
   let entry = firstUnstored(session, storedEnd);
+  const keeps = hasKeepingRules();
+  if (keeps) {
+    dropReplaced(session, entry);
+    entry = firstUnstored(session, storedEnd);
+  }
   while (entry !== 0 && isCovered(entry)) {
     if (!segmentRoom(reserve)) return endSegment() < 0 ? NO_MEMORY : PART;
-    if (addToSegment(entry) < 0) return NO_MEMORY;
+    if ((keeps && isLatest(session, entry) ? putLatest(entry) : addToSegment(entry)) < 0) {
+      return NO_MEMORY;
+    }
     endFound = load<u64>(entry, E_SEQUENCE) + 1;
     unsentCount++;
     unsentBytes += load<u32>(entry, E_BYTES);
@@ -139,15 +170,16 @@ function trim(session: usize): void {
   const number = load<u32>(session, SESSION_NUMBER);
   const head = load<u64>(session, SESSION_HEAD);
   const end = load<u64>(session, SESSION_STORED_END);
+  const hasLatest = (flags & SESSION_HAS_LATEST) !== 0;
   if (<u32>head !== load<u32>(session, SESSION_TRIMMED)) {
     store<u32>(session, <u32>head, SESSION_TRIMMED);
-    addTrim(number, 0, head);
+    addTrim(number, 0, head, hasLatest);
   }
   if (!(flags & SESSION_TRIM_MIDDLE)) return;
   store<u32>(session, flags & ~SESSION_TRIM_MIDDLE, SESSION_FLAGS);
   const cursor = load<u64>(session, SESSION_CURSOR);
   const unsent = min(firstUnsent(session, load<u64>(session, SESSION_NEXT)), end);
-  if (cursor < unsent) addTrim(number, cursor, unsent);
+  if (cursor < unsent) addTrim(number, cursor, unsent, hasLatest);
 }
 
 /** Adds what the index is to know of a Session. @returns 0, PART, or NO_MEMORY */
@@ -163,6 +195,7 @@ function gatherSession(session: usize): i32 {
   store<u32>(at, <u32>session);
   store<u32>(at, load<u32>(session, SESSION_NUMBER), 4);
   store<u64>(at, endFound, 8);
+  store<u32>(at, <u32>rowPut, 16);
   gatheredCount++;
   return status;
 }
@@ -223,6 +256,24 @@ export function indexGather(rowsMax: u32): i32 {
   while (cycleHead !== 0 && status === 0 && batchCount() < rowsMax) status = gatherNext();
   if (status < 0 && batchCount() === 0) return status;
   return <i32>batchCount();
+}
+
+/**
+ * A row that the batch puts takes the place of an older message of its topic.
+ *
+ * @param number  of the Session
+ * @param sequence  of the older message
+ * @param bytes  that it counts in the queue
+ * @returns 1: it was sent and is still owed, so its row is to stay; 0: it is to be removed
+ */
+export function indexReplaced(number: u32, sequence: u64, bytes: u32): u32 {
+  let at = gathered + gatheredCount * GATHERED_BYTES;
+  while (at !== gathered) {
+    at -= GATHERED_BYTES;
+    if (load<u32>(at, 4) !== number) continue;
+    return replaceLatest(number, sequence, bytes, load<u32>(at, 16));
+  }
+  return replaceLatest(number, sequence, bytes, 0);
 }
 
 /** The batch is committed: memory lets go of what the store has. */

@@ -16,7 +16,7 @@ export { takeEvents } from "./connection";
 export { cutPacket, decodePacket, firstFilter, nextFilter } from "./decode";
 export { expireNext } from "./expiry";
 export { indexOperations } from "./index-batch";
-export { indexBegin, indexCommitted, indexGather } from "./index-step";
+export { indexBegin, indexCommitted, indexGather, indexReplaced } from "./index-step";
 export {
   journalBytes,
   journalWill,
@@ -35,7 +35,14 @@ export {
   openConnection,
   written,
 } from "./lifecycle";
-export { loadMessage, loadMissing, loadNone, loadSegment, loadWanted } from "./load";
+export {
+  loadMessage,
+  loadMissing,
+  loadNone,
+  loadSegment,
+  loadsLatest,
+  loadWanted,
+} from "./load";
 export { cacheBytes, cacheCount, clearCache, lookup, match, releaseList } from "./match-cache";
 export {
   alloc as allocBlock,

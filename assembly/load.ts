@@ -3,6 +3,7 @@
  * clients are there, as their windows open.
  */
 import {
+  DROPS_REPLACED,
   NO_MEMORY,
   ROW_ENTRY_BYTES,
   ROW_ENTRY_COUNTED,
@@ -15,16 +16,20 @@ import {
   ROW_SEGMENT_REFERENCES,
   ROW_SEGMENT_SPAN,
   ROW_VERSION,
+  S_DROPPED_REPLACED,
 } from "./abi";
+import { closeGap, forgetInGap } from "./gap";
+import { isReplaced } from "./latest";
 import { isMessageRow, M_QOS, M_RETAIN, messageOfRow, releaseMessage } from "./message";
-import { closeGap, E_BYTES, entryFor, hasGap, insertLoaded } from "./queue";
-import { SEGMENT_ENTRIES_MAX } from "./segment";
+import { countDrop, E_BYTES, E_MESSAGE, entryFor, freeEntry, hasGap, insertLoaded } from "./queue";
+import { KEY_LATEST, SEGMENT_ENTRIES_MAX } from "./segment";
 import {
   SESSION_CONNECTION,
   SESSION_CURSOR,
   SESSION_FLAGS,
   SESSION_GAP,
   SESSION_GAP_AFTER,
+  SESSION_HAS_LATEST,
   SESSION_HEAD,
   SESSION_LOADING,
   SESSION_NUMBER,
@@ -45,6 +50,9 @@ const BEFORE: i32 = 2;
 const NOTHING: i64 = -1;
 
 let missing: u64 = 0;
+/** The row being taken is a topic's newest message; what is at or past the end is not taken. */
+let isLatest: bool = false;
+let takenEnd: u64 = 0;
 /** Messages that loadMessage() made: held until the segment that wanted them is taken. */
 const loaded: usize = memory.data(64 * 4, 4);
 let loadedCount: u32 = 0;
@@ -149,7 +157,7 @@ function makeEntry(row: usize, at: usize, sequence: u64): usize {
 function placeLoaded(session: usize, row: usize, at: usize, sequence: u64): i32 {
   const cursor = load<u64>(session, SESSION_CURSOR);
   const isSent = sequence < cursor;
-  if (sequence < load<u64>(session, SESSION_HEAD)) return 0;
+  if (sequence < load<u64>(session, SESSION_HEAD) || sequence >= takenEnd) return 0;
   if (isSent && stateOf(session, sequence) !== NOT_LOADED) return 0;
   if (!isSent && sequence < load<u64>(session, SESSION_GAP)) return 0;
   if (sequence >= load<u64>(session, SESSION_STORED_END)) return 0;
@@ -158,6 +166,10 @@ function placeLoaded(session: usize, row: usize, at: usize, sequence: u64): i32 
   if (isSent) {
     const qos = load<u32>(at, ROW_ENTRY_FLAGS) & M_QOS;
     store<u32>(slotAt(session, sequence), <u32>entry | (qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC));
+  } else if (isLatest && isReplaced(session, load<u32>(entry, E_MESSAGE))) {
+    forgetInGap(session, load<u32>(entry, E_BYTES));
+    freeEntry(entry);
+    countDrop(session, S_DROPPED_REPLACED, DROPS_REPLACED);
   } else {
     insertLoaded(session, entry);
   }
@@ -203,14 +215,31 @@ function isSegment(row: usize, bytes: u32): bool {
   return at === end;
 }
 
+/** 1 where the Session may have rows of its topics' newest messages between its segments. */
+export function loadsLatest(session: usize, number: u32): u32 {
+  if (load<u32>(session, SESSION_NUMBER) !== number) return 0;
+  return load<u32>(session, SESSION_FLAGS) & SESSION_HAS_LATEST ? 1 : 0;
+}
+
 /**
  * Hands in a segment.
  *
  * @param at  its row, borrowed for the call
- * @param first  the sequence in its key
+ * @param key  the u64 in its key: its first sequence, KEY_LATEST
+ * @param end  what it has from this sequence on is not taken: something stands between
  * @returns 0: taken, ask loadWanted() again; MISSING, BEFORE, or a negative status
  */
-export function loadSegment(session: usize, number: u32, at: usize, bytes: u32, first: u64): i32 {
+export function loadSegment(
+  session: usize,
+  number: u32,
+  at: usize,
+  bytes: u32,
+  key: u64,
+  end: u64,
+): i32 {
+  const first = key & ~KEY_LATEST;
+  isLatest = first !== key;
+  takenEnd = end;
   const isSame = load<u32>(session, SESSION_NUMBER) === number;
   const sequence = isSame ? wanted(session) : NOTHING;
   const status = sequence < 0 ? 0 : judgeSegment(at, bytes, first, <u64>sequence);
@@ -218,7 +247,8 @@ export function loadSegment(session: usize, number: u32, at: usize, bytes: u32, 
     const taken = sequence < 0 || status !== 0 ? status : takeSegment(session, at, first);
     releaseLoaded();
     if (sequence < 0 || taken !== 0) return taken;
-    passOver(session, <u64>sequence, first + load<u32>(at, ROW_SEGMENT_SPAN) + 1);
+    const behind = first + load<u32>(at, ROW_SEGMENT_SPAN) + 1;
+    passOver(session, <u64>sequence, min(behind, end));
     const gap = load<u64>(session, SESSION_GAP);
     if (gap >= load<u64>(session, SESSION_STORED_END)) closeGap(session);
     pump(session);

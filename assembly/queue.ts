@@ -30,6 +30,7 @@ import {
 } from "./abi";
 import { raise } from "./connection";
 import { storeDescribed } from "./encode";
+import { passGap, skipGapFirst } from "./gap";
 import { unwait } from "./held";
 import { journalEnqueued, journalSequence, recordedTurn } from "./journal";
 import { alloc, free } from "./memory";
@@ -88,6 +89,10 @@ const ENTRY_BYTES: u32 = 32;
 export const E_SEVERAL: u32 = 8;
 /** Sent, and no record names it: the publisher's PUBACK waits for its own, or for the record's. */
 export const E_FRESH: u32 = 16;
+/** It came while its client was away, and is the newest of a topic that keeps only that. */
+export const E_LAST: u32 = 32;
+/** A newer one took its place: it is about to be dropped. */
+export const E_REPLACED: u32 = 64;
 
 /** Entries looked at for an expired one before the oldest is dropped. */
 const EXPIRED_LOOKED_AT_MAX: u32 = 64;
@@ -231,7 +236,7 @@ export function isGapFirst(session: usize): bool {
 }
 
 /** So many messages and bytes left the queue. */
-function uncount(session: usize, messages: u32, bytes: u64, isStored: bool): void {
+export function uncount(session: usize, messages: u32, bytes: u64, isStored: bool): void {
   const left = load<u32>(session, SESSION_QUEUED_COUNT) - messages;
   store<u32>(session, left, SESSION_QUEUED_COUNT);
   const bytesLeft = load<u64>(session, SESSION_QUEUED_BYTES) - bytes;
@@ -241,7 +246,8 @@ function uncount(session: usize, messages: u32, bytes: u64, isStored: bool): voi
     store<u32>(session, stored, SESSION_STORED_COUNT);
     store<u64>(session, load<u64>(session, SESSION_STORED_BYTES) - bytes, SESSION_STORED_BYTES);
   }
-  count(S_QUEUED_MESSAGES, -(<u64>messages));
+  // A correction may add.
+  count(S_QUEUED_MESSAGES, <u64>-(<i64>(<i32>messages)));
 }
 
 /** Takes the first entry off the list. */
@@ -304,11 +310,7 @@ export function skipOldest(session: usize): void {
   const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
   if (durable) noteMoved(session, SESSION_SKIP_MOVED);
   if (isGapFirst(session)) {
-    const stored = max(load<u32>(session, SESSION_STORED_COUNT), 1);
-    // What it counted stands in the store: the mean will do.
-    const bytes = load<u64>(session, SESSION_STORED_BYTES) / stored;
-    store<u64>(session, load<u64>(session, SESSION_GAP) + 1, SESSION_GAP);
-    uncount(session, 1, bytes, true);
+    skipGapFirst(session);
   } else {
     freeEntry(unqueue(session));
   }
@@ -430,15 +432,19 @@ export function insertLoaded(session: usize, entry: usize): void {
 export function forgetQueued(session: usize, sequence: u64): void {
   let before: usize = 0;
   let entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
-  while (entry !== 0 && load<u64>(entry, E_SEQUENCE) !== sequence) {
+  while (entry !== 0 && load<u64>(entry, E_SEQUENCE) < sequence) {
     before = entry;
     entry = load<u32>(entry, E_NEXT);
   }
-  if (entry === 0) {
-    if (isGapFirst(session) && load<u64>(session, SESSION_GAP) === sequence)
-      forgetGapFirst(session);
-    return;
+  if (entry !== 0 && load<u64>(entry, E_SEQUENCE) === sequence) {
+    forgetBehind(session, before, entry);
+  } else if (isGapFirst(session) && load<u64>(session, SESSION_GAP) === sequence) {
+    passGap(session, sequence + 1);
   }
+}
+
+/** Takes the entry behind `before` out of the list, or the first where that is 0. */
+export function forgetBehind(session: usize, before: usize, entry: usize): void {
   if (before === 0) {
     freeEntry(unqueue(session));
     return;
@@ -456,48 +462,9 @@ export function forgetQueued(session: usize, sequence: u64): void {
   if (isGapAfter) store<u32>(session, <u32>before, SESSION_GAP_AFTER);
 }
 
-function forgetGapFirst(session: usize): void {
-  const stored = max(load<u32>(session, SESSION_STORED_COUNT), 1);
-  const bytes = load<u64>(session, SESSION_STORED_BYTES) / stored;
-  store<u64>(session, load<u64>(session, SESSION_GAP) + 1, SESSION_GAP);
-  uncount(session, 1, bytes, true);
-}
-
 /** First sequence that was not sent and is owed; next where there is none. */
 export function firstUnsent(session: usize, next: u64): u64 {
   if (isGapFirst(session)) return load<u64>(session, SESSION_GAP);
   const entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
   return entry !== 0 ? load<u64>(entry, E_SEQUENCE) : next;
-}
-
-/** All before this sequence that was not sent is dropped, as a journal says. */
-export function skipUnsent(session: usize, sequence: u64): void {
-  while (
-    load<u32>(session, SESSION_QUEUED_COUNT) !== 0 &&
-    firstUnsent(session, sequence) < sequence
-  ) {
-    if (isGapFirst(session)) forgetGapFirst(session);
-    else freeEntry(unqueue(session));
-  }
-}
-
-/** The gap is empty: what the store was thought to have is corrected to what is in memory. */
-export function closeGap(session: usize): void {
-  const end = load<u64>(session, SESSION_STORED_END);
-  store<u64>(session, end, SESSION_GAP);
-  let stored: u32 = 0;
-  let bytes: u64 = 0;
-  let entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
-  while (entry !== 0 && load<u64>(entry, E_SEQUENCE) < end) {
-    stored++;
-    bytes += load<u32>(entry, E_BYTES);
-    entry = load<u32>(entry, E_NEXT);
-  }
-  const surplus = load<u32>(session, SESSION_STORED_COUNT) - stored;
-  uncount(session, surplus, load<u64>(session, SESSION_STORED_BYTES) - bytes, true);
-}
-
-/** Counts what is in the store only out: the Session ends. */
-export function forgetStoredQueue(session: usize): void {
-  if (hasGap(session)) closeGap(session);
 }

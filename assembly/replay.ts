@@ -32,6 +32,7 @@ import {
   SCRATCH,
 } from "./abi";
 import { describeStored } from "./encode";
+import { skipUnsent } from "./gap";
 import {
   journalClosed,
   journalEnqueued,
@@ -53,7 +54,6 @@ import {
   E_SEVERAL,
   forgetQueued,
   newEntry,
-  skipUnsent,
 } from "./queue";
 import { addReceived, isReceived, nextReceived, removeReceived } from "./received";
 import { deleteRetained, replaceRetained } from "./retained";
@@ -81,6 +81,7 @@ import {
   DONE,
   entryOf,
   jumpHead,
+  passDone,
   placeEntry,
   stateOf,
 } from "./slots";
@@ -213,7 +214,7 @@ function enqueued(session: usize, at: usize, bytes: u32): i32 {
     return placeEntry(session, sequence, entry, state) ? 0 : NO_MEMORY;
   }
   appendEntry(session, entry);
-  if (flags & J_FLAG_SENT) return sendUpTo(session, sequence) ? 0 : NO_MEMORY;
+  if (flags & J_FLAG_SENT) return sentUpTo(session, sequence) ? 0 : NO_MEMORY;
   return 0;
 }
 
@@ -251,9 +252,18 @@ function headMoved(session: usize, head: u64): void {
   jumpHead(session, head);
 }
 
+/** As sendUpTo(). No window has more than 65535: what is below is done, as a later record says. */
+function sentUpTo(session: usize, sequence: u64): bool {
+  if (sequence >= load<u64>(session, SESSION_HEAD) + 65535) {
+    headMoved(session, sequence - 65534);
+    passDone(session);
+  }
+  return sendUpTo(session, sequence);
+}
+
 function released(session: usize, sequence: u64): i32 {
   // Who released it was sent it.
-  if (!sendUpTo(session, sequence)) return NO_MEMORY;
+  if (!sentUpTo(session, sequence)) return NO_MEMORY;
   if (sequence >= load<u64>(session, SESSION_CURSOR)) {
     // Of a dump, which no longer has the message.
     if (!placeEntry(session, sequence, 0, AWAITS_PUBCOMP)) return NO_MEMORY;
@@ -317,7 +327,7 @@ function ofSession(type: u32, session: usize, at: usize, bytes: u32): i32 {
   }
   if (type === J_UNSUBSCRIBED) removeSubscription(session, at + 4, load<u32>(at));
   else if (type === J_ENQUEUED) return enqueued(session, at, bytes);
-  else if (type === J_SENT) return sendUpTo(session, load<u64>(at)) ? 0 : NO_MEMORY;
+  else if (type === J_SENT) return sentUpTo(session, load<u64>(at)) ? 0 : NO_MEMORY;
   else if (type === J_DONE) done(session, load<u64>(at));
   else if (type === J_HEAD) headMoved(session, load<u64>(at));
   else if (type === J_SKIPPED) skipUnsent(session, load<u64>(at));

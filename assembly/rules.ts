@@ -1,10 +1,10 @@
 /**
  * Bounds of queues: the operator's, and those of the first queue_rule whose Topic Filter matches.
  *
- *   rule: ┌────────┬──────────┬─────────┬──────┬────────┬───────────┬────────┐
- *         │ filter │ messages │ over-   │ qos0 │ expiry │ bytes max │ text … │   u32; expiry and
- *         │ bytes  │ max      │ flow    │      │ ms u64 │ u64       │        │   bytes u64
- *         └────────┴──────────┴─────────┴──────┴────────┴───────────┴────────┘
+ *   rule: ┌────────┬──────────┬─────────┬──────┬────────┬───────────┬───────┬───┬────────┐
+ *         │ filter │ messages │ over-   │ qos0 │ expiry │ bytes max │ keeps │ 0 │ text … │   u32;
+ *         │ bytes  │ max      │ flow    │      │ ms u64 │ u64       │ last  │   │        │   u64
+ *         └────────┴──────────┴─────────┴──────┴────────┴───────────┴───────┴───┴────────┘
  */
 import { alloc } from "./memory";
 import { M_TOPIC_BYTES, topicOf } from "./message";
@@ -23,13 +23,15 @@ const RULE_OVERFLOW: u32 = 8;
 const RULE_QOS0: u32 = 12;
 const RULE_EXPIRY: u32 = 16;
 const RULE_BYTES: u32 = 24;
-const RULE_FILTER: u32 = 32;
+const RULE_KEEPS_LAST: u32 = 32;
+const RULE_FILTER: u32 = 40;
 
 /** Rules that there may be. */
 const RULES_MAX: u32 = 64;
 
 const rules: usize = memory.data(64 * 4, 4);
 let ruleCount: u32 = 0;
+let keepingRules: u32 = 0;
 
 // What useRule() found.
 export let ruleMessagesMax: u32 = 0;
@@ -45,6 +47,7 @@ let ruleExpiryMs: u64 = 0;
  * @param messages  as for configure()
  * @param overflow  DROP_OLDEST, DROP_NEWEST, REJECT
  * @param expirySeconds  0 = no bound
+ * @param keepsLast  1: only the newest message per Topic Name waits for a client that is away
  * @returns 0, or 1: there are RULES_MAX, or no memory
  */
 export function addQueueRule(
@@ -55,6 +58,7 @@ export function addQueueRule(
   overflow: u32,
   qos0: u32,
   expirySeconds: u32,
+  keepsLast: u32,
 ): u32 {
   const rule = ruleCount < RULES_MAX ? alloc(RULE_FILTER + bytes) : 0;
   if (rule === 0) return 1;
@@ -64,6 +68,8 @@ export function addQueueRule(
   store<u32>(rule, qos0, RULE_QOS0);
   store<u64>(rule, <u64>expirySeconds * 1000, RULE_EXPIRY);
   store<u64>(rule, <u64>queuedBytes, RULE_BYTES);
+  store<u32>(rule, keepsLast, RULE_KEEPS_LAST);
+  if (keepsLast !== 0) keepingRules++;
   memory.copy(rule + RULE_FILTER, at, bytes);
   store<u32>(rules + (ruleCount << 2), <u32>rule);
   ruleCount++;
@@ -122,6 +128,24 @@ export function useRuleFor(topicAt: usize, topicBytes: u32): void {
 /** As useRuleFor(), for a stored message. */
 export function useRule(message: usize): void {
   useRuleFor(topicOf(message), load<u32>(message, M_TOPIC_BYTES));
+}
+
+/** Whether of this message's topic only the newest waits for a client that is away. */
+export function keepsLast(message: usize): bool {
+  const topicBytes = load<u32>(message, M_TOPIC_BYTES);
+  for (let i: u32 = 0; i < ruleCount; i++) {
+    const rule: usize = load<u32>(rules + (i << 2));
+    const filterBytes = load<u32>(rule, RULE_FILTER_BYTES);
+    if (matches(rule + RULE_FILTER, filterBytes, topicOf(message), topicBytes)) {
+      return load<u32>(rule, RULE_KEEPS_LAST) !== 0;
+    }
+  }
+  return false;
+}
+
+/** Whether keepsLast() holds for any message at all. */
+export function hasKeepingRules(): bool {
+  return keepingRules !== 0;
 }
 
 /** What becomes of a message for a full queue. */

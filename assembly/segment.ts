@@ -8,7 +8,8 @@
  *          │ delta │ flags │ counted │ length │ identifiers u32 │ index, or message row  │
  *          └───────┴───────┴─────────┴────────┴─────────────────┴────────────────────────┘
  *
- * A body that several Sessions want, or a long one, has a row of its own, which entries refer to.
+ * Of a topic that keeps only its newest message, that one is a segment by itself; the next takes
+ * its place. A body that several Sessions want, or a long one, has a row of its own, which entries refer to.
  */
 import {
   NO_MEMORY,
@@ -24,11 +25,25 @@ import {
   ROW_VERSION,
   T_QUEUE,
 } from "./abi";
-import { addPut, addRefer, arenaTake, batchRoom } from "./index-batch";
-import { M_QOS, M_REFERENCES, M_RETAIN, M_ROW, M_STORE_ID, rowBytes } from "./message";
+import { addLatest, addPut, addRefer, arenaTake, batchRoom } from "./index-batch";
+import {
+  M_QOS,
+  M_REFERENCES,
+  M_RETAIN,
+  M_ROW,
+  M_STORE_ID,
+  M_TOPIC_BYTES,
+  rowBytes,
+  topicOf,
+} from "./message";
 import { E_BYTES, E_FLAGS, E_IDENTIFIERS, E_MESSAGE, E_SEQUENCE, E_SEVERAL } from "./queue";
 import { addStored } from "./stored";
 
+/**
+ * Bit of the u64 in a key: the row is a segment of one message, the newest of its topic when it was
+ * written; the other bits are its sequence.
+ */
+export const KEY_LATEST: u64 = (<u64>1) << 63;
 /** Entries of a segment; bytes of its entries, of which one alone is always less. */
 export const SEGMENT_ENTRIES_MAX: u32 = 64;
 const SEGMENT_BYTES_MAX: u32 = 16384;
@@ -85,44 +100,85 @@ export function endSegment(): i32 {
   return 0;
 }
 
-/** Adds an entry behind those before it. @returns 0, or NO_MEMORY */
-export function addToSegment(entry: usize): i32 {
+// What measure() found of the entry.
+let isApart: bool = false;
+let listedCount: u32 = 0;
+
+/** Bytes that an entry takes in a segment; 0: no memory. */
+function measure(entry: usize): u32 {
+  const message: usize = load<u32>(entry, E_MESSAGE);
+  const row = rowBytes(message);
+  isApart = standsApart(message, row);
+  if (isApart && load<u64>(message, M_STORE_ID) === 0 && !addStored(message, 0)) return 0;
+  const listAt: usize = load<u32>(entry, E_IDENTIFIERS);
+  const several = (load<u32>(entry, E_FLAGS) & E_SEVERAL) !== 0;
+  listedCount = several ? load<u32>(listAt) : listAt === 0 ? 0 : 1;
+  return ROW_ENTRY_BYTES + (listedCount << 2) + (isApart ? 4 : row);
+}
+
+/** Writes the entry that measure() saw last; `index` is its reference's, where it has one. */
+function writeEntry(entry: usize, at: usize, delta: u32, bytes: u32, index: u32): void {
   const message: usize = load<u32>(entry, E_MESSAGE);
   const flags = load<u32>(entry, E_FLAGS);
-  const sequence = load<u64>(entry, E_SEQUENCE);
-  const row = rowBytes(message);
-  const apart = standsApart(message, row);
   const listAt: usize = load<u32>(entry, E_IDENTIFIERS);
-  const several = (flags & E_SEVERAL) !== 0;
-  const listed: u32 = several ? load<u32>(listAt) : listAt === 0 ? 0 : 1;
-  const bytes = ROW_ENTRY_BYTES + (listed << 2) + (apart ? 4 : row);
+  store<u32>(at, delta);
+  const kept = (flags & (M_QOS | M_RETAIN)) | (isApart ? ROW_ENTRY_REFERS : 0);
+  store<u32>(at, kept | (listedCount << ROW_ENTRY_IDENTIFIERS_SHIFT), ROW_ENTRY_FLAGS);
+  store<u32>(at, load<u32>(entry, E_BYTES), ROW_ENTRY_COUNTED);
+  store<u32>(at, bytes, ROW_ENTRY_LENGTH);
+  if (flags & E_SEVERAL) memory.copy(at + ROW_ENTRY_BYTES, listAt + 4, listedCount << 2);
+  else if (listedCount !== 0) store<u32>(at, <u32>listAt, ROW_ENTRY_BYTES);
+  const to = at + ROW_ENTRY_BYTES + (listedCount << 2);
+  if (isApart) {
+    store<u32>(to, index);
+    addRefer(message);
+  } else {
+    memory.copy(to, message + M_ROW, rowBytes(message));
+  }
+}
+
+/** Adds an entry behind those before it. @returns 0, or NO_MEMORY */
+export function addToSegment(entry: usize): i32 {
+  const sequence = load<u64>(entry, E_SEQUENCE);
+  const bytes = measure(entry);
+  if (bytes === 0) return NO_MEMORY;
   const isWide = entryCount !== 0 && sequence - first > 0xffff;
   const isFull = entryCount === SEGMENT_ENTRIES_MAX || entryBytes + bytes > SEGMENT_BYTES_MAX;
   if (isFull || isWide) {
     const status = endSegment();
     if (status < 0) return status;
   }
-  if (apart && load<u64>(message, M_STORE_ID) === 0 && !addStored(message, 0)) return NO_MEMORY;
   if (entryCount === 0) first = sequence;
   last = sequence;
-  const at = entries + entryBytes;
-  store<u32>(at, <u32>(sequence - first));
-  const kept = (flags & (M_QOS | M_RETAIN)) | (apart ? ROW_ENTRY_REFERS : 0);
-  store<u32>(at, kept | (listed << ROW_ENTRY_IDENTIFIERS_SHIFT), ROW_ENTRY_FLAGS);
-  store<u32>(at, load<u32>(entry, E_BYTES), ROW_ENTRY_COUNTED);
-  store<u32>(at, bytes, ROW_ENTRY_LENGTH);
-  if (several) memory.copy(at + ROW_ENTRY_BYTES, listAt + 4, listed << 2);
-  else if (listed !== 0) store<u32>(at, <u32>listAt, ROW_ENTRY_BYTES);
-  const to = at + ROW_ENTRY_BYTES + (listed << 2);
-  if (apart) {
-    store<u32>(to, referenceCount);
-    store<u64>(references + (referenceCount << 3), load<u64>(message, M_STORE_ID));
+  writeEntry(entry, entries + entryBytes, <u32>(sequence - first), bytes, referenceCount);
+  if (isApart) {
+    const id = load<u64>(load<u32>(entry, E_MESSAGE), M_STORE_ID);
+    store<u64>(references + (referenceCount << 3), id);
     referenceCount++;
-    addRefer(message);
-  } else {
-    memory.copy(to, message + M_ROW, row);
   }
   entryCount++;
   entryBytes += bytes;
+  return 0;
+}
+
+/** Writes an entry as its topic's newest, a row of its own. @returns 0, or NO_MEMORY */
+export function putLatest(entry: usize): i32 {
+  const message: usize = load<u32>(entry, E_MESSAGE);
+  const bytes = measure(entry);
+  const topicBytes = load<u32>(message, M_TOPIC_BYTES);
+  const head: u32 = ROW_SEGMENT_BYTES + (isApart ? 8 : 0);
+  const key = bytes === 0 ? 0 : arenaTake(12 + topicBytes);
+  const row = key === 0 ? 0 : arenaTake(head + bytes);
+  if (row === 0) return NO_MEMORY;
+  store<u32>(key, bswap<u32>(number));
+  store<u64>(key, bswap<u64>(load<u64>(entry, E_SEQUENCE) | KEY_LATEST), 4);
+  memory.copy(key + 12, topicOf(message), topicBytes);
+  store<u32>(row, ROW_VERSION | (1 << 8));
+  store<u32>(row, 0, ROW_SEGMENT_SPAN);
+  store<u32>(row, isApart ? 1 : 0, ROW_SEGMENT_REFERENCES);
+  store<u32>(row, 0, ROW_SEGMENT_REFERENCES + 4);
+  if (isApart) store<u64>(row, load<u64>(message, M_STORE_ID), ROW_SEGMENT_BYTES);
+  writeEntry(entry, row + head, 0, bytes, 0);
+  addLatest(key, 12 + topicBytes, row, head + bytes);
   return 0;
 }

@@ -123,5 +123,7 @@ export const SESSION_HAS_CHUNKS: u32 = 16384;
 export const SESSION_RESUBSCRIBED: u32 = 32768;
 /** Its client let a message wait too long for its acknowledgement: what is sent is on record. */
 export const SESSION_SILENT: u32 = 131072;
+/** Rows of its topics' newest messages (latest.ts) may be in the store. */
+export const SESSION_HAS_LATEST: u32 = 262144;
 /** Messages in its queue may expire. */
 export const SESSION_EXPIRES: u32 = 65536;

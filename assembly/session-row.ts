@@ -10,6 +10,7 @@ import {
   ROW_SESSION_DROPPED,
   ROW_SESSION_EXPIRES_SECONDS,
   ROW_SESSION_EXPIRY_INTERVAL,
+  ROW_SESSION_HAS_LATEST,
   ROW_SESSION_HEAD,
   ROW_SESSION_ID_BYTES,
   ROW_SESSION_IS_CONNECTED,
@@ -42,6 +43,7 @@ import {
   SESSION_EXPIRY_INTERVAL,
   SESSION_FLAGS,
   SESSION_HAS_CHUNKS,
+  SESSION_HAS_LATEST,
   SESSION_HEAD,
   SESSION_ID_AT,
   SESSION_ID_BYTES,
@@ -95,6 +97,9 @@ function putChunk(number: u32, index: u32, subscriptions: u32, from: usize, byte
   addPut(T_SUBSCRIPTIONS, key, 6, row, 8 + bytes);
   return 0;
 }
+
+/** Where the row that putSession() put last lies until the batch is committed. */
+export let rowPut: usize = 0;
 
 /** Writes all subscriptions as rows of their own, built at `from`. */
 function putChunks(session: usize, from: usize): i32 {
@@ -212,6 +217,7 @@ function putRow(
   const next = load<u64>(session, SESSION_NEXT);
   let shown: u32 = flags & SESSION_DURABLE ? ROW_SESSION_IS_DURABLE : 0;
   if (flags & SESSION_CARRIED) shown |= ROW_SESSION_IS_CONNECTED;
+  if (flags & SESSION_HAS_LATEST) shown |= ROW_SESSION_HAS_LATEST;
   store<u32>(row, ROW_VERSION | (shown << 8));
   store<u32>(row, load<u32>(session, SESSION_VERSION), ROW_SESSION_PROTOCOL);
   const interval = load<u32>(session, SESSION_EXPIRY_INTERVAL);
@@ -250,5 +256,6 @@ function putRow(
   store<u32>(key, bswap<u32>(load<u32>(session, SESSION_NUMBER)));
   memory.copy(kept, row, to);
   addPut(T_SESSIONS, key, 4, kept, to);
+  rowPut = kept;
   return 0;
 }

@@ -8,6 +8,7 @@ import { C_SESSION, recordOf } from "./connection";
 import { freeWheel, setExpires, stopExpiry } from "./expiry";
 import { noteEnded } from "./index-changes";
 import { journalClosed, journalEnded, journalOpened } from "./journal";
+import { keepLatestOfAll } from "./latest";
 import { alloc, allocStable, free, STABLE_BYTES } from "./memory";
 import { dropReceived } from "./received";
 import { recordFresh } from "./record";
@@ -241,6 +242,7 @@ export function attachSession(session: usize, connection: u32, receiveMaximum: u
   store<u32>(session, <u32>record, SESSION_CONNECTION);
   store<u32>(session, min(receiveMaximum, inFlightMax), SESSION_RECEIVE_MAXIMUM);
   restartWindow(session);
+  keepLatestOfAll(session);
 }
 
 /**

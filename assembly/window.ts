@@ -16,8 +16,10 @@ import {
 } from "./abi";
 import { C_FLAGS, C_OUT_BYTES, C_WANTS_PUMP, connectionOf, raise } from "./connection";
 import { describeStored, retainFlag, sendPublish, storeDescribed, TOO_LARGE } from "./encode";
+import { forgetStoredQueue, passGap } from "./gap";
 import { writeAcknowledgement } from "./held";
 import { journalSequence } from "./journal";
+import { keepLatestIfFull } from "./latest";
 import { free, memoryTight } from "./memory";
 import { M_EXPIRES_MS, M_QOS, M_RETAIN } from "./message";
 import {
@@ -35,8 +37,6 @@ import {
   E_SEVERAL,
   E_TURN,
   firstUnsent,
-  forgetQueued,
-  forgetStoredQueue,
   freeEntry,
   isGapFirst,
   makeRoom,
@@ -55,6 +55,7 @@ import {
   SESSION_DURABLE,
   SESSION_FLAGS,
   SESSION_HAS_FRESH,
+  SESSION_HAS_LATEST,
   SESSION_HEAD,
   SESSION_IN_FLIGHT,
   SESSION_LOADING,
@@ -68,6 +69,7 @@ import {
   SESSION_RING,
   SESSION_SENT_MOVED,
   SESSION_SILENT,
+  SESSION_SKIP_MOVED,
   SESSION_WAITS_COMMIT,
 } from "./session-layout";
 import { touch } from "./session-lists";
@@ -187,6 +189,7 @@ function enqueue(session: usize, qos: u32, retain: bool, several: bool, identifi
   if (entry === 0) return dropForMemory(session);
   const bytes = load<u32>(entry, E_BYTES);
   useRule(storeDescribed());
+  keepLatestIfFull(session, bytes);
   const dropOldest = overflowOf() === DROP_OLDEST;
   if (!makeRoom(session, bytes, ruleMessagesMax, ruleBytesMax, dropOldest)) {
     freeEntry(entry);
@@ -354,7 +357,14 @@ function sendQueued(session: usize, record: usize): bool {
     waitForCommit(session);
     return false;
   }
-  if (durable) noteMoved(session, SESSION_SENT_MOVED);
+  if (durable) {
+    // What stands in between was replaced, though the store may have it: it was not sent.
+    const isBehind = sequence > load<u64>(session, SESSION_CURSOR);
+    if (isBehind && load<u32>(session, SESSION_FLAGS) & SESSION_HAS_LATEST) {
+      noteMoved(session, SESSION_SKIP_MOVED);
+    }
+    noteMoved(session, SESSION_SENT_MOVED);
+  }
   const slot = openSlot(session, sequence);
   if (slot === 0) return false;
   entry = unqueue(session);
@@ -431,7 +441,7 @@ export function sendUpTo(session: usize, sequence: u64): bool {
       const slot = openSlot(session, first);
       if (slot === 0) return false;
       store<u32>(slot, NOT_LOADED);
-      forgetQueued(session, first);
+      passGap(session, first + 1);
       continue;
     }
     const entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);

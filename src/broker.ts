@@ -107,6 +107,7 @@ function configureQueues(engine: Engine, settings: Settings): void {
       OVERFLOW[rule.queueOverflow],
       rule.queueQos0 ? 1 : 0,
       boundedSeconds(rule.messageExpirySecondsMax),
+      rule.keepsLast ? 1 : 0,
     );
     if (status !== 0) throw new StartError("memory_limit is too small for the queue_rule lines");
   }

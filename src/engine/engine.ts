@@ -41,6 +41,7 @@ interface EngineExports {
     overflow: number,
     qos0: number,
     expirySecondsMax: number,
+    keepsLast: number,
   ): number;
   setRecording(on: number, freshMsMax: number): void;
   setRefusing(reason: number): void;
@@ -125,8 +126,17 @@ interface EngineExports {
   indexGather(rowsMax: number): number;
   indexOperations(): number;
   indexCommitted(): void;
+  indexReplaced(number: number, sequence: bigint, bytes: number): number;
   loadWanted(session: number, number: number): bigint;
-  loadSegment(session: number, number: number, at: number, bytes: number, first: bigint): number;
+  loadsLatest(session: number, number: number): number;
+  loadSegment(
+    session: number,
+    number: number,
+    at: number,
+    bytes: number,
+    key: bigint,
+    end: bigint,
+  ): number;
   loadMissing(): bigint;
   loadMessage(id: bigint, at: number, bytes: number): number;
   loadNone(session: number, number: number): void;

@@ -6,6 +6,7 @@
  */
 import {
   RowFault,
+  readLatestSequence,
   readMessage,
   readSegment,
   readSessionRow,
@@ -14,7 +15,14 @@ import {
   type Segment,
   type SessionRow,
 } from "./check-rows.ts";
-import { type IndexTable, META, retainedKey } from "./tables.ts";
+import {
+  firstSequenceOf,
+  type IndexTable,
+  isLatestKey,
+  isSegmentKey,
+  META,
+  retainedKey,
+} from "./tables.ts";
 
 export interface Row {
   readonly key: Buffer;
@@ -90,6 +98,9 @@ interface QueueSums {
   unsentCount: number;
   /** Its last sequence; −1: there is none. */
   last: number;
+  /** Of topics' newest messages: those that are there, and those that topics lead to. */
+  readonly latest: Set<number>;
+  readonly latestOfTopics: Set<number>;
 }
 
 class IndexCheck {
@@ -201,19 +212,34 @@ class IndexCheck {
   }
 
   #queue(segments: Cursor, number: number, session: SessionRow | null): QueueSums {
-    const sums: QueueSums = { entryCount: 0, unsentCount: 0, last: -1 };
+    const [latest, latestOfTopics] = [new Set<number>(), new Set<number>()];
+    const sums = { entryCount: 0, unsentCount: 0, last: -1, latest, latestOfTopics };
     for (let row = segments.take(number); row !== null; row = segments.take(number)) {
       const { value, key } = row;
-      const first = Number(key.readBigUInt64BE(4));
+      if (!isSegmentKey(key)) {
+        const name = `newest message of a topic of Session ${number}`;
+        const sequence = this.#judge(name, () => readLatestSequence(value));
+        if (sequence !== null) latestOfTopics.add(sequence);
+        continue;
+      }
+      const first = Number(firstSequenceOf(key));
       const name = `queue of Session ${number}, segment ${first}`;
-      if (first <= sums.last) this.#say(`${name}: the one before reaches to ${sums.last}`);
+      const isLatest = isLatestKey(key);
+      // They stand between the others, where those have nothing.
+      const isInOrder = isLatest || first > sums.last;
+      if (!isInOrder) this.#say(`${name}: the one before reaches to ${sums.last}`);
       const segment = this.#judge(name, () => readSegment(value, first));
       if (segment === null) continue;
+      if (isLatest) latest.add(first);
       sums.last = Math.max(sums.last, segment.last);
       for (const id of segment.references) {
         this.#references.set(id, (this.#references.get(id) ?? 0) + 1);
       }
       addEntries(sums, segment, session);
+    }
+    for (const sequence of latestOfTopics) {
+      if (latest.has(sequence)) continue;
+      this.#say(`queue of Session ${number}: a topic leads to ${sequence}, which is not there`);
     }
     if (session !== null) this.#count("queued messages", sums.entryCount);
     return sums;

@@ -201,6 +201,15 @@ export function readSegment(row: Buffer, first: number): Segment {
   return { last, sequences, references };
 }
 
+/**
+ * @returns the sequence of a topic's newest message
+ * @throws RowFault
+ */
+export function readLatestSequence(row: Buffer): number {
+  demand(row.length === 8, `its row has ${row.length} bytes`);
+  return u64(row, 0);
+}
+
 /** @returns the index into the references; null: the message is here */
 function readEntry(entry: Buffer, index: number, referenceCount: number): number | null {
   const flags = entry.readUInt32LE(abi.ROW_ENTRY_FLAGS);

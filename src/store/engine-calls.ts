@@ -26,18 +26,31 @@ export interface StoreCalls {
   indexGather(rowsMax: number): number;
   indexOperations(): number;
   indexCommitted(): void;
+  /**
+   * A topic's newest message takes the place of an older one.
+   *
+   * @returns 1 if the older one's row is to stay: it was sent and is still owed
+   */
+  indexReplaced(number: number, sequence: bigint, bytes: number): number;
   nextSessionNumber(): number;
   nextMessageId(): bigint;
 
   /** @returns the sequence wanted, or −1: nothing */
   loadWanted(session: number, number: number): bigint;
-  /** @returns LOAD_…, or a negative status */
+  /** @returns 1 if the Session may have rows of topics' newest messages */
+  loadsLatest(session: number, number: number): number;
+  /**
+   * @param key  the u64 in the row's key
+   * @param end  what the segment has from this sequence on is left
+   * @returns LOAD_…, or a negative status
+   */
   loadSegment(
     session: number,
     number: number,
     at: number,
     bytes: number,
-    firstSequence: bigint,
+    key: bigint,
+    end: bigint,
   ): number;
   loadMissing(): bigint;
   loadMessage(id: bigint, at: number, bytes: number): number;

@@ -6,7 +6,7 @@ import * as abi from "#assembly/abi";
 import { LOAD_MISSES, LOAD_TAKEN, LOAD_TOO_LOW, lend, type StoreEngine } from "./engine-calls.ts";
 import { LOAD_MILLISECONDS_MAX, LOAD_SEGMENTS_MAX } from "./limits.ts";
 import type { IndexTables } from "./operations.ts";
-import { afterSession, firstSequenceOf, messageKey, segmentKey } from "./tables.ts";
+import { firstSequenceOf, LATEST, LATEST_TOPICS, messageKey, segmentKey } from "./tables.ts";
 
 export interface LoaderHandlers {
   /** Segments went into the engine: what comes of it is to leave. */
@@ -23,6 +23,8 @@ interface Wish {
 
 interface Segment {
   readonly firstSequence: bigint;
+  /** The u64 in its key. */
+  readonly key: bigint;
   readonly row: Buffer;
 }
 
@@ -92,22 +94,27 @@ export class Loader {
     this.#handlers.onLoaded();
   }
 
-  /** Gives the Session one segment. */
+  /** Gives the Session one segment, or as much of it as comes before a topic's newest message. */
   #step(wish: Wish): Outcome {
     const { session, number } = wish;
-    const wanted = this.#engine.calls.loadWanted(session, number);
+    const { calls } = this.#engine;
+    const wanted = calls.loadWanted(session, number);
     if (wanted < 0n) return "done";
-    let segment = this.#segmentUpTo(number, wanted);
-    if (segment !== null) {
-      const status = this.#load(wish, segment);
-      if (status !== LOAD_TOO_LOW) return this.#outcomeOf(status, wish, segment);
+    const hasLatest = calls.loadsLatest(session, number) !== 0;
+    const latest = hasLatest ? this.#latestFrom(number, wanted) : null;
+    const end = latest?.firstSequence ?? LATEST;
+    if (end > wanted) {
+      let segment = this.#segmentUpTo(number, wanted);
+      if (segment !== null) {
+        const status = this.#load(wish, segment, end);
+        if (status !== LOAD_TOO_LOW) return this.#outcomeOf(status, wish, segment);
+      }
+      segment = this.#segmentBehind(number, segment?.firstSequence ?? wanted, end);
+      if (segment !== null) return this.#outcomeOf(this.#load(wish, segment, end), wish, segment);
     }
-    segment = this.#segmentBehind(number, segment?.firstSequence ?? wanted);
-    if (segment === null) {
-      this.#engine.calls.loadNone(session, number);
-      return "done";
-    }
-    return this.#outcomeOf(this.#load(wish, segment), wish, segment);
+    if (latest !== null) return this.#outcomeOf(this.#load(wish, latest, LATEST), wish, latest);
+    calls.loadNone(session, number);
+    return "done";
   }
 
   #outcomeOf(status: number, { number }: Wish, segment: Segment): Outcome {
@@ -136,23 +143,27 @@ export class Loader {
     return found === undefined ? null : segmentOf(found);
   }
 
-  /** The first segment that begins above a sequence. */
-  #segmentBehind(number: number, sequence: bigint): Segment | null {
-    const end = afterSession(number);
-    const [found] = this.#tables.queue.getRange({
-      start: segmentKey(number, sequence + 1n),
-      ...(end === undefined ? {} : { end }),
-      limit: 1,
-      snapshot: false,
-    });
+  /** The first segment that begins above a sequence and below another. */
+  #segmentBehind(number: number, sequence: bigint, below: bigint): Segment | null {
+    return this.#firstIn(segmentKey(number, sequence + 1n), segmentKey(number, below));
+  }
+
+  /** The first segment of a topic's newest message at or above a sequence. */
+  #latestFrom(number: number, sequence: bigint): Segment | null {
+    const start = segmentKey(number, LATEST + sequence);
+    return this.#firstIn(start, segmentKey(number, LATEST_TOPICS));
+  }
+
+  #firstIn(start: Buffer, end: Buffer): Segment | null {
+    const [found] = this.#tables.queue.getRange({ start, end, limit: 1, snapshot: false });
     return found === undefined ? null : segmentOf(found);
   }
 
-  #load({ session, number }: Wish, { firstSequence, row }: Segment): number {
+  #load({ session, number }: Wish, { key, row }: Segment, end: bigint): number {
     const { calls } = this.#engine;
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const status = lend(this.#engine, row, (at) =>
-        calls.loadSegment(session, number, at, row.length, firstSequence),
+        calls.loadSegment(session, number, at, row.length, key, end),
       );
       if (status !== LOAD_MISSES) return status;
       const id = calls.loadMissing();
@@ -166,5 +177,6 @@ export class Loader {
 }
 
 function segmentOf(found: { readonly key: Buffer; readonly value: Buffer }): Segment {
-  return { firstSequence: firstSequenceOf(found.key), row: found.value };
+  const { key, value } = found;
+  return { firstSequence: firstSequenceOf(key), key: key.readBigUInt64BE(4), row: value };
 }

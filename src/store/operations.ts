@@ -10,25 +10,34 @@ import * as abi from "#assembly/abi";
 import { bytesAt, type StoreEngine, u64At } from "./engine-calls.ts";
 import type { Change, Table } from "./environment.ts";
 import { TRIM_REFERENCES_MAX, TRIM_SEGMENTS_MAX } from "./limits.ts";
-import { lastSequenceOf, ReferenceChanges } from "./references.ts";
+import { countedBytesOf, lastSequenceOf, ReferenceChanges } from "./references.ts";
 import {
   afterSession,
   firstSequenceOf,
   type IndexTable,
+  isSegmentKey,
+  LATEST,
+  latestTopicKey,
   retainedKey,
   segmentKey,
   sessionKey,
+  u64Row,
 } from "./tables.ts";
 
 export type IndexTables = Readonly<Record<IndexTable, Table>>;
 
 const EMPTY = Buffer.alloc(0);
 
+/** Of a key of `queue`. */
+const SEGMENT_KEY_BYTES = 12;
+
 /** Changes of rows and of references that one transaction takes. */
 export class IndexChanges {
   readonly tables: IndexTables;
   readonly references: ReferenceChanges;
   readonly #changes: Change[] = [];
+  /** Keys of topics' newest messages that are removed. */
+  readonly #removed = new Set<string>();
 
   constructor(tables: IndexTables) {
     this.tables = tables;
@@ -55,6 +64,52 @@ export class IndexChanges {
     this.put("queue", key, value);
   }
 
+  removeSegment(key: Buffer, value: Buffer): void {
+    this.remove("queue", Buffer.from(key));
+    this.references.giveBack(value);
+  }
+
+  /** Removes the segment of a topic's newest message, once, and what leads to it. */
+  removeLatest(key: Buffer, value: Buffer): void {
+    const name = key.toString("latin1");
+    if (this.#removed.has(name)) return;
+    this.#removed.add(name);
+    const number = key.readUInt32BE(0);
+    const topicName = this.references.topicOf(value);
+    if (topicName !== null) {
+      const topicKey = latestTopicKey(number, topicName);
+      const sequence = this.tables.queue.get(topicKey)?.readBigUInt64LE(0);
+      if (sequence === firstSequenceOf(key)) this.remove("queue", topicKey);
+    }
+    this.removeSegment(key, value);
+  }
+
+  /**
+   * A topic's newest message takes the place of an older one.
+   *
+   * @param mayGo  whether the row of that one, of this sequence and counting so many bytes, goes
+   */
+  putLatest(
+    key: Buffer,
+    topicName: Buffer,
+    value: Buffer,
+    mayGo: (sequence: bigint, bytes: number) => boolean,
+  ): void {
+    const number = key.readUInt32BE(0);
+    const topicKey = latestTopicKey(number, topicName);
+    const sequence = firstSequenceOf(key);
+    const before = this.tables.queue.get(topicKey)?.readBigUInt64LE(0) ?? sequence;
+    if (before !== sequence) {
+      const beforeKey = segmentKey(number, LATEST + before);
+      const row = this.tables.queue.get(beforeKey);
+      if (row !== undefined && mayGo(before, countedBytesOf(row))) {
+        this.removeLatest(beforeKey, row);
+      }
+    }
+    this.putSegment(key, value);
+    this.put("queue", topicKey, u64Row(sequence));
+  }
+
   /** All changes; the transaction before must be committed. */
   all(): readonly Change[] {
     return [...this.#changes, ...this.references.changes()];
@@ -66,10 +121,9 @@ interface Range {
   readonly number: number;
   readonly from: bigint;
   readonly to: bigint;
+  /** What keys have besides the sequence: 0 or LATEST. */
+  readonly kind: bigint;
 }
-
-/** Past every sequence. */
-const SEQUENCE_END = 2n ** 63n;
 
 /**
  * Removes segments, as many as one transaction takes.
@@ -77,20 +131,23 @@ const SEQUENCE_END = 2n ** 63n;
  * @returns where to go on in a later transaction, or null: all are removed
  */
 function removeSegments(range: Range, into: IndexChanges): Range | null {
-  const { number, from, to } = range;
+  const { number, from, to, kind } = range;
   let room = TRIM_SEGMENTS_MAX - into.size;
-  const start = segmentKey(number, from);
-  const end = segmentKey(number, to);
+  const start = segmentKey(number, kind + from);
+  const end = segmentKey(number, kind + to);
   for (const { key, value } of into.tables.queue.getRange({ start, end, snapshot: false })) {
     const first = firstSequenceOf(key);
     if (lastSequenceOf(value, first) >= to) break;
-    const isFull = room <= 0 || into.references.size >= TRIM_REFERENCES_MAX;
-    if (isFull) return { number, from: first, to };
+    if (isFull(room, into)) return { number, from: first, to, kind };
     room--;
-    into.remove("queue", Buffer.from(key));
-    into.references.giveBack(value);
+    if (kind === LATEST) into.removeLatest(key, value);
+    else into.removeSegment(key, value);
   }
   return null;
+}
+
+function isFull(room: number, into: IndexChanges): boolean {
+  return room <= 0 || into.references.size >= TRIM_REFERENCES_MAX;
 }
 
 /**
@@ -99,9 +156,17 @@ function removeSegments(range: Range, into: IndexChanges): Range | null {
  * @returns whether it was the last
  */
 export function wipeSome(number: number, into: IndexChanges): boolean {
-  const rest = removeSegments({ number, from: 0n, to: SEQUENCE_END }, into);
-  if (rest === null) into.remove("wipes", sessionKey(number));
-  return rest === null;
+  let room = TRIM_SEGMENTS_MAX;
+  const end = afterSession(number);
+  const range = { start: sessionKey(number), ...(end === undefined ? {} : { end }) };
+  for (const { key, value } of into.tables.queue.getRange({ ...range, snapshot: false })) {
+    if (isFull(room, into)) return false;
+    room--;
+    if (isSegmentKey(key)) into.removeSegment(key, value);
+    else into.remove("queue", Buffer.from(key));
+  }
+  into.remove("wipes", sessionKey(number));
+  return true;
 }
 
 /** A batch of operations, as it is written: first steps(), one after the other, then rest(). */
@@ -128,17 +193,19 @@ export class Batch {
       const at = this.#at + index * abi.I_OPERATION_BYTES;
       if (this.#word(at, 0) !== abi.I_TRIM) continue;
       const from = u64At(this.#engine, at + 12);
-      let range: Range | null = {
-        number: this.#word(at, 2),
-        from,
-        to: u64At(this.#engine, at + 20),
-      };
-      while (range !== null) {
-        range = removeSegments(range, this.#changes);
-        if (range === null) break;
-        yield this.#changes;
-        this.#changes = new IndexChanges(this.#tables);
-      }
+      const range = { number: this.#word(at, 2), from, to: u64At(this.#engine, at + 20) };
+      yield* this.#trim({ ...range, kind: 0n });
+      if (this.#word(at, 1) !== 0) yield* this.#trim({ ...range, kind: LATEST });
+    }
+  }
+
+  *#trim(whole: Range): Generator<IndexChanges> {
+    let range: Range | null = whole;
+    for (;;) {
+      range = removeSegments(range, this.#changes);
+      if (range === null) return;
+      yield this.#changes;
+      this.#changes = new IndexChanges(this.#tables);
     }
   }
 
@@ -157,6 +224,7 @@ export class Batch {
   #apply(at: number): void {
     const kind = this.#word(at, 0);
     if (kind === abi.I_PUT) this.#put(at);
+    else if (kind === abi.I_LATEST) this.#latest(at);
     else if (kind === abi.I_REMOVE) this.#changes.remove(...this.#rowOf(at));
     else if (kind === abi.I_END) this.#end(this.#word(at, 2), this.#word(at, 3) !== 0);
     else if (kind === abi.I_CLEAR) this.#clear(this.#word(at, 2));
@@ -179,6 +247,19 @@ export class Batch {
     const value = bytesAt(this.#engine, this.#word(at, 4), this.#word(at, 5));
     if (table === "queue") this.#changes.putSegment(key, value);
     else this.#changes.put(table, key, value);
+  }
+
+  #latest(at: number): void {
+    const [, named] = this.#rowOf(at);
+    const key = named.subarray(0, SEGMENT_KEY_BYTES);
+    const value = bytesAt(this.#engine, this.#word(at, 4), this.#word(at, 5));
+    const { calls } = this.#engine;
+    this.#changes.putLatest(
+      key,
+      named.subarray(SEGMENT_KEY_BYTES),
+      value,
+      (sequence, bytes) => calls.indexReplaced(key.readUInt32BE(0), sequence, bytes) === 0,
+    );
   }
 
   #refer(at: number): void {

@@ -5,6 +5,7 @@
  * LMDB shows nothing of a transaction before it is committed, so what one transaction changes is
  * added up here first.
  */
+import * as abi from "#assembly/abi";
 import type { Change, Table } from "./environment.ts";
 import { messageKey, u32Row } from "./tables.ts";
 
@@ -24,6 +25,15 @@ export function referencesOf(row: Buffer): readonly bigint[] {
   return Array.from({ length: count }, (_, index) =>
     row.readBigUInt64LE(SEGMENT_HEAD_BYTES + 8 * index),
   );
+}
+
+/** What the first message of a segment counts in its queue. */
+export function countedBytesOf(row: Buffer): number {
+  return row.readUInt32LE(firstEntryOf(row) + abi.ROW_ENTRY_COUNTED);
+}
+
+function firstEntryOf(row: Buffer): number {
+  return SEGMENT_HEAD_BYTES + 8 * row.readUInt32LE(REFERENCES_AT);
 }
 
 /** What one transaction changes. */
@@ -48,6 +58,21 @@ export class ReferenceChanges {
   add(id: bigint, count: number, row: Buffer): void {
     this.#change(id, count);
     this.#rows.set(id, row);
+  }
+
+  /** The Topic Name of a segment's first message; null: the message is not there. */
+  topicOf(segment: Buffer): Buffer | null {
+    const at = firstEntryOf(segment);
+    const flags = segment.readUInt32LE(at + abi.ROW_ENTRY_FLAGS);
+    const body = at + abi.ROW_ENTRY_BYTES + 4 * (flags >>> abi.ROW_ENTRY_IDENTIFIERS_SHIFT);
+    let row: Buffer | undefined = segment.subarray(body);
+    if ((flags & abi.ROW_ENTRY_REFERS) !== 0) {
+      const [id = 0n] = referencesOf(segment);
+      row = this.#messages.get(messageKey(id));
+    }
+    if (row === undefined) return null;
+    const bytes = row.readUInt32LE(abi.ROW_MESSAGE_TOPIC_BYTES);
+    return row.subarray(abi.ROW_MESSAGE_BYTES, abi.ROW_MESSAGE_BYTES + bytes);
   }
 
   /** A segment with this row is removed. */

@@ -4,7 +4,9 @@
  *   meta           name
  *   sessions       u32 Session number
  *   subscriptions  u32 Session number, u16 chunk
- *   queue          u32 Session number, u64 first sequence of the segment
+ *   queue          u32 Session number, u64 first sequence of the segment; of a topic that keeps only
+ *                  its newest message: 2^63 + its sequence, a segment of that one, and 2^63 + 2^62 +
+ *                  hash of the Topic Name, whose value is that sequence, u64
  *   messages       u64 message id
  *   references     u64 message id
  *   retained       Topic Name; one too long for a key: its first bytes and SHA-256
@@ -76,9 +78,31 @@ export function segmentKey(number: number, firstSequence: bigint): Buffer {
   return key;
 }
 
+/** Sequences end below it; segments of topics' newest messages begin there. */
+export const LATEST = 2n ** 63n;
+
+/** Sequences of topics' newest messages begin here, by the hash of the topic. */
+export const LATEST_TOPICS = LATEST + 2n ** 62n;
+
 /** The first sequence of a segment. */
 export function firstSequenceOf(key: Buffer): bigint {
-  return key.readBigUInt64BE(4);
+  return key.readBigUInt64BE(4) & (LATEST - 1n);
+}
+
+/** Whether the row holds a segment; otherwise, where that of a topic's newest message is. */
+export function isSegmentKey(key: Buffer): boolean {
+  return key.readUInt8(4) < 0xc0;
+}
+
+/** Whether the row is a segment of a topic's newest message. */
+export function isLatestKey(key: Buffer): boolean {
+  return key.readUInt8(4) >= 0x80 && isSegmentKey(key);
+}
+
+/** Where the sequence of a topic's newest message is. No two topics are made to share it. */
+export function latestTopicKey(number: number, topicName: Buffer): Buffer {
+  const hash = createHash("sha256").update(topicName).digest();
+  return segmentKey(number, LATEST_TOPICS + (hash.readBigUInt64BE() >> 2n));
 }
 
 /** Keys of `messages` and `references`. */

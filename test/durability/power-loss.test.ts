@@ -41,6 +41,10 @@ const BATCHES_MAX = 1500;
 /** The index must have been written to so often before the load ends. */
 const INDEX_CHANGES_MIN = 3;
 const BATCHES_PER_GUEST = 25;
+/** Long payloads, so that a few segments get full, and files are used again. */
+const LONG_ONE_IN = 2;
+const LONG_BYTES_MAX = 30_000;
+const SEGMENTS_MIN = 3;
 const GUESTS_MAX = 6;
 const ARRIVE_MS_MAX = 20_000;
 
@@ -85,7 +89,8 @@ async function load(fleet: Fleet, random: Random, indexFile: string): Promise<vo
     const sent = publishers.flatMap((publisher, index) =>
       Array.from({ length: 1 + random(3) }, (_, number) => {
         const qos: QoS = random(2) === 0 ? 1 : 2;
-        const payload = `${index}/${batch}/${number}/${"x".repeat(random(300))}`;
+        const bytes = random(LONG_ONE_IN) === 0 ? random(LONG_BYTES_MAX) : random(300);
+        const payload = `${index}/${batch}/${number}/${"x".repeat(bytes)}`;
         return publisher.publish(`p/${random(3)}`, payload, { qos });
       }),
     );
@@ -133,6 +138,10 @@ async function record(place: Place, durability: Durability, random: Random): Pro
   await traceEnded(traceFile, fleet.broker.pid);
   const moments = readTrace(traceFile, base.keys(), join(path, JOURNAL));
   expectWhole(path, base, moments);
+  const begun = moments.filter(({ phase, step }) => {
+    return phase === "end" && step.kind === "name" && step.to?.endsWith(".log") === true;
+  });
+  expect(begun.length).toBeGreaterThanOrEqual(SEGMENTS_MIN);
   return {
     base,
     moments,

@@ -44,7 +44,7 @@ export function forgetInGap(session: usize, bytes: u32): void {
   uncount(session, 1, min(<u64>bytes, load<u64>(session, SESSION_STORED_BYTES)), true);
 }
 
-/** The first message of the gap is skipped: which it is stands in the store, so the means will do. */
+/** Skips the first message of the gap: which it is stands in the store, so the means will do. */
 export function skipGapFirst(session: usize): void {
   const stored = max(load<u32>(session, SESSION_STORED_COUNT), 1);
   const bytes = load<u64>(session, SESSION_STORED_BYTES) / stored;

@@ -223,6 +223,8 @@ export function flush(): u32 {
 function flushIfReady(record: usize): void {
   const flags = load<u32>(record, C_FLAGS);
   if (!(flags & C_OPEN) || flags & C_BUSY || load<u32>(record, C_OUT_HEAD) === 0) return;
+  // It stands in several lists: what one write does not take waits for the next flush.
+  if (load<u32>(record, C_WRITING) !== 0) return;
   flushed += flushOne(record, flushed);
 }
 

@@ -9,7 +9,8 @@
  *          └───────┴───────┴─────────┴────────┴─────────────────┴────────────────────────┘
  *
  * Of a topic that keeps only its newest message, that one is a segment by itself; the next takes
- * its place. A body that several Sessions want, or a long one, has a row of its own, which entries refer to.
+ * its place. A body that several Sessions want, or a long one, has a row of its own, which entries
+ * refer to.
  */
 import {
   NO_MEMORY,

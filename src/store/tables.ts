@@ -4,9 +4,9 @@
  *   meta           name
  *   sessions       u32 Session number
  *   subscriptions  u32 Session number, u16 chunk
- *   queue          u32 Session number, u64 first sequence of the segment; of a topic that keeps only
- *                  its newest message: 2^63 + its sequence, a segment of that one, and 2^63 + 2^62 +
- *                  hash of the Topic Name, whose value is that sequence, u64
+ *   queue          u32 Session number, u64 first sequence of the segment; of a topic that keeps
+ *                  only its newest message: 2^63 + its sequence, a segment of that one alone, and
+ *                  2^63 + 2^62 + hash of the Topic Name, whose value is that sequence, u64
  *   messages       u64 message id
  *   references     u64 message id
  *   retained       Topic Name; one too long for a key: its first bytes and SHA-256

@@ -162,3 +162,21 @@ test("many pieces for one connection leave over several turns, whole", async () 
   await harness.settle();
   expect(receiver.takePublished()).toHaveLength(150);
 });
+
+test("more pieces than one write takes, with an answer among them: no block is lost", async () => {
+  const harness = new EngineHarness();
+  const receiver = await connectClient(harness, "receiver");
+  receiver.subscribe("a", 0);
+  const publisher = await connectClient(harness, "publisher");
+  await harness.settle();
+  receiver.take();
+  const payload = new Uint8Array(40_000);
+  for (let i = 0; i < 150; i++) publisher.publish("a", 0, { payload });
+  receiver.send({ type: "pingreq" });
+  await harness.settle();
+  const types = receiver.take().map(({ type }) => type);
+  expect(types.filter((type) => type === "publish")).toHaveLength(150);
+  expect(types.filter((type) => type === "pingresp")).toHaveLength(1);
+  await harness.clear();
+  expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
+});

@@ -19,29 +19,25 @@ interface Cell {
   readonly micros: number[];
   readonly rates: number[];
   /** Bytes on disk for each message. */
-  readonly written: number[];
 }
 
 function cell(name: string, broker: BrokerChild, session: SessionKind): Cell {
-  return { name, broker, session, micros: [], rates: [], written: [] };
+  return { name, broker, session, micros: [], rates: [] };
 }
 
 async function measureCell(target: Cell, scale: number): Promise<void> {
   const { broker, session } = target;
-  const before = broker.writtenBytes();
   const result = await runLive(
     broker.loadOptions({ qos: 1, session, seconds: SECONDS * scale, warmupSeconds: 0.5 }),
   );
   if (!result.ok) throw new BrokerFault(`${target.name}: ${result.fault}`);
   target.micros.push(result.brokerMicrosPerUnit ?? Number.NaN);
   target.rates.push(result.deliveredPerSecond);
-  target.written.push((broker.writtenBytes() - before) / result.delivered);
 }
 
-function cellRow({ name, micros, rates, written }: Cell): BarRow {
+function cellRow({ name, micros, rates }: Cell): BarRow {
   const measured = `${spread(micros, 2)} µs, ${Math.round(median(rates) / 1000)}k/s`;
-  const disk = `${median(written).toFixed(1)} B on disk`;
-  return told(`CPU per message, ${name}`, `${measured}, ${disk}`, { micros, rates, written });
+  return told(`CPU per message, ${name}`, measured, { micros, rates });
 }
 
 async function measurePairs(

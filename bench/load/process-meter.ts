@@ -56,11 +56,16 @@ export function anonymousBytes(pid: number): number {
   }
 }
 
-/** @returns bytes that the process caused to be written to disks; 0 if it has ended */
+/**
+ * Bytes that the process handed to write(2) and its kin, sockets included: the kernel's own count
+ * of what goes to disks takes a whole large folio for each block of it that is written.
+ *
+ * @returns 0 if it has ended
+ */
 export function writtenBytes(pid: number): number {
   try {
     const io = readFileSync(`/proc/${pid}/io`, "utf8");
-    return Number(/^write_bytes:\s+(\d+)/m.exec(io)?.[1] ?? 0);
+    return Number(/^wchar:\s+(\d+)/m.exec(io)?.[1] ?? 0);
   } catch {
     return 0;
   }

@@ -10,12 +10,14 @@
  */
 import assert from "node:assert";
 import { statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { type Database, open, type RootDatabase } from "lmdb";
 import { StartError } from "../base/errors.ts";
+import { formatBytes } from "../base/quantity.ts";
 import { faultOfFile } from "./check-file.ts";
-import { CLOSE_MILLISECONDS_MAX } from "./limits.ts";
+import { CLOSE_MILLISECONDS_MAX, INDEX_FREE_BYTES_MIN } from "./limits.ts";
 import { REMEDY } from "./marker.ts";
+import { freeBytesOf } from "./space.ts";
 import { KEY_BYTES_MAX } from "./tables.ts";
 
 export type Table = Database<Buffer, Buffer>;
@@ -100,6 +102,7 @@ export class Environment {
   async write(changes: readonly Change[]): Promise<void> {
     if (changes.length === 0) return;
     for (const { key } of changes) assert(key.length > 0 && key.length <= KEY_BYTES_MAX);
+    this.#demandSpace();
     const written = this.#root.batch(() => {
       for (const { table, key, value } of changes) {
         if (value === null) table.remove(key);
@@ -112,6 +115,19 @@ export class Environment {
     } catch (error) {
       throw new WriteError(`${this.path} cannot be written: ${await reasonOf(error)}`);
     }
+  }
+
+  /**
+   * A write that fails inside LMDB 3.5.6 may damage the heap of the process: a disk that is nearly
+   * full is not written to.
+   */
+  #demandSpace(): void {
+    const free = freeBytesOf(dirname(this.path));
+    if (free >= INDEX_FREE_BYTES_MIN) return;
+    throw new WriteError(
+      `${this.path} cannot be written: the disk has less than ` +
+        `${formatBytes(INDEX_FREE_BYTES_MIN)} left`,
+    );
   }
 
   /** Nothing may be under way but what was awaited for too long. */

@@ -3,7 +3,7 @@
  */
 
 /** Bytes of pages that are not in the index yet at which an index cycle begins. */
-export const INDEX_BYTES_MIN = 8 * 1024 * 1024;
+export const INDEX_BYTES_MIN = 16 * 1024 * 1024;
 
 /** Age of the oldest page at which an index cycle begins: most is acknowledged before. */
 export const INDEX_AGE_MILLISECONDS_MIN = 3_000;
@@ -44,3 +44,6 @@ export const RETRY_MILLISECONDS_MAX = 2_000;
 
 /** How long a stop waits for commits, and for the index, in milliseconds. */
 export const CLOSE_MILLISECONDS_MAX = 3_000;
+
+/** Free bytes of the disk below which the index is not written: one transaction needs less. */
+export const INDEX_FREE_BYTES_MIN = 8 * 1024 * 1024;

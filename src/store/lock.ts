@@ -5,8 +5,16 @@
  * A pid is used again, a pid with its time of begin is not; so what a killed process left is known
  * for stale, and is taken over.
  */
-import { closeSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { StartError } from "../base/errors.ts";
 
 const LOCK_FILE = "holdfast.lock";
@@ -89,7 +97,12 @@ function createLock(path: string, line: string): boolean {
     throw error;
   }
   writeSync(file, line);
+  // It alone says that the journal was not synced: it must not be lost with a power cut.
+  fsyncSync(file);
   closeSync(file);
+  const directory = openSync(dirname(path), "r");
+  fsyncSync(directory);
+  closeSync(directory);
   return true;
 }
 

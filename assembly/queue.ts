@@ -317,6 +317,8 @@ export function skipOldest(session: usize): void {
   countDrop(session, S_DROPPED_QUEUE_FULL, DROPS_QUEUE_FULL);
   if (!durable) return;
   store<u32>(session, load<u32>(session, SESSION_FLAGS) | SESSION_TRIM_MIDDLE, SESSION_FLAGS);
+  // In the page of the message that took its place: after a crash a queue is within its bounds.
+  recordMoved(session);
 }
 
 /** The next episode of a full queue begins when a fifth of it is free again. */

@@ -34,7 +34,7 @@ export const SEAL_MILLISECONDS = 10;
 export const STORE_STOP_MILLISECONDS_MAX = 2_000;
 
 /** Time that clients have to come back after a restart before their wills are sent, seconds. */
-export const WILL_RESTART_SECONDS_MIN = 4;
+export const WILL_RESTART_SECONDS_MIN = 2;
 
 /** Longest User Name or Client Identifier shown in a log line, characters. */
 export const LOGGED_NAME_CHARACTERS_MAX = 256;

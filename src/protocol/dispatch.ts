@@ -138,11 +138,21 @@ export class Dispatch implements TurnHandlers {
     const reasonCode = engine.decoded(abi.D_REASON);
     const asked = engine.numberProperty(SESSION_EXPIRY_INTERVAL, connection.sessionExpirySeconds);
     if (asked !== connection.sessionExpirySeconds) this.#changeExpiry(connection, asked);
+    const { turn } = this.#plane;
+    const hasWill = connection.will !== null;
     if (reasonCode === SUCCESS) this.#dropWill(connection);
     connection.closeReason = reasonCode === DISCONNECT_WITH_WILL ? "its will was asked for" : "";
     this.#log(connection, SUCCESS);
     this.#leave(connection);
-    this.#plane.turn.closeAfterFlush(connection);
+    if (hasWill) {
+      // The close tells the client that its will is dealt with: that is to be on record.
+      connection.phase = "closing";
+      turn.afterCommit(() => {
+        if (connection.phase === "closing") turn.closeAfterFlush(connection);
+      });
+    } else {
+      turn.closeAfterFlush(connection);
+    }
   }
 
   #changeExpiry(connection: NetworkConnection, asked: number): void {

@@ -109,8 +109,12 @@ export class Turn {
    */
   received(connection: NetworkConnection, byteCount: number): void {
     if (connection.phase === "closing" || connection.phase === "closed") return;
+    // The first chunk since the last turn: time may have passed.
+    if (!this.#isScheduled) {
+      this.#engine.calls.setClock(Date.now());
+      this.schedule();
+    }
     const status = this.#engine.calls.receive(connection.number, byteCount);
-    if (!this.#isScheduled) this.schedule();
     if (status !== abi.R_DONE) this.#handlers?.onStatus(connection, status);
   }
 

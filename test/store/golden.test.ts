@@ -48,12 +48,14 @@ async function write(directory: string): Promise<void> {
     await publisher.publish("queue/a", text, { qos: 1 });
   }
   await broker.kill9();
-  rmSync(join(directory, "holdfast.lock"), { force: true });
+  // What the next broker makes anew.
+  for (const name of ["holdfast.lock", "index.mdb-lock"]) rmSync(join(directory, name));
+  for (const name of readdirSync(join(directory, "journal"))) {
+    if (name.startsWith("spare-")) rmSync(join(directory, "journal", name));
+  }
 }
 
-test.runIf(GOLDEN_WRITE !== undefined)("the golden directory is written", async () => {
-  await write(join(GOLDEN, `format-${STORE_FORMAT}`));
-});
+if (GOLDEN_WRITE !== undefined) await write(join(GOLDEN, `format-${STORE_FORMAT}`));
 
 test("there is a golden directory of the present format", () => {
   expect(readdirSync(GOLDEN)).toContain(`format-${STORE_FORMAT}`);

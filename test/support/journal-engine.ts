@@ -83,6 +83,8 @@ export function dumpSessions(
 ): readonly JournalPage[] {
   const { bytes, calls } = harness.engine;
   if (calls.journalBytes() !== 0) throw new Error("the page of the turn is not ended");
+  // What a replay left to be recorded once a page is no part of a dump.
+  if (calls.sealPage(1) > 0) calls.committed(calls.sealedTurn());
   return sessionsOf(harness, clientIdentifiers).map(({ at: session }) => {
     calls.dumpSession(session);
     const byteCount = calls.sealPage(1);

@@ -147,7 +147,9 @@ export class Dispatch implements TurnHandlers {
     if (hasWill) {
       // The close tells the client that its will is dealt with: that is to be on record.
       connection.phase = "closing";
+      connection.closesAfterCommit = true;
       turn.afterCommit(() => {
+        connection.closesAfterCommit = false;
         if (connection.phase === "closing") turn.closeAfterFlush(connection);
       });
     } else {
@@ -239,7 +241,7 @@ export class Dispatch implements TurnHandlers {
 
   /** The peer is gone. */
   lost(connection: NetworkConnection, reason: string): void {
-    if (connection.phase === "closed") return;
+    if (connection.phase === "closed" || connection.closesAfterCommit) return;
     if (connection.phase !== "closing") {
       connection.closeReason = reason;
       this.#log(connection, SUCCESS);

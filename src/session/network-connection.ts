@@ -38,6 +38,8 @@ export class NetworkConnection {
   watchedSecond = 0;
   /** A write is under way: the engine's blocks are in use. */
   isWriting = false;
+  /** It closes when what its end means for its will is on record, not when the peer does. */
+  closesAfterCommit = false;
   /** Why it closes, for the log. */
   closeReason = "";
 

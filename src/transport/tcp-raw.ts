@@ -229,6 +229,10 @@ class RawWire implements Wire {
   #gone(reason: string): void {
     const { connection } = this;
     if (this.#handle === null) return;
+    if (!this.#isEnding && connection?.closesAfterCommit === true) {
+      this.pauseReading();
+      return;
+    }
     if (!this.#isEnding && connection !== null) this.handlers.onEnd(connection, reason);
     this.destroy();
   }

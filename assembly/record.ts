@@ -79,6 +79,11 @@ function recordMarks(session: usize): void {
   journalSequence(J_HEAD, session, head);
 }
 
+/** Puts on record how far a Session is, before something of it that is answered after a commit. */
+export function recordNow(session: usize): void {
+  if (load<u32>(session, SESSION_FLAGS) & SESSION_IN_PAGE) recordMarks(session);
+}
+
 /** Puts on record what is recorded once a page; those with something young stay listed. */
 export function recordTouched(): void {
   let session = takeTouched();

@@ -4,6 +4,7 @@
 import { NO_MEMORY } from "./abi";
 import { journalSubscribed, journalUnsubscribed } from "./journal";
 import { memoryTight } from "./memory";
+import { recordNow } from "./record";
 import { SESSION_DURABLE, SESSION_FLAGS, SESSION_SUBSCRIPTION_COUNT } from "./session-layout";
 import { REFUSING_FULL, refusing } from "./settings";
 import { subscribe, unsubscribe } from "./topic-tree";
@@ -37,6 +38,7 @@ export function addSubscription(
   if (status < 0) return status;
   if (status === 0) addCount(session, 1);
   if (isDurable(session)) {
+    recordNow(session);
     journalSubscribed(session, options, identifier, filterAt, filterBytes);
   }
   return status;
@@ -48,6 +50,7 @@ export function removeSubscription(session: usize, filterAt: usize, filterBytes:
   if (status !== 0) return status;
   addCount(session, -1);
   if (isDurable(session)) {
+    recordNow(session);
     journalUnsubscribed(session, filterAt, filterBytes);
   }
   return 0;

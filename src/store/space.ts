@@ -11,6 +11,9 @@ const FREE_SHARE_MAX = 0.8;
 /** The least time between two looks at what is used. */
 const LOOK_MILLISECONDS_MIN = 1_000;
 
+/** Or as soon as this part of what it may have was written since. */
+const LOOK_SHARE_MIN = 16;
+
 /** Pages with LMDB's own head, besides those of the tables. */
 const META_PAGES = 2;
 
@@ -98,6 +101,8 @@ export class SpaceWatch {
   readonly #look: () => number;
   #usedBytes = 0;
   #lookedMs = Number.NEGATIVE_INFINITY;
+  /** Written since the latest look. */
+  #addedBytes = 0;
 
   /**
    * @param look  tells the bytes in use
@@ -112,12 +117,19 @@ export class SpaceWatch {
     return this.#usedBytes;
   }
 
+  /** So many bytes were written: where that is much, the next look is at once. */
+  add(bytes: number): void {
+    this.#addedBytes += bytes;
+  }
+
   /**
    * @param nowMs  of any clock that never goes back
    */
   isOver(nowMs: number): boolean {
-    if (nowMs - this.#lookedMs >= LOOK_MILLISECONDS_MIN) {
+    const isMuch = this.#addedBytes * LOOK_SHARE_MIN > this.bytesMax;
+    if (isMuch || nowMs - this.#lookedMs >= LOOK_MILLISECONDS_MIN) {
       this.#lookedMs = nowMs;
+      this.#addedBytes = 0;
       this.#usedBytes = this.#look();
     }
     return this.#usedBytes > this.bytesMax;

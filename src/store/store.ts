@@ -176,6 +176,8 @@ export class Store {
     const { tail } = this.#running.indexer;
     const bytes = sealed.reduce((sum, part) => sum + part.length, 0);
     tail.add(this.#journal.committedNumber, bytes, Date.now());
+    this.#space.add(bytes);
+    this.#watchSpace();
     this.#refuse();
     if (tail.bytes >= INDEX_BYTES_MIN) this.#running.indexer.tick(Date.now());
   }

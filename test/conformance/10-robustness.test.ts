@@ -160,7 +160,13 @@ describe("broken peers", () => {
 
 describe("memory_limit", () => {
   const small = startChapter({
-    configuration: ["memory_limit 67108864", "max_queued_messages 0", "max_queued_bytes 0"],
+    // What is on disk does not count: here all of it is in memory.
+    configuration: [
+      "durability memory",
+      "memory_limit 67108864",
+      "max_queued_messages 0",
+      "max_queued_bytes 0",
+    ],
   });
 
   test("past it new work gets 0x97 or a close; the broker goes on, and recovers", async () => {

@@ -7,6 +7,7 @@ import { describe, expect } from "vitest";
 import { elapse } from "../support/await.ts";
 import type { TestClient } from "../support/client.ts";
 import type { ConnectOptions } from "../support/client-packets.ts";
+import { committed, keeperOf } from "../support/restartable-broker-sessions.ts";
 import { type Stage, stageStories, type TellStory } from "../support/restartable-broker-stories.ts";
 
 const FOR_EVER = 0xffff_ffff;
@@ -221,6 +222,8 @@ function tellMaximum(story: TellStory): void {
         expect(client.connack?.properties?.sessionExpiryInterval).toBe(1);
         await client.drop();
       }
+      // After a crash the countdown of who was connected begins anew: that they left is on record.
+      await committed(await stage.connect(keeperOf(5, "granted")));
       await stage.interrupted();
       for (const interval of [2, 600, FOR_EVER]) {
         await expectKept(stage, askFor(`granted-${interval}`, interval), false);
@@ -240,6 +243,7 @@ function tellMaximum(story: TellStory): void {
 
   story("it bounds the interval of a DISCONNECT, too [§3.14.2.2.2]", async (stage) => {
     await (await begin(stage, askFor("farewell", 1))).disconnect(0, 600);
+    await committed(await stage.connect(keeperOf(5, "farewell-said")));
     await stage.interrupted();
     await expectKept(stage, askFor("farewell", 1), false);
   });

@@ -129,7 +129,8 @@ export class Store {
       onTorn: (text) => log.notice(text),
     });
     const bytesMax = options.storeBytesMax ?? defaultStoreBytesMax(options.directory);
-    const usedBytes = () => this.#journal.bytes + usedBytesOf(index.tables);
+    // Of the journal what is not in the index: its files are there before anything is in them.
+    const usedBytes = () => (this.#running?.indexer.tail.bytes ?? 0) + usedBytesOf(index.tables);
     this.#space = new SpaceWatch(bytesMax, usedBytes);
   }
 

@@ -141,17 +141,22 @@ async function copyIndex(
   const copied = index.backup(path, true).finally(() => {
     isDone = true;
   });
-  copied.catch(() => undefined); // Awaited below.
-  // LMDB begins to read, and with that fixes the moment, before the first byte is written.
-  while (!isDone && bytesOf(path) === 0) {
+  const settled = copied.catch(() => undefined);
+  try {
+    // LMDB begins to read, and with that fixes the moment, before the first byte is written.
+    while (!isDone && bytesOf(path) === 0) {
+      journal.look();
+      await sleep(FOLLOW_MILLISECONDS);
+    }
     journal.look();
-    await sleep(FOLLOW_MILLISECONDS);
-  }
-  journal.look();
-  journal.demandEnd();
-  while (!isDone) {
-    progress(`${formatBytes(bytesOf(path))} of the index`);
-    await sleep(WATCH_MILLISECONDS);
+    journal.demandEnd();
+    while (!isDone) {
+      progress(`${formatBytes(bytesOf(path))} of the index`);
+      await sleep(WATCH_MILLISECONDS);
+    }
+  } finally {
+    // Also where the journal cannot be copied: a thread of lmdb still reads the environment.
+    await settled;
   }
   await copied;
 }

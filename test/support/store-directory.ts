@@ -1,7 +1,7 @@
 /**
  * Directories with a store in them, for tests that open it, damage it and open it again.
  */
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
@@ -105,11 +105,21 @@ export async function editTable(
   await root.close();
 }
 
-/** A copy of a store that is open, as kill -9 would leave it. */
+/**
+ * A copy of a store that is open, as kill -9 would leave it. The event loop stands still meanwhile,
+ * but a thread may let go of a segment that the index has: it is in the copy, or it is not.
+ */
 export function copyOf(directory: string): string {
   const copy = temporaryDirectory();
-  for (const name of ["holdfast.json", "journal", "index.mdb"]) {
-    cpSync(join(directory, name), join(copy, name), { recursive: true });
+  mkdirSync(join(copy, "journal"));
+  const segments = readdirSync(join(directory, "journal")).map((name) => join("journal", name));
+  for (const name of ["holdfast.json", ...segments, "index.mdb"]) {
+    try {
+      copyFileSync(join(directory, name), join(copy, name));
+    } catch (error) {
+      const isGone = error instanceof Error && "code" in error && error.code === "ENOENT";
+      if (!isGone || !segments.includes(name)) throw error;
+    }
   }
   return copy;
 }

@@ -10,6 +10,12 @@ export const CONNECT_SECONDS_MAX = 30;
 /** Network Connections at once: the engine has so many records (abi.ts, CONNECTIONS_MAX). */
 export const CONNECTIONS_MAX = 262_143;
 
+/**
+ * New Network Connections that are read for the first time in one turn: a CONNECT with all that
+ * belongs to it takes some 50 microseconds, which everybody else waits for.
+ */
+export const ADMITTED_PER_TURN_MAX = 8;
+
 /** How long a closed connection may still take what was written to it, milliseconds. */
 export const LINGER_MILLISECONDS_MAX = 2_000;
 

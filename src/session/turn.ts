@@ -4,7 +4,7 @@
  */
 import * as abi from "#assembly/abi";
 import { faultPoint } from "../base/fault.ts";
-import { CONNECTIONS_MAX } from "../base/limits.ts";
+import { ADMITTED_PER_TURN_MAX, CONNECTIONS_MAX } from "../base/limits.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Wire } from "../engine/wire.ts";
 import { type ListenerRules, NetworkConnection } from "./network-connection.ts";
@@ -39,6 +39,9 @@ export class Turn {
   readonly #pieces: number[] = [];
   #handlers: TurnHandlers | null = null;
   #isScheduled = false;
+  /** New connections that are not read yet, and how many were let in since the turn began. */
+  #newcomers: NetworkConnection[] = [];
+  #admitted = 0;
   #resumable: NetworkConnection[] = [];
   #retained: NetworkConnection[] = [];
   #closing: NetworkConnection[] = [];
@@ -100,6 +103,24 @@ export class Turn {
     this.#openCount++;
     this.#engine.calls.openConnection(number);
     return connection;
+  }
+
+  /**
+   * Lets a new connection, whose reading is paused, be read: a few in each turn, so that a fleet
+   * that comes back at once delays nobody for long.
+   */
+  admit(connection: NetworkConnection): void {
+    this.#newcomers.push(connection);
+    if (this.#admitted < ADMITTED_PER_TURN_MAX) this.#admitSome();
+    else this.schedule();
+  }
+
+  #admitSome(): void {
+    const admitted = this.#newcomers.splice(0, ADMITTED_PER_TURN_MAX - this.#admitted);
+    this.#admitted += admitted.length;
+    for (const { wire } of admitted) wire.resumeReading();
+    // Those of this turn are counted until it ends.
+    this.schedule();
   }
 
   /**
@@ -211,6 +232,8 @@ export class Turn {
     faultPoint("flushed");
     this.#act(calls.takeEvents());
     this.#finishClosing();
+    this.#admitted = 0;
+    if (this.#newcomers.length > 0) this.#admitSome();
   };
 
   #resume(): void {

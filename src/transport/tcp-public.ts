@@ -95,10 +95,12 @@ export function serveSockets(
     }
     wire.connection = connection;
     socket.setNoDelay(true);
+    socket.pause();
     socket.on("data", (chunk) => wire.receive(chunk));
     socket.on("error", () => undefined);
     socket.on("close", (isError) => {
       if (!wire.isEnding) handlers.onEnd(connection, isError ? "connection error" : "closed");
     });
+    turn.admit(connection);
   });
 }

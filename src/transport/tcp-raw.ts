@@ -138,7 +138,8 @@ class RawWire implements Wire {
   connection: NetworkConnection | null = null;
   #remote = "";
   #isReading = false;
-  #isPaused = false;
+  /** Until the turn lets it in. */
+  #isPaused = true;
   /** No more is written; what still comes in is thrown away until the peer closes. */
   #isEnding = false;
 
@@ -169,11 +170,6 @@ class RawWire implements Wire {
       if (status < 0) this.#gone("write error");
     };
     return false;
-  }
-
-  start(): void {
-    this.#isReading = true;
-    this.#handle?.readStart();
   }
 
   pauseReading(): void {
@@ -274,6 +270,6 @@ export function takeConnections(
     handle.wire = wire;
     handle.useUserBuffer(streams.engine.readRegion);
     handle.onread = onread;
-    wire.start();
+    streams.turn.admit(connection);
   };
 }

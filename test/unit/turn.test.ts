@@ -1,5 +1,6 @@
 /** A turn of the event loop: long work is cut into slices, and nobody waits for somebody else's. */
 import { describe, expect, test } from "vitest";
+import { ADMITTED_PER_TURN_MAX } from "../../src/base/limits.ts";
 import { EngineHarness } from "../support/engine-harness.ts";
 import {
   beginClient,
@@ -27,6 +28,23 @@ function expectEach(receivers: readonly HarnessClient[], byteCount: number): voi
   const wrong = receivers.filter(({ wire }) => wire.takeReceived().length !== byteCount);
   expect(wrong).toHaveLength(0);
 }
+
+describe("new connections", () => {
+  test("are read for the first time a few in each turn, in the order they came in", async () => {
+    const harness = new EngineHarness();
+    const peers = Array.from({ length: 3 * ADMITTED_PER_TURN_MAX }, () => {
+      const peer = harness.open();
+      peer.wire.pauseReading();
+      harness.turn.admit(peer.connection);
+      return peer;
+    });
+    for (let turns = 1; turns <= 3; turns++) {
+      const read = peers.map(({ wire }) => wire.isReading);
+      expect(read).toEqual(peers.map((_, index) => index < turns * ADMITTED_PER_TURN_MAX));
+      await harness.turnOnce();
+    }
+  });
+});
 
 describe("long work is sliced", () => {
   test("one PUBLISH to 20,000 receivers: a PINGREQ in between is answered", async () => {

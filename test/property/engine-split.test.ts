@@ -120,6 +120,10 @@ function tamed(packet: ClientPacket): ClientPacket {
   return { ...packet, topicName: packet.topicName.replace(/^\$/, "$SYS/") };
 }
 
+function unretained(packet: ClientPacket): ClientPacket {
+  return packet.type === "publish" ? { ...packet, retain: false } : packet;
+}
+
 function isWaiting(packets: readonly ClientPacket[]): boolean {
   return packets.some(
     (packet) =>
@@ -158,12 +162,18 @@ test("valid streams: any cut gives the answers of the whole", { timeout: 300_000
   const harness = new EngineHarness(SETTINGS);
   const property = fc.asyncProperty(stream, sizes, fc.boolean(), async (one, cuts, pauses) => {
     const { version } = one;
-    const packets = one.packets.map(tamed);
-    const bytes = enriched(version, packets, one.long);
+    const streamOf = (packets: readonly ClientPacket[]) => enriched(version, packets, one.long);
+    let packets: readonly ClientPacket[] = one.packets.map(tamed);
+    let whole = await play(harness, [streamOf(packets)], false);
+    if (whole.isClosed) {
+      // What is retained comes a turn after its SUBSCRIBE: in a whole stream the end is before it.
+      packets = packets.map(unretained);
+      whole = await play(harness, [streamOf(packets)], false);
+    }
+    const bytes = streamOf(packets);
     // One byte at a time is for short streams.
     const tooMany = bytes.length / Math.max(...cuts) > 5_000;
     const chunks = cutInto(bytes, tooMany ? [65_536, 7] : cuts);
-    const whole = await play(harness, [bytes], false);
     const cut = await play(harness, chunks, pauses && chunks.length < 500);
     if (isWaiting(packets)) {
       expect(lanes(version, cut.bytes)).toEqual(lanes(version, whole.bytes));
@@ -184,9 +194,7 @@ test("broken streams: any cut ends as the whole does", { timeout: 300_000 }, asy
     sizes,
     fc.integer({ min: 0 }),
     async (one, cuts, seed) => {
-      const packets = one.packets
-        .map(tamed)
-        .map((packet) => (packet.type === "publish" ? { ...packet, retain: false } : packet));
+      const packets = one.packets.map(tamed).map(unretained);
       const seeds = [seedFrom(enriched(one.version, packets, false))];
       const bytes = mutate(randomFrom(seed), seeds);
       const ends = async (chunks: readonly Uint8Array[]) => {

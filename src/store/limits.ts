@@ -35,7 +35,7 @@ export const SPARE_SEGMENTS_MAX = 3;
 /** Segments given to the engine in one turn, for all Sessions together. */
 export const LOAD_SEGMENTS_MAX = 128;
 
-/** Time that loading may take of one turn, in milliseconds: what it sets off takes twice as much. */
+/** Time that loading may take of one turn, in milliseconds; what it sets off is as much again. */
 export const LOAD_MILLISECONDS_MAX = 0.1;
 
 /** First and longest pause before a failed commit is tried again, in milliseconds. */

@@ -43,7 +43,7 @@ const INDEX_CHANGES_MIN = 3;
 const BATCHES_PER_GUEST = 25;
 /** Long payloads, so that a few segments get full, and files are used again. */
 const LONG_ONE_IN = 2;
-const LONG_BYTES_MAX = 30_000;
+const LONG_BYTES_MAX = 120_000;
 const SEGMENTS_MIN = 2;
 const GUESTS_MAX = 6;
 const ARRIVE_MS_MAX = 20_000;

@@ -140,7 +140,7 @@ function createProgram(version: string, print: (text: string) => void): Reader {
   };
   add("check", "", "say whether the data directory is sound", CHECK_HELP);
   add("backup", " <dest>", "copy the data directory, also of a running broker", BACKUP_HELP);
-  add("compact", "", "write the data directory anew without free space", COMPACT_HELP);
+  add("compact", "", "write the index anew without its free space", COMPACT_HELP);
   return { program, asked };
 }
 
@@ -151,7 +151,7 @@ const BACKUP_HELP =
   "Copies the data directory into the directory DEST, which must be empty or absent. The copy is " +
   "of one moment, also where a broker is running on it, and can be used as a data directory.";
 const COMPACT_HELP =
-  "Writes the files of the data directory anew, without the free space in them. Needs room for " +
+  "Writes the index of the data directory anew, without the free space in it. Needs room for " +
   "the copy, and refuses while a broker is running on the directory.";
 
 function withServeOptions(command: Command): void {

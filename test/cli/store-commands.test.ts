@@ -120,7 +120,7 @@ test.each(["check", "compact"])("%s of no data directory is one line, and 1", as
 test.each([
   ["check", "Reads everything"],
   ["backup", "Copies the data directory"],
-  ["compact", "Writes the files"],
+  ["compact", "Writes the index"],
 ])("%s --help says what it does", async (command, sentence) => {
   const { exitCode, stdout } = await runToEnd([command, "--help"]);
   expect(exitCode).toBe(0);

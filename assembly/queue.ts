@@ -45,6 +45,7 @@ import {
   ROOM_BYTES,
   releaseMessage,
 } from "./message";
+import { markRecorded } from "./sent-mark";
 import {
   SESSION_CURSOR,
   SESSION_DROPPED,
@@ -285,6 +286,7 @@ export function recordMoved(session: usize): void {
   store<u32>(session, flags & ~(SESSION_SENT_MOVED | SESSION_SKIP_MOVED), SESSION_FLAGS);
   if (flags & SESSION_SENT_MOVED) {
     journalSequence(J_SENT, session, load<u64>(session, SESSION_CURSOR) - 1);
+    markRecorded(session);
   }
   if (flags & SESSION_SKIP_MOVED) {
     const next = load<u64>(session, SESSION_NEXT);

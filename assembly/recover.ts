@@ -36,6 +36,7 @@ import { isMessageRow, messageOfRow, releaseMessage } from "./message";
 import { noteMoved } from "./queue";
 import { addReceived } from "./received";
 import { keepRetained } from "./retained";
+import { markSafe, SENT_AHEAD_MAX } from "./sent-mark";
 import { createSession, detachSession, endSession, sessionAfter, sessionOfNumber } from "./session";
 import {
   SESSION_CARRIED,
@@ -62,7 +63,7 @@ import {
   SESSION_STORED_COUNT,
   SESSION_STORED_END,
 } from "./session-layout";
-import { count, inFlightMax } from "./settings";
+import { count } from "./settings";
 import { AWAITS_PUBCOMP, DONE, NOT_LOADED, passDone, placeEntry } from "./slots";
 import { addSubscription } from "./subscriptions";
 import { sendUpTo } from "./window";
@@ -219,6 +220,7 @@ export function recoveryEnd(nowSeconds: u32): void {
   while (session !== 0) {
     const next = sessionAfter(session);
     passDone(session);
+    markSafe(session);
     if (load<u32>(session, SESSION_FLAGS) & SESSION_CARRIED) leave(session, nowSeconds);
     session = next;
   }
@@ -230,9 +232,9 @@ function leave(session: usize, nowSeconds: u32): void {
     endSession(session);
     return;
   }
-  // What was sent last is not on record: a window of it may have been.
+  // What was sent last is not on record: so much of it may have been.
   const cursor = load<u64>(session, SESSION_CURSOR);
-  sendUpTo(session, load<u64>(session, SESSION_HEAD) + inFlightMax - 1);
+  sendUpTo(session, cursor + SENT_AHEAD_MAX - 1);
   if (load<u64>(session, SESSION_CURSOR) !== cursor) noteMoved(session, SESSION_SENT_MOVED);
   const due = <u64>nowSeconds + interval;
   detachSession(session, interval === u32.MAX_VALUE || due > u32.MAX_VALUE ? 0 : <u32>due);

@@ -92,6 +92,13 @@ export const SESSION_TRIMMED: u32 = 208;
 export const SESSION_GAP_AFTER: u32 = 216;
 /** Next Session to be looked at when the page is sealed. */
 export const SESSION_PAGE_NEXT: u32 = 224;
+/**
+ * Low 32 bits of the cursor when it was recorded last, the turn of that record, and the cursor on
+ * the record before it that was committed: see sent-mark.ts.
+ */
+export const SESSION_SENT_MARK: u32 = 232;
+export const SESSION_SENT_TURN: u32 = 236;
+export const SESSION_SENT_SAFE: u32 = 240;
 
 // SESSION_FLAGS.
 /** It is in the list of those that wait for the commit. */

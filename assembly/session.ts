@@ -10,6 +10,7 @@ import { noteEnded } from "./index-changes";
 import { journalClosed, journalEnded, journalOpened } from "./journal";
 import { keepLatestOfAll } from "./latest";
 import { alloc, allocStable, free, STABLE_BYTES } from "./memory";
+import { recordMoved } from "./queue";
 import { dropReceived } from "./received";
 import { recordFresh } from "./record";
 import {
@@ -29,6 +30,7 @@ import {
   SESSION_NUMBER,
   SESSION_NUMBER_NEXT,
   SESSION_RECEIVE_MAXIMUM,
+  SESSION_SENT_MOVED,
   SESSION_VERSION,
 } from "./session-layout";
 import { isListed, keepListed } from "./session-lists";
@@ -256,6 +258,8 @@ export function detachSession(session: usize, expiresSeconds: u32): void {
   store<u32>(session, 0, SESSION_CONNECTION);
   setExpires(session, expiresSeconds);
   if (load<u32>(session, SESSION_FLAGS) & SESSION_HAS_FRESH) recordFresh(session, true);
+  // In the page that says so: from then on nobody takes more as sent than what is on record.
+  if (load<u32>(session, SESSION_FLAGS) & SESSION_SENT_MOVED) recordMoved(session);
   const flags = load<u32>(session, SESSION_FLAGS) & ~SESSION_CARRIED;
   store<u32>(session, flags, SESSION_FLAGS);
   if (flags & SESSION_DURABLE) journalClosed(session);

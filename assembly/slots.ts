@@ -16,6 +16,8 @@ import {
   SESSION_RESEND,
   SESSION_RING,
   SESSION_RING_MASK,
+  SESSION_SENT_MARK,
+  SESSION_SENT_SAFE,
 } from "./session-layout";
 
 // Slot states.
@@ -150,6 +152,8 @@ export function startWindow(session: usize): void {
   store<u64>(session, 1, SESSION_NEXT);
   store<u64>(session, 1, SESSION_RESEND);
   store<u32>(session, 2, SESSION_HEAD_IDENTIFIER);
+  store<u32>(session, 1, SESSION_SENT_MARK);
+  store<u32>(session, 1, SESSION_SENT_SAFE);
 }
 
 /** The Session has a new connection: all that was sent before is to be sent again. */

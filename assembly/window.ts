@@ -48,6 +48,7 @@ import {
 } from "./queue";
 import { keepFresh, recordFresh, recordSent } from "./record";
 import { overflowOf, ruleBytesMax, ruleMessagesMax, useRule } from "./rules";
+import { isNearMark } from "./sent-mark";
 import {
   SESSION_COMMIT_NEXT,
   SESSION_CONNECTION,
@@ -354,6 +355,11 @@ function sendQueued(session: usize, record: usize): bool {
   if (!windowOpen(session, sequence)) return false;
   const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
   if (durable && (flags & M_QOS) === 2 && <i32>(load<u32>(entry, E_TURN) - turnCommitted) > 0) {
+    waitForCommit(session);
+    return false;
+  }
+  if (durable && isRecording && !isNearMark(session, sequence)) {
+    noteMoved(session, SESSION_SENT_MOVED);
     waitForCommit(session);
     return false;
   }

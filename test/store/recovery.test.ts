@@ -12,6 +12,9 @@ import {
 } from "../support/store-directory.ts";
 import { startLife } from "../support/store-life.ts";
 
+/** Messages that a Session is sent at most past the newest mark on record: sent-mark.ts. */
+const SENT_AHEAD_MAX = 8192;
+
 /** A directory with a store in which nothing happened yet. */
 async function newStore(): Promise<string> {
   const directory = temporaryDirectory();
@@ -159,6 +162,50 @@ describe("a restart", () => {
     ]);
     expect(recovered).toMatchObject({ position: 1, lastNumber: 2, sessionCount: 1 });
     expect(recovered.tail.map(({ number }) => number)).toEqual([2]);
+  });
+
+  test("sends with DUP what was sent before the connection ended [MQTT-3.3.1-1]", async () => {
+    const directory = temporaryDirectory();
+    const life = await startLife(directory);
+    const session = life.session("truck7", "fleet/#");
+    life.engine.calls.detachSession(session, 0);
+    for (const text of ["one", "two"]) life.publish("fleet/all", text);
+    await life.turn();
+    life.attach(session, 1);
+    expect(life.sentTo(1).map(({ isDuplicate }) => isDuplicate)).toEqual([false, false]);
+    life.engine.calls.detachSession(session, 0);
+    await life.commitUnmarked();
+    const next = await startLife(copyOf(directory));
+    next.attach(next.find("truck7"), 1);
+    expect(next.sentTo(1)).toEqual([
+      { isDuplicate: true, text: "one" },
+      { isDuplicate: true, text: "two" },
+    ]);
+  });
+
+  test("sends with DUP what may have been sent when it was killed [MQTT-3.3.1-1]", async () => {
+    const directory = temporaryDirectory();
+    const life = await startLife(directory);
+    const session = life.session("truck7", "fleet/#");
+    life.engine.calls.detachSession(session, 0);
+    for (let count = 0; count < 3 * SENT_AHEAD_MAX; count++) life.publish("fleet/all", "x");
+    await life.turn();
+    // Attached on record; how far it was sent is not.
+    life.engine.calls.setExpiry(session, 0xffffffff, 5);
+    life.attach(session, 1);
+    await life.commitUnmarked();
+    const sentCount = life.sentTo(1).length;
+    expect(sentCount).toBe(SENT_AHEAD_MAX);
+    const killed = copyOf(directory);
+    await (await startLife(killed)).commitUnmarked();
+    // Killed again as soon as it recovered.
+    const next = await startLife(copyOf(killed));
+    next.attach(next.find("truck7"), 1);
+    const again = next.sentTo(1);
+    expect(again.filter(({ isDuplicate }) => isDuplicate).length).toBeGreaterThanOrEqual(sentCount);
+    // What is on record lets it go on, to the end.
+    await life.turn();
+    expect(life.sentTo(1).length).toBe(2 * SENT_AHEAD_MAX);
   });
 
   test("with a damaged row is refused, and the row is named", async () => {

@@ -20,6 +20,9 @@ const LATER_MILLISECONDS = 3_600_000;
 /** Turns in which nothing comes, after which nothing more will. */
 const IDLE_TURNS = 20;
 
+/** Flag of a PUBLISH. */
+const DUP = 8;
+
 /** First byte of a PUBACK. */
 const PUBACK = 0x40;
 
@@ -44,7 +47,7 @@ export class StoreLife {
     calls.setHashSeed(1n);
     calls.setSessionSeed(1n);
     const most = 2 ** 28 - 1;
-    calls.configure(most, 65_535, 100, 2 ** 30, 2 ** 40, 2 ** 28, 10, most, 1);
+    calls.configure(most, 65_535, 65_535, 2 ** 30, 2 ** 40, 2 ** 28, 10, most, 1);
     calls.setRecording(1, 0);
     calls.openConnection(0);
     calls.acceptConnection(0, 5, 0);
@@ -98,6 +101,35 @@ export class StoreLife {
     calls.flushDone();
   }
 
+  /** Attaches the Session to a connection, which gets what its window takes. */
+  attach(session: number, connection: number): void {
+    const { calls } = this.engine;
+    calls.openConnection(connection);
+    calls.acceptConnection(connection, 5, 0);
+    calls.attachSession(session, connection, 65_535);
+    calls.pump(session);
+  }
+
+  /** What left for a connection since it was asked last; whether it has DUP. */
+  sentTo(connection: number): readonly { readonly isDuplicate: boolean; readonly text: string }[] {
+    this.#flush();
+    const stream = Buffer.concat(this.#streams.get(connection) ?? []);
+    this.#streams.delete(connection);
+    return publishesOf(stream).map(({ isDuplicate, payload }) => ({
+      isDuplicate,
+      text: payload.toString(),
+    }));
+  }
+
+  /** Commits what is to be committed at once, without how far Sessions are. */
+  async commitUnmarked(): Promise<void> {
+    const { calls } = this.engine;
+    if (calls.sealPage(0) === 0) return;
+    const turn = calls.sealedTurn();
+    await this.store.commit(sealedPage(this.engine));
+    calls.committed(turn);
+  }
+
   /**
    * Attaches the Session to a connection that acknowledges all it gets, until nothing comes any
    * more; then the connection ends.
@@ -106,10 +138,7 @@ export class StoreLife {
    */
   async drain(session: number, connection: number): Promise<readonly Buffer[]> {
     const { calls } = this.engine;
-    calls.openConnection(connection);
-    calls.acceptConnection(connection, 5, 0);
-    calls.attachSession(session, connection, 65_535);
-    calls.pump(session);
+    this.attach(session, connection);
     const payloads: Buffer[] = [];
     for (let idle = 0; idle < IDLE_TURNS; idle++) {
       await this.turn();
@@ -192,12 +221,19 @@ export class StoreLife {
   }
 }
 
+interface Publish {
+  readonly isDuplicate: boolean;
+  readonly packetIdentifier: number;
+  readonly payload: Buffer;
+}
+
 /** The PUBLISH packets of QoS 1 in a stream of version 5. */
-function publishesOf(stream: Buffer): { packetIdentifier: number; payload: Buffer }[] {
-  const found: { packetIdentifier: number; payload: Buffer }[] = [];
+function publishesOf(stream: Buffer): readonly Publish[] {
+  const found: Publish[] = [];
   let at = 0;
   while (at < stream.length) {
     if (stream.readUInt8(at) >> 4 !== 3) throw new Error(`no PUBLISH: ${stream.readUInt8(at)}`);
+    const isDuplicate = (stream.readUInt8(at) & DUP) !== 0;
     let bodyBytes = 0;
     for (let shift = 0; ; shift += 7) {
       at++;
@@ -208,6 +244,7 @@ function publishesOf(stream: Buffer): { packetIdentifier: number; payload: Buffe
     const behindTopic = 2 + body.readUInt16BE(0);
     const behindProperties = behindTopic + 3 + body.readUInt8(behindTopic + 2);
     found.push({
+      isDuplicate,
       packetIdentifier: body.readUInt16BE(behindTopic),
       payload: body.subarray(behindProperties),
     });

@@ -5,7 +5,7 @@
  *     ├── write ──┤                ├── sync ──┤               │
  *     the page cache has it from here         the disk surely has it from here
  */
-import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
+import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { until } from "./await.ts";
 
 /** System calls that change a file, or make its changes last. */
@@ -82,6 +82,9 @@ interface Call {
   readonly argumentText: string;
 }
 
+/** Read of a trace at a time. */
+const CHUNK_BYTES = 4 * 1024 * 1024;
+
 /**
  * Reads a trace.
  *
@@ -95,10 +98,29 @@ export function readTrace(
   directory: string,
 ): readonly Moment[] {
   const reader = new TraceReader(base, directory);
-  for (const line of readFileSync(traceFile, "latin1").split("\n")) {
+  for (const line of linesOf(traceFile)) {
     if (line !== "") reader.take(line);
   }
   return reader.moments;
+}
+
+/** The lines of a file that may be longer than a string can be. */
+function* linesOf(path: string): Generator<string> {
+  const file = openSync(path, "r");
+  try {
+    const chunk = Buffer.alloc(CHUNK_BYTES);
+    let rest = "";
+    for (;;) {
+      const byteCount = readSync(file, chunk);
+      if (byteCount === 0) break;
+      const lines = (rest + chunk.toString("latin1", 0, byteCount)).split("\n");
+      rest = lines.pop() ?? "";
+      yield* lines;
+    }
+    yield rest;
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** What a descriptor is of: a file, or the directory. */

@@ -365,6 +365,8 @@ export const ROW_SESSION_IS_DURABLE: u32 = 1;
 export const ROW_SESSION_IS_CONNECTED: u32 = 2;
 /** It may have rows of I_LATEST. */
 export const ROW_SESSION_HAS_LATEST: u32 = 4;
+/** No record says that something of its queue was sent since its client came. */
+export const ROW_SESSION_IS_UNANNOUNCED: u32 = 16;
 
 /** Segment: version | entries << 8, last sequence − first, references, 0; u64 each. */
 export const ROW_SEGMENT_SPAN: u32 = 4;

@@ -14,6 +14,7 @@ import { freeStored } from "./stored";
 
 export { takeEvents } from "./connection";
 export { cutPacket, decodePacket, firstFilter, nextFilter } from "./decode";
+export { dumpSession } from "./dump";
 export { expireNext } from "./expiry";
 export { indexOperations } from "./index-batch";
 export { indexBegin, indexCommitted, indexGather, indexReplaced } from "./index-step";
@@ -58,7 +59,7 @@ export { flush } from "./out";
 export { decodePublish } from "./publish-decode";
 export { inject, park, receive, resume } from "./receive";
 export { loadRetained, loadSession, loadSubscriptions, recoveryEnd } from "./recover";
-export { dumpSession, replay, replayApart, replayedWill, replayedWills } from "./replay";
+export { replay, replayApart, replayedWill, replayedWills } from "./replay";
 export { continueRetained, dropRetained, retainedRoom, startRetained } from "./retained";
 export { retainedCount } from "./retained-tree";
 export { addQueueRule } from "./rules";

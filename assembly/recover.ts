@@ -16,6 +16,7 @@ import {
   ROW_SESSION_ID_BYTES,
   ROW_SESSION_IS_CONNECTED,
   ROW_SESSION_IS_DURABLE,
+  ROW_SESSION_IS_UNANNOUNCED,
   ROW_SESSION_NEXT,
   ROW_SESSION_PROTOCOL,
   ROW_SESSION_RECEIVED,
@@ -36,7 +37,7 @@ import { isMessageRow, messageOfRow, releaseMessage } from "./message";
 import { noteMoved } from "./queue";
 import { addReceived } from "./received";
 import { keepRetained } from "./retained";
-import { markSafe, SENT_AHEAD_MAX } from "./sent-mark";
+import { SENT_AHEAD_MAX } from "./sent-mark";
 import { createSession, detachSession, endSession, sessionAfter, sessionOfNumber } from "./session";
 import {
   SESSION_CARRIED,
@@ -62,6 +63,7 @@ import {
   SESSION_STORED_BYTES,
   SESSION_STORED_COUNT,
   SESSION_STORED_END,
+  SESSION_UNANNOUNCED,
 } from "./session-layout";
 import { count } from "./settings";
 import { AWAITS_PUBCOMP, DONE, NOT_LOADED, passDone, placeEntry } from "./slots";
@@ -160,6 +162,7 @@ function loadWhole(number: u32, row: usize, bytes: u32): i32 {
   if (shown & ROW_SESSION_IS_DURABLE) flags |= SESSION_DURABLE;
   if (shown & ROW_SESSION_IS_CONNECTED) flags |= SESSION_CARRIED;
   if (shown & ROW_SESSION_HAS_LATEST) flags |= SESSION_HAS_LATEST;
+  if (shown & ROW_SESSION_IS_UNANNOUNCED) flags |= SESSION_UNANNOUNCED;
   if (load<u64>(row, ROW_SESSION_STORED_END) !== 0) flags |= SESSION_HAS_SEGMENTS;
   if (load<u32>(row, ROW_SESSION_CHUNKED) !== 0) flags |= SESSION_HAS_CHUNKS;
   store<u32>(session, flags, SESSION_FLAGS);
@@ -220,10 +223,17 @@ export function recoveryEnd(nowSeconds: u32): void {
   while (session !== 0) {
     const next = sessionAfter(session);
     passDone(session);
-    markSafe(session);
     if (load<u32>(session, SESSION_FLAGS) & SESSION_CARRIED) leave(session, nowSeconds);
     session = next;
   }
+}
+
+/** What was sent last is not on record: so much of it may have been. */
+function takeAsSent(session: usize): void {
+  const cursor = load<u64>(session, SESSION_CURSOR);
+  const windowEnd = load<u64>(session, SESSION_HEAD) + IDENTIFIERS;
+  sendUpTo(session, min(cursor + SENT_AHEAD_MAX, windowEnd) - 1);
+  if (load<u64>(session, SESSION_CURSOR) !== cursor) noteMoved(session, SESSION_SENT_MOVED);
 }
 
 function leave(session: usize, nowSeconds: u32): void {
@@ -232,10 +242,7 @@ function leave(session: usize, nowSeconds: u32): void {
     endSession(session);
     return;
   }
-  // What was sent last is not on record: so much of it may have been.
-  const cursor = load<u64>(session, SESSION_CURSOR);
-  sendUpTo(session, cursor + SENT_AHEAD_MAX - 1);
-  if (load<u64>(session, SESSION_CURSOR) !== cursor) noteMoved(session, SESSION_SENT_MOVED);
+  if (!(load<u32>(session, SESSION_FLAGS) & SESSION_UNANNOUNCED)) takeAsSent(session);
   const due = <u64>nowSeconds + interval;
   detachSession(session, interval === u32.MAX_VALUE || due > u32.MAX_VALUE ? 0 : <u32>due);
 }

@@ -1,9 +1,8 @@
 /**
- * Journal pages become Session State again, and Session State becomes records.
+ * Journal pages become Session State again.
  *
  * A page is applied record by record, in the order in which it was written; nothing is sent,
- * nothing is journalled. A dump writes what is left of a Session as the fewest records that make it
- * again: two engines have the same State exactly when their dumps are the same.
+ * nothing is journalled.
  */
 import {
   J_CLOSED,
@@ -29,48 +28,28 @@ import {
   JOURNAL_RECORD_BYTES,
   JOURNAL_TIME_AT,
   NO_MEMORY,
-  SCRATCH,
 } from "./abi";
 import { describeStored } from "./encode";
 import { skipUnsent } from "./gap";
-import {
-  journalClosed,
-  journalEnqueued,
-  journalIdentifier,
-  journalOpened,
-  journalPause,
-  journalSequence,
-  journalSubscribed,
-} from "./journal";
+import { journalPause } from "./journal";
 import { alloc, free } from "./memory";
 import { M_QOS, M_RETAIN, M_TEXT, newMessage, releaseMessage } from "./message";
-import {
-  appendEntry,
-  E_FLAGS,
-  E_IDENTIFIERS,
-  E_MESSAGE,
-  E_NEXT,
-  E_SEQUENCE,
-  E_SEVERAL,
-  forgetQueued,
-  newEntry,
-} from "./queue";
-import { addReceived, isReceived, nextReceived, removeReceived } from "./received";
+import { appendEntry, forgetQueued, newEntry } from "./queue";
+import { addReceived, isReceived, removeReceived } from "./received";
 import { deleteRetained, replaceRetained } from "./retained";
+import { announced, unannounce } from "./sent-mark";
 import { createSession, detachSession, endSession, sessionOfNumber, setExpiry } from "./session";
 import {
   SESSION_CARRIED,
-  SESSION_CONNECTION,
   SESSION_CURSOR,
   SESSION_DURABLE,
   SESSION_FLAGS,
   SESSION_HEAD,
   SESSION_NEXT,
-  SESSION_QUEUE_HEAD,
-  SESSION_QUEUE_TAIL,
   SESSION_RECORDED_END,
   SESSION_RECORDED_HEAD,
   SESSION_STORED_END,
+  SESSION_UNANNOUNCED,
 } from "./session-layout";
 import { changed } from "./session-lists";
 import { setClock, setTurn } from "./settings";
@@ -79,19 +58,13 @@ import {
   AWAITS_PUBCOMP,
   AWAITS_PUBREC,
   DONE,
-  entryOf,
   jumpHead,
   passDone,
   placeEntry,
   stateOf,
 } from "./slots";
 import { addSubscription, removeSubscription } from "./subscriptions";
-import {
-  filterOf,
-  nextSubscription,
-  subscriptionIdentifier,
-  subscriptionOptions,
-} from "./topic-tree";
+
 import { finish, release, sendUpTo } from "./window";
 
 /** The page is not of a format that this engine reads, or is damaged. */
@@ -173,10 +146,11 @@ function opened(number: u32, at: usize): i32 {
     currentNumber = number;
     if (session === 0) return NO_MEMORY;
     // One that is to end with its connection is durable until then.
-    const flags: u32 = (load<u32>(at) & SESSION_DURABLE) | SESSION_CARRIED;
+    const flags = (load<u32>(at) & SESSION_DURABLE) | SESSION_CARRIED | SESSION_UNANNOUNCED;
     store<u32>(session, flags, SESSION_FLAGS);
   } else {
     setExpiry(session, expiryInterval, load<u32>(at, 4));
+    unannounce(session);
   }
   changed(session);
   return 0;
@@ -327,8 +301,10 @@ function ofSession(type: u32, session: usize, at: usize, bytes: u32): i32 {
   }
   if (type === J_UNSUBSCRIBED) removeSubscription(session, at + 4, load<u32>(at));
   else if (type === J_ENQUEUED) return enqueued(session, at, bytes);
-  else if (type === J_SENT) return sentUpTo(session, load<u64>(at)) ? 0 : NO_MEMORY;
-  else if (type === J_DONE) done(session, load<u64>(at));
+  else if (type === J_SENT) {
+    announced(session);
+    return sentUpTo(session, load<u64>(at)) ? 0 : NO_MEMORY;
+  } else if (type === J_DONE) done(session, load<u64>(at));
   else if (type === J_HEAD) headMoved(session, load<u64>(at));
   else if (type === J_SKIPPED) skipUnsent(session, load<u64>(at));
   else if (type === J_RELEASED) return released(session, load<u64>(at));
@@ -427,72 +403,4 @@ export function replay(at: usize, bytes: u32): i32 {
   journalPause(false);
   apartCount = 0;
   return status;
-}
-
-function dumpEntry(session: usize, entry: usize): void {
-  const flags = load<u32>(entry, E_FLAGS);
-  journalEnqueued(
-    session,
-    load<u64>(entry, E_SEQUENCE),
-    load<u32>(entry, E_MESSAGE),
-    flags & (M_QOS | M_RETAIN),
-    (flags & E_SEVERAL) !== 0,
-    load<u32>(entry, E_IDENTIFIERS),
-  );
-}
-
-/** Window: what was sent, oldest first, with how far its handshake is. */
-function dumpWindow(session: usize): void {
-  const cursor = load<u64>(session, SESSION_CURSOR);
-  for (let at = load<u64>(session, SESSION_HEAD); at < cursor; at++) {
-    const state = stateOf(session, at);
-    if (state === DONE) continue;
-    const entry = entryOf(session, at);
-    if (entry !== 0) dumpEntry(session, entry);
-    journalSequence(state === AWAITS_PUBCOMP ? J_RELEASED : J_SENT, session, at);
-  }
-}
-
-/** The newest sequence given out, where it is not owed any more: it must not be given out again. */
-function dumpNext(session: usize): void {
-  const newest = load<u64>(session, SESSION_NEXT) - 1;
-  const tail: usize = load<u32>(session, SESSION_QUEUE_TAIL);
-  if (newest === 0 || (tail !== 0 && load<u64>(tail, E_SEQUENCE) === newest)) return;
-  const inWindow =
-    newest >= load<u64>(session, SESSION_HEAD) && newest < load<u64>(session, SESSION_CURSOR);
-  if (!inWindow || stateOf(session, newest) === DONE) journalSequence(J_DONE, session, newest);
-}
-
-/**
- * Appends the State of a Session to the journal page, as records.
- *
- * Filters pass through SCRATCH.
- */
-export function dumpSession(session: usize): void {
-  journalOpened(session);
-  let subscription = nextSubscription(session, 0);
-  while (subscription !== 0) {
-    const bytes = filterOf(subscription, SCRATCH);
-    journalSubscribed(
-      session,
-      subscriptionOptions(subscription),
-      subscriptionIdentifier(subscription),
-      SCRATCH,
-      bytes,
-    );
-    subscription = nextSubscription(session, subscription);
-  }
-  dumpWindow(session);
-  let entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
-  while (entry !== 0) {
-    dumpEntry(session, entry);
-    entry = load<u32>(entry, E_NEXT);
-  }
-  dumpNext(session);
-  let identifier = nextReceived(session, 1);
-  while (identifier !== 0) {
-    journalIdentifier(J_RECEIVED, session, identifier);
-    identifier = identifier === 65535 ? 0 : nextReceived(session, identifier + 1);
-  }
-  if (load<u32>(session, SESSION_CONNECTION) === 0) journalClosed(session);
 }

@@ -132,5 +132,7 @@ export const SESSION_RESUBSCRIBED: u32 = 32768;
 export const SESSION_SILENT: u32 = 131072;
 /** Rows of its topics' newest messages (latest.ts) may be in the store. */
 export const SESSION_HAS_LATEST: u32 = 262144;
+/** No record says that something of its queue was sent since its client came: sent-mark.ts. */
+export const SESSION_UNANNOUNCED: u32 = 16777216;
 /** Messages in its queue may expire. */
 export const SESSION_EXPIRES: u32 = 65536;

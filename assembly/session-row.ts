@@ -15,6 +15,7 @@ import {
   ROW_SESSION_ID_BYTES,
   ROW_SESSION_IS_CONNECTED,
   ROW_SESSION_IS_DURABLE,
+  ROW_SESSION_IS_UNANNOUNCED,
   ROW_SESSION_NEXT,
   ROW_SESSION_PROTOCOL,
   ROW_SESSION_RECEIVED,
@@ -53,6 +54,7 @@ import {
   SESSION_RESUBSCRIBED,
   SESSION_RING,
   SESSION_SUBSCRIPTION_COUNT,
+  SESSION_UNANNOUNCED,
   SESSION_VERSION,
 } from "./session-layout";
 import { AWAITS_PUBCOMP, DONE, stateOf } from "./slots";
@@ -218,6 +220,7 @@ function putRow(
   let shown: u32 = flags & SESSION_DURABLE ? ROW_SESSION_IS_DURABLE : 0;
   if (flags & SESSION_CARRIED) shown |= ROW_SESSION_IS_CONNECTED;
   if (flags & SESSION_HAS_LATEST) shown |= ROW_SESSION_HAS_LATEST;
+  if (flags & SESSION_UNANNOUNCED) shown |= ROW_SESSION_IS_UNANNOUNCED;
   store<u32>(row, ROW_VERSION | (shown << 8));
   store<u32>(row, load<u32>(session, SESSION_VERSION), ROW_SESSION_PROTOCOL);
   const interval = load<u32>(session, SESSION_EXPIRY_INTERVAL);

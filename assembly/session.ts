@@ -13,9 +13,11 @@ import { alloc, allocStable, free, STABLE_BYTES } from "./memory";
 import { recordMoved } from "./queue";
 import { dropReceived } from "./received";
 import { recordFresh } from "./record";
+import { unannounce } from "./sent-mark";
 import {
   SESSION_CARRIED,
   SESSION_CONNECTION,
+  SESSION_CURSOR,
   SESSION_DROPS,
   SESSION_DURABLE,
   SESSION_EXPIRY_INTERVAL,
@@ -23,12 +25,14 @@ import {
   SESSION_HAS_FRESH,
   SESSION_HAS_ROW,
   SESSION_HAS_SEGMENTS,
+  SESSION_HEAD,
   SESSION_ID_AT,
   SESSION_ID_BYTES,
   SESSION_ID_HASH,
   SESSION_ID_NEXT,
   SESSION_NUMBER,
   SESSION_NUMBER_NEXT,
+  SESSION_QUEUED_COUNT,
   SESSION_RECEIVE_MAXIMUM,
   SESSION_SENT_MOVED,
   SESSION_VERSION,
@@ -37,7 +41,7 @@ import { isListed, keepListed } from "./session-lists";
 import { inFlightMax } from "./settings";
 import { restartWindow, startWindow } from "./slots";
 import { dropSubscriptions } from "./topic-tree";
-import { dropWindow } from "./window";
+import { announce, dropWindow } from "./window";
 
 /** Buckets of a new table; it doubles when there are more Sessions than buckets. */
 const BUCKETS_MIN: u32 = 1024;
@@ -212,7 +216,7 @@ export function createSession(
   startWindow(session);
   linkBuckets(session);
   sessions++;
-  if (expiryInterval !== 0) journalOpened(session);
+  if (expiryInterval !== 0) recordOpened(session);
   return session;
 }
 
@@ -230,7 +234,17 @@ export function setExpiry(session: usize, expiryInterval: u32, version: u32): vo
   store<u32>(session, flags, SESSION_FLAGS);
   // A durable Session that is to end with its connection stays durable until then.
   if (expiryInterval !== 0) store<u32>(session, flags | SESSION_DURABLE, SESSION_FLAGS);
-  if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) journalOpened(session);
+  if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) recordOpened(session);
+}
+
+/** Its client came: what was sent before that stands before it, and what is due is announced. */
+function recordOpened(session: usize): void {
+  if (load<u32>(session, SESSION_FLAGS) & SESSION_SENT_MOVED) recordMoved(session);
+  journalOpened(session);
+  unannounce(session);
+  // Where something waits to be sent again, that comes first, and may take long.
+  const isIdle = load<u64>(session, SESSION_HEAD) === load<u64>(session, SESSION_CURSOR);
+  if (isIdle && load<u32>(session, SESSION_QUEUED_COUNT) !== 0) announce(session);
 }
 
 /**

@@ -16,8 +16,6 @@ import {
   SESSION_RESEND,
   SESSION_RING,
   SESSION_RING_MASK,
-  SESSION_SENT_MARK,
-  SESSION_SENT_SAFE,
 } from "./session-layout";
 
 // Slot states.
@@ -77,7 +75,7 @@ export function openSlot(session: usize, sequence: u64): usize {
     store<u32>(session, 1 + <u32>(sequence % IDENTIFIERS), SESSION_HEAD_IDENTIFIER);
   }
   // Only a damaged journal asks for more; the window never does.
-  if (sequence - head > IDENTIFIERS) return 0;
+  if (sequence - head >= IDENTIFIERS) return 0;
   const ring = load<u32>(session, SESSION_RING);
   let slots = ring === 0 ? SLOTS_MIN : load<u32>(session, SESSION_RING_MASK) + 1;
   const wanted = <u32>(sequence - head) + 1;
@@ -152,8 +150,6 @@ export function startWindow(session: usize): void {
   store<u64>(session, 1, SESSION_NEXT);
   store<u64>(session, 1, SESSION_RESEND);
   store<u32>(session, 2, SESSION_HEAD_IDENTIFIER);
-  store<u32>(session, 1, SESSION_SENT_MARK);
-  store<u32>(session, 1, SESSION_SENT_SAFE);
 }
 
 /** The Session has a new connection: all that was sent before is to be sent again. */

@@ -44,11 +44,12 @@ import {
   noteFilling,
   noteMoved,
   recordEnqueued,
+  recordMoved,
   unqueue,
 } from "./queue";
 import { keepFresh, recordFresh, recordSent } from "./record";
 import { overflowOf, ruleBytesMax, ruleMessagesMax, useRule } from "./rules";
-import { isNearMark } from "./sent-mark";
+import { isMarkUnderway, isNearMark } from "./sent-mark";
 import {
   SESSION_COMMIT_NEXT,
   SESSION_CONNECTION,
@@ -71,6 +72,7 @@ import {
   SESSION_SENT_MOVED,
   SESSION_SILENT,
   SESSION_SKIP_MOVED,
+  SESSION_UNANNOUNCED,
   SESSION_WAITS_COMMIT,
 } from "./session-layout";
 import { touch } from "./session-lists";
@@ -202,6 +204,9 @@ function enqueue(session: usize, qos: u32, retain: bool, several: bool, identifi
   if (durable) {
     if (load<u32>(session, SESSION_FLAGS) & SESSION_HAS_FRESH) recordFresh(session, true);
     recordEnqueued(session, entry, false);
+    const isThere = load<u32>(session, SESSION_CONNECTION) !== 0;
+    // With what is to be sent, so that this waits for one commit only.
+    if (isThere && load<u32>(session, SESSION_FLAGS) & SESSION_UNANNOUNCED) announce(session);
     if (qos === 2) waitForCommit(session);
   }
   const record: usize = load<u32>(session, SESSION_CONNECTION);
@@ -334,6 +339,12 @@ function sendQos0(session: usize, record: usize): void {
   if (status === TOO_LARGE) countOwnDrop(session, DROPS_TOO_LARGE);
 }
 
+/** Puts on record how far the Session was sent: what follows goes out once that is committed. */
+export function announce(session: usize): void {
+  noteMoved(session, SESSION_SENT_MOVED);
+  recordMoved(session);
+}
+
 /** Sends the first queued message. @returns false where it must wait */
 function sendQueued(session: usize, record: usize): bool {
   if (isGapFirst(session)) {
@@ -359,7 +370,7 @@ function sendQueued(session: usize, record: usize): bool {
     return false;
   }
   if (durable && isRecording && !isNearMark(session, sequence)) {
-    noteMoved(session, SESSION_SENT_MOVED);
+    if (!isMarkUnderway(session)) announce(session);
     waitForCommit(session);
     return false;
   }

@@ -6,8 +6,9 @@
  *   │ 1 byte     │ Length    │ u16 + text  │ Identifier │ (5.0)               │         │
  *   └────────────┴───────────┴─────────────┴────────────┴─────────────────────┴─────────┘
  *
- * A layout is version 5 or not × Packet Identifier or not. The message described last (describe…)
- * is the one that sendPublish() sends.
+ * A layout is version 5 or not × Packet Identifier or not; in version 5 there is also one with a
+ * Topic Alias in the place of the name. The message described last (describe…) is the one that
+ * sendPublish() sends.
  */
 import {
   NO_MEMORY,
@@ -16,7 +17,8 @@ import {
   S_PUBLISH_SENT,
   TEMPLATE,
 } from "./abi";
-import { C_PACKET_BYTES_MAX, C_VERSION } from "./connection";
+import { aliasIsNew, findAlias, keepAlias } from "./alias-out";
+import { C_ALIASES_OUT, C_PACKET_BYTES_MAX, C_VERSION } from "./connection";
 import {
   M_EXPIRES_MS,
   M_PAYLOAD_BYTES,
@@ -36,9 +38,10 @@ import {
   MESSAGE_EXPIRY_INTERVAL,
   PUBLISH,
   SUBSCRIPTION_IDENTIFIER,
+  TOPIC_ALIAS,
   VERSION_5,
 } from "./spec";
-import { varintSize, writeVarint } from "./varint";
+import { varintBytes, varintSize, writeVarint } from "./varint";
 
 /** Sent, or too large for this client and dropped. */
 export const SENT: i32 = 0;
@@ -71,6 +74,9 @@ let version5: bool = false;
 let firstByte: u32 = 0;
 let qos: u32 = 0;
 let packetIdentifier: u32 = 0;
+/** Topic Alias, or 0; bytes of the Topic Name written: none where the alias stands for it. */
+let alias: u32 = 0;
+let nameBytes: u32 = 0;
 /** Subscription Identifier, or 0; if several, address of {u32 count, u32 …}. */
 let several: bool = false;
 let identifiers: u32 = 0;
@@ -78,14 +84,18 @@ let identifiers: u32 = 0;
 let listBytes: u32 = 0;
 let remaining: u32 = 0;
 
-/** Four templates: address (0 = not built), bytes, offset of the Packet Identifier. */
-const templates: usize = memory.data(4 * 12, 4);
+/** Six templates: address (0 = not built), bytes, offset of the Packet Identifier. */
+const templates: usize = memory.data(6 * 12, 4);
+/** The first of the two layouts whose Topic Name is an alias. */
+const LAYOUT_ALIASED: u32 = 4;
 
 function resetTemplates(): void {
   store<u32>(templates, 0);
   store<u32>(templates, 0, 12);
   store<u32>(templates, 0, 24);
   store<u32>(templates, 0, 36);
+  store<u32>(templates, 0, 48);
+  store<u32>(templates, 0, 60);
 }
 
 function setTemplate(layout: u32, at: usize, bytes: u32, identifierOffset: u32): void {
@@ -206,6 +216,8 @@ function identifiersSize(): u32 {
 /**
  * Fixes the packet to be written for the described message.
  *
+ * @param topicAlias  Topic Alias, or 0
+ * @param named  whether the Topic Name is written
  * @returns its whole size, bytes
  */
 function layOut(
@@ -215,6 +227,8 @@ function layOut(
   identifier: u32,
   hasSeveral: bool,
   subscriptionIdentifiers: u32,
+  topicAlias: u32,
+  named: bool,
 ): u32 {
   version5 = isVersion5;
   firstByte = first;
@@ -222,11 +236,13 @@ function layOut(
   packetIdentifier = identifier;
   several = hasSeveral;
   identifiers = subscriptionIdentifiers;
-  remaining = 2 + topicBytes + payloadBytes;
+  alias = topicAlias;
+  nameBytes = named ? topicBytes : 0;
+  remaining = 2 + nameBytes + payloadBytes;
   if (qos !== 0) remaining += 2;
   if (version5) {
     const expiry: u32 = expirySeconds !== NO_EXPIRY ? 5 : 0;
-    listBytes = expiry + propertiesBytes + identifiersSize();
+    listBytes = (alias !== 0 ? 3 : 0) + expiry + propertiesBytes + identifiersSize();
     remaining += varintSize(listBytes) + listBytes;
   }
   return 1 + varintSize(remaining) + remaining;
@@ -237,9 +253,14 @@ function writeIdentifier(at: usize, identifier: u32): usize {
   return writeVarint(at + 1, identifier);
 }
 
-/** Writes the property list's length, expiry and Subscription Identifiers; the rest follows. */
+/** Writes the property list's length, and those of its properties that are not the publisher's. */
 function writeProperties(at: usize): usize {
   let to = writeVarint(at, listBytes);
+  if (alias !== 0) {
+    store<u8>(to, TOPIC_ALIAS);
+    store<u16>(to, bswap<u16>(<u16>alias), 1);
+    to += 3;
+  }
   if (expirySeconds !== NO_EXPIRY) {
     store<u8>(to, MESSAGE_EXPIRY_INTERVAL);
     store<u32>(to, bswap<u32>(<u32>expirySeconds), 1);
@@ -258,7 +279,7 @@ function writeProperties(at: usize): usize {
 function writeHead(at: usize): usize {
   store<u8>(at, firstByte);
   const to = writeVarint(at + 1, remaining);
-  store<u16>(to, bswap<u16>(<u16>topicBytes));
+  store<u16>(to, bswap<u16>(<u16>nameBytes));
   return to + 2;
 }
 
@@ -269,8 +290,8 @@ function writePacketIdentifier(at: usize, identifier: u32): usize {
 
 function writeWhole(at: usize): void {
   let to = writeHead(at);
-  memory.copy(to, topicAt, topicBytes);
-  to += topicBytes;
+  memory.copy(to, topicAt, nameBytes);
+  to += nameBytes;
   if (qos !== 0) to = writePacketIdentifier(to, packetIdentifier);
   if (version5) {
     to = writeProperties(to);
@@ -292,7 +313,7 @@ function sendInPieces(record: usize): i32 {
   const head = room(record, 1 + varintSize(remaining) + 2);
   if (head === 0) return NO_MEMORY;
   writeHead(head);
-  let whole = appendPart(record, message, topicOf(message), topicBytes);
+  let whole = appendPart(record, message, topicOf(message), nameBytes);
   if (qos !== 0 && whole) {
     const at = room(record, 2);
     if (at !== 0) writePacketIdentifier(at, packetIdentifier);
@@ -307,12 +328,14 @@ function sendInPieces(record: usize): i32 {
   return whole ? SENT : NO_MEMORY;
 }
 
-function buildTemplate(layout: u32, isVersion5: bool, withQos: u32): bool {
-  const total = layOut(isVersion5, PUBLISH << 4, withQos, 0, false, 0);
+/** @param topicAlias  any, for a layout that has one in the place of the Topic Name; or 0 */
+function buildTemplate(layout: u32, isVersion5: bool, withQos: u32, topicAlias: u32): bool {
+  const named = topicAlias === 0;
+  const total = layOut(isVersion5, PUBLISH << 4, withQos, 0, false, 0, topicAlias, named);
   if (total > TEMPLATE_BYTES_MAX) return false;
   const at = TEMPLATE + layout * (TEMPLATE_BYTES_MAX + 64);
   writeWhole(at);
-  setTemplate(layout, at, total, total - remaining + 2 + topicBytes);
+  setTemplate(layout, at, total, total - remaining + 2 + nameBytes);
   return true;
 }
 
@@ -361,28 +384,84 @@ export function sendPublish(
 ): i32 {
   const isVersion5 = load<u32>(record, C_VERSION) === VERSION_5;
   const first = (PUBLISH << 4) | (withQos << 1) | flags;
+  const limit = load<u32>(record, C_PACKET_BYTES_MAX);
+  if (limit !== 0 && load<u32>(record, C_ALIASES_OUT) !== 0) {
+    const found = findAlias(record, topicAt, topicBytes);
+    if (found !== 0) {
+      return sendAliased(
+        record,
+        first,
+        withQos,
+        identifier,
+        hasSeveral,
+        subscriptionIdentifiers,
+        found,
+      );
+    }
+  }
   if (subscriptionIdentifiers === 0 || !isVersion5) {
     const layout: u32 = (isVersion5 ? 2 : 0) | (withQos !== 0 ? 1 : 0);
     const template = templates + layout * 12;
-    if (load<u32>(template) !== 0 || buildTemplate(layout, isVersion5, withQos)) {
-      return sendTemplate(record, template, first, withQos, identifier);
+    if (load<u32>(template) !== 0 || buildTemplate(layout, isVersion5, withQos, 0)) {
+      return sendTemplate(record, template, first, withQos, identifier, 0);
     }
   }
   const listed = isVersion5 ? subscriptionIdentifiers : 0;
-  const total = layOut(isVersion5, first, withQos, identifier, hasSeveral, listed);
-  const status = sendOwn(record, total);
+  const total = layOut(isVersion5, first, withQos, identifier, hasSeveral, listed, 0, true);
+  return counted(sendOwn(record, total));
+}
+
+function counted(status: i32): i32 {
   if (status === TOO_LARGE) count(S_DROPPED_TOO_LARGE, 1);
   else if (status === SENT) countSent(payloadBytes);
   return status;
 }
 
-/** Copies a template with what is the receiver's own. Hot. */
+/**
+ * Appends the described message with the Topic Alias that findAlias() found, the rest as
+ * sendPublish().
+ */
+function sendAliased(
+  record: usize,
+  first: u32,
+  withQos: u32,
+  identifier: u32,
+  hasSeveral: bool,
+  listed: u32,
+  found: u32,
+): i32 {
+  const isNew = aliasIsNew;
+  if (listed === 0 && !isNew) {
+    const layout = LAYOUT_ALIASED | (withQos !== 0 ? 1 : 0);
+    const template = templates + layout * 12;
+    if (load<u32>(template) !== 0 || buildTemplate(layout, true, withQos, found)) {
+      return sendTemplate(record, template, first, withQos, identifier, found);
+    }
+  }
+  const limit = load<u32>(record, C_PACKET_BYTES_MAX);
+  let total = layOut(true, first, withQos, identifier, hasSeveral, listed, found, isNew);
+  // What sets an alias is longer than what has none; it must not be dropped for that.
+  const sets = isNew && total <= limit;
+  if (isNew && !sets) {
+    total = layOut(true, first, withQos, identifier, hasSeveral, listed, 0, true);
+  }
+  const status = sendOwn(record, total);
+  if (sets && status === SENT) keepAlias(record, topicAt, topicBytes);
+  return counted(status);
+}
+
+/**
+ * Copies a template with what is the receiver's own. Hot.
+ *
+ * @param topicAlias  Topic Alias in the place of the Topic Name, or 0
+ */
 function sendTemplate(
   record: usize,
   template: usize,
   first: u32,
   withQos: u32,
   identifier: u32,
+  topicAlias: u32,
 ): i32 {
   const bytes = load<u32>(template, 4);
   const limit = load<u32>(record, C_PACKET_BYTES_MAX);
@@ -394,7 +473,13 @@ function sendTemplate(
   if (at === 0) return NO_MEMORY;
   copyVectors(at, load<u32>(template), bytes);
   store<u8>(at, first);
-  if (withQos !== 0) writePacketIdentifier(at + load<u32>(template, 8), identifier);
+  const behind = at + load<u32>(template, 8);
+  if (withQos !== 0) writePacketIdentifier(behind, identifier);
+  if (topicAlias !== 0) {
+    // It is the first property.
+    const list = behind + (withQos !== 0 ? 2 : 0);
+    store<u16>(list + varintBytes(list) + 1, bswap<u16>(<u16>topicAlias));
+  }
   countSent(payloadBytes);
   return SENT;
 }

@@ -406,7 +406,7 @@ function publishSlice(record: usize, version: u32, at: usize, end: usize): i32 {
     describePublisher(session, qos, first);
   }
   const list: usize = load<u32>(record, C_SLICE_LIST);
-  holdAcknowledgement = load<u32>(record, C_SLICE_HELD) !== 0;
+  holdAcknowledgement = (load<u32>(record, C_FLAGS) & C_SLICE_HELD) !== 0;
   store<u32>(record, 0, C_SLICE_LIST);
   return route(record, session, list, load<u32>(record, C_SLICE_INDEX), qos, first);
 }
@@ -421,7 +421,8 @@ function route(record: usize, session: usize, list: usize, from: u32, qos: u32, 
   if (next < load<u32>(list, LIST_COUNT)) {
     store<u32>(record, <u32>list, C_SLICE_LIST);
     store<u32>(record, next, C_SLICE_INDEX);
-    store<u32>(record, holdAcknowledgement ? 1 : 0, C_SLICE_HELD);
+    const flags = load<u32>(record, C_FLAGS) & ~C_SLICE_HELD;
+    store<u32>(record, holdAcknowledgement ? flags | C_SLICE_HELD : flags, C_FLAGS);
     store<u32>(record, <u32>message, C_SLICE_MESSAGE);
     endForwarding();
     return R_BUDGET;

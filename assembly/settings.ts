@@ -46,6 +46,8 @@ export let freshMsMax: u32 = 0;
 export let refusing: u32 = 0;
 /** Highest Topic Alias a client may use. */
 export let topicAliasMaximum: u32 = 10;
+/** Highest Topic Alias that we use, where the client takes as many. */
+export let topicAliasOutMaximum: u32 = 10;
 /** Unix time, milliseconds; the host sets it each turn. */
 export let nowMs: u64 = 0;
 /** Number of the journal page being filled. */
@@ -65,6 +67,7 @@ export let turnCommitted: u32 = 0;
  * @param aliases  0 … 65535
  * @param payloadBytes  1 … 268435455
  * @param mayRetain  1, or 0: RETAIN is refused
+ * @param aliasesOut  0 … 65535: Topic Aliases that we set on a connection at most
  */
 export function configure(
   packetBytes: u32,
@@ -76,6 +79,7 @@ export function configure(
   aliases: u32,
   payloadBytes: u32,
   mayRetain: u32,
+  aliasesOut: u32,
 ): void {
   packetBytesMax = packetBytes;
   receiveMaximum = received;
@@ -87,6 +91,7 @@ export function configure(
   payloadBytesMax = payloadBytes;
   retainAvailable = mayRetain !== 0;
   topicAliasMaximum = aliases;
+  topicAliasOutMaximum = aliasesOut;
 }
 
 /**

@@ -76,6 +76,7 @@ function startEngine(settings: Settings): Engine {
     settings.topicAliasMax,
     settings.payloadBytesMax,
     settings.retainAvailable ? 1 : 0,
+    settings.topicAliasOutMax,
   );
   configureQueues(engine, settings);
   return engine;

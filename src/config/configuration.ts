@@ -110,6 +110,7 @@ function settingsOf(
       value("max_inflight_messages") || INFLIGHT_MESSAGES_MAX,
     ),
     topicAliasMax: value("max_topic_alias") ?? 0,
+    topicAliasOutMax: value("max_topic_alias_broker") ?? 0,
     inflightMessagesMax: value("max_inflight_messages") || INFLIGHT_MESSAGES_MAX,
     outgoingBytesMax: value("max_outgoing_bytes") ?? 0,
     memoryBytesMax: value("memory_limit") ?? 0,

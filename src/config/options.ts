@@ -42,6 +42,8 @@ export interface Option<Value> {
 const FIRST = "0.1.0";
 /** The version that keeps Sessions on disk. */
 const SECOND = "0.2.0";
+/** The version that speaks all of MQTT. */
+const THIRD = "0.3.0";
 const UINT16_MAX = 0xffff;
 const UINT32_MAX = 0xffffffff;
 
@@ -163,6 +165,12 @@ export const OPTIONS = {
     integer(0, UINT16_MAX),
     10,
     "Topic Aliases that an MQTT 5.0 client may use.",
+  ),
+  max_topic_alias_broker: global(
+    integer(0, UINT16_MAX),
+    10,
+    "Topic Aliases that the broker uses at most, where an MQTT 5.0 client takes them.",
+    { since: THIRD },
   ),
   max_inflight_messages: global(
     integer(0, UINT16_MAX),

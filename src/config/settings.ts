@@ -69,6 +69,8 @@ export interface Settings {
   readonly receiveMaximum: number;
   /** Topic Alias Maximum told to MQTT 5.0 clients, 0 … 65535. */
   readonly topicAliasMax: number;
+  /** Topic Aliases that the broker sets on a connection at most, 0 … 65535. */
+  readonly topicAliasOutMax: number;
   /** QoS 1 and 2 messages in flight to a client, 1 … 65535; its Receive Maximum bounds it too. */
   readonly inflightMessagesMax: number;
   /** Bytes a connection may have unsent before QoS 0 messages to it are dropped. */

@@ -30,6 +30,7 @@ interface EngineExports {
     topicAliasMaximum: number,
     payloadBytesMax: number,
     mayRetain: number,
+    topicAliasOutMaximum: number,
   ): void;
   configureQueues(overflow: number, qos0: number, expirySecondsMax: number): void;
   /** @returns 0, or 1 where there is no room for one more */
@@ -48,7 +49,12 @@ interface EngineExports {
   setTurn(turn: number): void;
   setClock(unixMs: number): void;
   takeEvents(): number;
-  acceptConnection(connection: number, version: number, packetBytesMax: number): void;
+  acceptConnection(
+    connection: number,
+    version: number,
+    packetBytesMax: number,
+    topicAliasMaximum: number,
+  ): void;
   closeConnection(connection: number): number;
   committed(turn: number): void;
   flushDone(): number;

@@ -22,6 +22,7 @@ import {
   RETAIN_NOT_SUPPORTED,
   SESSION_EXPIRY_INTERVAL,
   SESSION_TAKEN_OVER,
+  TOPIC_ALIAS_MAXIMUM,
   WILL_DELAY_INTERVAL,
 } from "#assembly/spec";
 import { ProtocolError } from "../base/errors.ts";
@@ -44,6 +45,7 @@ interface Request {
   readonly expirySeconds: number;
   readonly packetBytesMax: number;
   readonly receiveMaximum: number;
+  readonly topicAliasMaximum: number;
 }
 
 export class Connecting {
@@ -119,6 +121,7 @@ export class Connecting {
       expirySeconds: version === 5 ? asked : cleanStart ? 0 : EXPIRY_NEVER,
       packetBytesMax: engine.numberProperty(MAXIMUM_PACKET_SIZE, 0),
       receiveMaximum: engine.numberProperty(RECEIVE_MAXIMUM, 65535),
+      topicAliasMaximum: engine.numberProperty(TOPIC_ALIAS_MAXIMUM, 0),
     };
   }
 
@@ -255,7 +258,8 @@ export class Connecting {
     const { engine, keepAlive, settings } = this.#plane;
     const { number, session } = connection;
     connection.phase = "open";
-    engine.calls.acceptConnection(number, request.version, request.packetBytesMax);
+    const { version, packetBytesMax, topicAliasMaximum } = request;
+    engine.calls.acceptConnection(number, version, packetBytesMax, topicAliasMaximum);
     sendAccepted(this.#writer, connection, settings, accepted);
     engine.calls.attachSession(session, number, request.receiveMaximum);
     engine.calls.pump(session);

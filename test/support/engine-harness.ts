@@ -120,6 +120,7 @@ export class EngineHarness {
       settings.topicAliasMax,
       settings.payloadBytesMax,
       settings.retainAvailable ? 1 : 0,
+      settings.topicAliasOutMax,
     );
     setClock(this.nowMs);
     return engine;

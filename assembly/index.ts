@@ -81,6 +81,7 @@ export {
   configure,
   configureQueues,
   setClock,
+  setPayloadsChecked,
   setRecording,
   setRefusing,
   setTurn,
@@ -95,7 +96,7 @@ export {
   subscriptionIdentifier,
   subscriptionOptions,
 } from "./topic-tree";
-export { topicNameStatus, utf8Valid } from "./utf8";
+export { payloadUtf8Valid, topicNameStatus, utf8Valid } from "./utf8";
 export { pump } from "./window";
 
 /**

@@ -27,7 +27,7 @@ import {
   S_PUBLISH_RECEIVED,
   S_REFUSED_MEMORY,
 } from "./abi";
-import { admitStored, isDurable } from "./admission";
+import { admitStored, isDurable, payloadHolds } from "./admission";
 import { resolveAlias } from "./alias";
 import {
   C_DROPPED,
@@ -86,6 +86,7 @@ import {
   count,
   outgoingBytesMax,
   payloadBytesMax,
+  payloadsChecked,
   queueOverflow,
   queueQos0,
   REJECT,
@@ -97,6 +98,7 @@ import {
   FLAG_RETAIN,
   MESSAGE_EXPIRY_INTERVAL,
   NO_MATCHING_SUBSCRIBERS,
+  PAYLOAD_FORMAT_INVALID,
   PUBACK,
   PUBREC,
   QUOTA_EXCEEDED,
@@ -345,6 +347,11 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
   if (found === NO_MEMORY) return refuse(record, version, qos);
   if (found < 0) return <i32>found;
   const list = <usize>found;
+  if (payloadsChecked && session !== 0 && !payloadHolds(version)) {
+    releaseList(list);
+    if (qos === 0) return -PAYLOAD_FORMAT_INVALID;
+    return answer(record, qos, PAYLOAD_FORMAT_INVALID, false);
+  }
   if (refusing !== 0 || queueOverflow === REJECT || hasRules()) {
     const admitted = admitStored(list, version, qos, first);
     if (admitted !== 0) {

@@ -30,6 +30,8 @@ const OUTGOING_BYTES_MIN: u32 = 65536;
 const OUTGOING_SHARE_SHIFT: u32 = 6;
 /** Largest payload of a PUBLISH, bytes. */
 export let payloadBytesMax: u32 = 268435455;
+/** Whether a payload must be what its Payload Format Indicator says. */
+export let payloadsChecked: bool = false;
 /** Whether a PUBLISH may carry RETAIN. */
 export let retainAvailable: bool = true;
 /** What becomes of a message for a full queue: OVERFLOW_…. */
@@ -105,6 +107,11 @@ export function configureQueues(overflow: u32, qos0: u32, expirySecondsMax: u32)
   queueOverflow = overflow;
   queueQos0 = qos0 !== 0;
   messageExpiryMsMax = <u64>expirySecondsMax * 1000;
+}
+
+/** Before the first connection. @param on  1: see payloadsChecked */
+export function setPayloadsChecked(on: u32): void {
+  payloadsChecked = on !== 0;
 }
 
 /**

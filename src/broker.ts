@@ -78,6 +78,7 @@ function startEngine(settings: Settings): Engine {
     settings.retainAvailable ? 1 : 0,
     settings.topicAliasOutMax,
   );
+  engine.calls.setPayloadsChecked(settings.payloadUtf8Checked ? 1 : 0);
   configureQueues(engine, settings);
   return engine;
 }

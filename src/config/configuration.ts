@@ -114,6 +114,7 @@ function settingsOf(
     inflightMessagesMax: value("max_inflight_messages") || INFLIGHT_MESSAGES_MAX,
     outgoingBytesMax: value("max_outgoing_bytes") ?? 0,
     memoryBytesMax: value("memory_limit") ?? 0,
+    payloadUtf8Checked: value("check_payload_utf8") ?? false,
     retainAvailable: value("retain_available") ?? true,
     sessionExpirySecondsMax: Math.min(
       value("persistent_client_expiration") ?? SECONDS_NEVER,

@@ -190,6 +190,12 @@ export const OPTIONS = {
     "Memory for messages, Sessions and subscriptions; 0: all that the engine can address.",
     { unit: "bytes" },
   ),
+  check_payload_utf8: global(
+    SWITCH,
+    false,
+    "Holdfast's own: whether a payload whose Payload Format Indicator is 1 must be UTF-8.",
+    { since: THIRD },
+  ),
   retain_available: global(SWITCH, true, "Whether clients may publish retained messages."),
 
   // Sessions, and what waits in them.

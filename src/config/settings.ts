@@ -77,6 +77,8 @@ export interface Settings {
   readonly outgoingBytesMax: number;
   /** Bytes of the engine's heap; 0: all that it can address. */
   readonly memoryBytesMax: number;
+  /** Whether a payload that claims to be UTF-8 must be, in a PUBLISH and in a will. */
+  readonly payloadUtf8Checked: boolean;
   /** Retain Available: whether a PUBLISH may carry RETAIN. */
   readonly retainAvailable: boolean;
 

@@ -44,6 +44,7 @@ interface EngineExports {
     expirySecondsMax: number,
     keepsLast: number,
   ): number;
+  setPayloadsChecked(on: number): void;
   setRecording(on: number, freshMsMax: number): void;
   setRefusing(reason: number): void;
   setTurn(turn: number): void;
@@ -166,6 +167,7 @@ interface EngineExports {
   decodePacket(version: number, at: number, end: number): number;
   decodePublish(version: number, at: number, end: number): number;
   topicNameStatus(at: number, bytes: number): number;
+  payloadUtf8Valid(at: number, bytes: number): number;
   utf8Valid(at: number, bytes: number): number;
 }
 

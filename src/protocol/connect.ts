@@ -16,6 +16,8 @@ import {
   CONNECT_WILL_RETAIN,
   MAXIMUM_PACKET_SIZE,
   NOT_AUTHORIZED,
+  PAYLOAD_FORMAT_INDICATOR,
+  PAYLOAD_FORMAT_INVALID,
   QUOTA_EXCEEDED,
   RECEIVE_MAXIMUM,
   REQUEST_PROBLEM_INFORMATION,
@@ -184,6 +186,7 @@ export class Connecting {
     if (retain && !settings.retainAvailable) {
       throw new ProtocolError(RETAIN_NOT_SUPPORTED, "Will Retain"); // [MQTT-3.2.2-13]
     }
+    if (settings.payloadUtf8Checked) this.#checkWillPayload();
     const part = (at: number, bytes: number): Buffer => {
       const from = engine.decoded(at);
       return Buffer.from(engine.bytes.subarray(from, from + engine.decoded(bytes)));
@@ -204,6 +207,18 @@ export class Connecting {
     });
     if (will === null) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for the will");
     return will;
+  }
+
+  /** The Will Payload is to be what its Payload Format Indicator says, §3.1.3.2.3. */
+  #checkWillPayload(): void {
+    const { engine } = this.#plane;
+    if (!engine.hasWillProperty(PAYLOAD_FORMAT_INDICATOR)) return;
+    if (engine.decoded(abi.D_WILL_VALUES + PAYLOAD_FORMAT_INDICATOR * 8) !== 1) return;
+    const at = engine.decoded(abi.D_WILL_PAYLOAD_AT);
+    const byteCount = engine.decoded(abi.D_WILL_PAYLOAD_BYTES);
+    if (engine.calls.payloadUtf8Valid(at, byteCount) === 0) {
+      throw new ProtocolError(PAYLOAD_FORMAT_INVALID, "Will Payload");
+    }
   }
 
   /** Finds or makes the Session, after any other connection gave it up. @returns Session Present */

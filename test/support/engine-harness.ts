@@ -122,6 +122,7 @@ export class EngineHarness {
       settings.retainAvailable ? 1 : 0,
       settings.topicAliasOutMax,
     );
+    engine.calls.setPayloadsChecked(settings.payloadUtf8Checked ? 1 : 0);
     setClock(this.nowMs);
     return engine;
   }

@@ -7,7 +7,7 @@
  *   └────────────┴───────────┴─────────────┴────────────┴─────────────────────┴─────────┘
  *
  * A layout is version 5 or not × Packet Identifier or not; in version 5 there is also one with a
- * Topic Alias in the place of the name. The message described last (describe…) is the one that
+ * Topic Alias in the place of the name. The message described last (described.ts) is the one that
  * sendPublish() sends.
  */
 import {
@@ -20,19 +20,24 @@ import {
 import { aliasIsNew, findAlias, keepAlias } from "./alias-out";
 import { C_ALIASES_OUT, C_PACKET_BYTES_MAX, C_VERSION } from "./connection";
 import {
-  M_EXPIRES_MS,
-  M_PAYLOAD_BYTES,
-  M_PROPERTIES_BYTES,
-  M_TOPIC_BYTES,
-  newMessage,
-  payloadOf,
-  propertiesOf,
-  publisherOf,
-  topicOf,
-} from "./message";
+  expirySeconds,
+  NO_EXPIRY,
+  payloadAt,
+  payloadBytes,
+  propertiesAt,
+  propertiesBytes,
+  setTemplate,
+  storeDescribed,
+  TEMPLATE_BYTES_MAX,
+  templateAt,
+  templateBytes,
+  templateIdentifier,
+  topicAt,
+  topicBytes,
+} from "./described";
+import { payloadOf, propertiesOf, topicOf } from "./message";
 import { append, appendView, room } from "./out";
-import { expiryMsOf, hasRules, useRuleFor } from "./rules";
-import { count, messageExpiryMsMax, nowMs } from "./settings";
+import { count } from "./settings";
 import {
   FLAG_RETAIN,
   MESSAGE_EXPIRY_INTERVAL,
@@ -47,27 +52,12 @@ import { varintBytes, varintSize, writeVarint } from "./varint";
 export const SENT: i32 = 0;
 export const TOO_LARGE: i32 = 1;
 
-/** No Message Expiry Interval. */
-export const NO_EXPIRY: u64 = u64.MAX_VALUE;
-/** Longest packet that is built as a template, or in one piece. */
-const TEMPLATE_BYTES_MAX: u32 = 4096;
+/** Longest packet that is built in one piece. */
 const ONE_PIECE_BYTES_MAX: u32 = 16384;
 /** A part at least so long is sent from the stored message, not copied. */
 const VIEW_BYTES_MIN: u32 = 4096;
-
-// The message being sent.
-let topicAt: usize = 0;
-let topicBytes: u32 = 0;
-let propertiesAt: usize = 0;
-let propertiesBytes: u32 = 0;
-let payloadAt: usize = 0;
-let payloadBytes: u32 = 0;
-let expirySeconds: u64 = NO_EXPIRY;
-/** The stored message, where there is one already. */
-let stored: usize = 0;
-let storedFlags: u32 = 0;
-let publisherAt: usize = 0;
-let publisherBytes: u32 = 0;
+/** The first of the two layouts whose Topic Name is an alias. */
+const LAYOUT_ALIASED: u32 = 4;
 
 // The packet being written: see layOut().
 let version5: bool = false;
@@ -83,124 +73,6 @@ let identifiers: u32 = 0;
 /** Bytes of the property list; Remaining Length. */
 let listBytes: u32 = 0;
 let remaining: u32 = 0;
-
-/** Six templates: address (0 = not built), bytes, offset of the Packet Identifier. */
-const templates: usize = memory.data(6 * 12, 4);
-/** The first of the two layouts whose Topic Name is an alias. */
-const LAYOUT_ALIASED: u32 = 4;
-
-function resetTemplates(): void {
-  store<u32>(templates, 0);
-  store<u32>(templates, 0, 12);
-  store<u32>(templates, 0, 24);
-  store<u32>(templates, 0, 36);
-  store<u32>(templates, 0, 48);
-  store<u32>(templates, 0, 60);
-}
-
-function setTemplate(layout: u32, at: usize, bytes: u32, identifierOffset: u32): void {
-  const template = templates + layout * 12;
-  store<u32>(template, <u32>at);
-  store<u32>(template, bytes, 4);
-  store<u32>(template, identifierOffset, 8);
-}
-
-/**
- * Describes a message that came as a packet; all addresses are borrowed until the next one. Hot.
- */
-export function describe(
-  atTopic: usize,
-  bytesTopic: u32,
-  atProperties: usize,
-  bytesProperties: u32,
-  atPayload: usize,
-  bytesPayload: u32,
-  seconds: u64,
-): void {
-  topicAt = atTopic;
-  topicBytes = bytesTopic;
-  propertiesAt = atProperties;
-  propertiesBytes = bytesProperties;
-  payloadAt = atPayload;
-  payloadBytes = bytesPayload;
-  expirySeconds = seconds;
-  stored = 0;
-  resetTemplates();
-}
-
-/** Who published it and how, should it be stored: M_FLAGS and the Client Identifier. Hot. */
-export function describeOrigin(flags: u32, at: usize, bytes: u32): void {
-  storedFlags = flags;
-  publisherAt = at;
-  publisherBytes = bytes;
-}
-
-/** Lets the packet that came serve as the template of its own layout. Hot. */
-export function describeAsPacket(isVersion5: bool, withQos: u32, at: usize, bytes: u32): void {
-  if (bytes > TEMPLATE_BYTES_MAX) return;
-  const layout = (isVersion5 ? 2 : 0) | (withQos !== 0 ? 1 : 0);
-  setTemplate(layout, at, bytes, <u32>(topicAt - at) + topicBytes);
-}
-
-/** Describes a stored message, with what is left of its Message Expiry Interval [MQTT-3.3.2-6]. */
-export function describeStored(message: usize): void {
-  const expires = load<u64>(message, M_EXPIRES_MS);
-  let seconds: u64 = NO_EXPIRY;
-  if (expires !== 0) seconds = expires > nowMs ? (expires - nowMs + 999) / 1000 : 0;
-  describe(
-    topicOf(message),
-    load<u32>(message, M_TOPIC_BYTES),
-    propertiesOf(message),
-    load<u32>(message, M_PROPERTIES_BYTES),
-    payloadOf(message),
-    load<u32>(message, M_PAYLOAD_BYTES),
-    seconds,
-  );
-  stored = message;
-}
-
-/** When the described message expires: by its own interval or the operator's; 0 = never. */
-function expiresMs(): u64 {
-  let longest: u64 = messageExpiryMsMax;
-  if (hasRules()) {
-    useRuleFor(topicAt, topicBytes);
-    longest = expiryMsOf();
-  }
-  if (expirySeconds === NO_EXPIRY) return longest === 0 ? 0 : nowMs + longest;
-  const own = expirySeconds * 1000;
-  return nowMs + (longest === 0 ? own : min(own, longest));
-}
-
-/**
- * The described message in a block of its own, made when first asked for.
- *
- * @returns its address with the reference of the description, or 0 where there is no memory;
- *   whoever described it gives that reference back (forgetStored)
- */
-export function storeDescribed(): usize {
-  if (stored !== 0) return stored;
-  const expires = expiresMs();
-  const message = newMessage(
-    storedFlags,
-    topicBytes,
-    propertiesBytes,
-    publisherBytes,
-    payloadBytes,
-    expires,
-  );
-  if (message === 0) return 0;
-  memory.copy(topicOf(message), topicAt, topicBytes);
-  memory.copy(propertiesOf(message), propertiesAt, propertiesBytes);
-  memory.copy(publisherOf(message), publisherAt, publisherBytes);
-  memory.copy(payloadOf(message), payloadAt, payloadBytes);
-  stored = message;
-  return message;
-}
-
-/** The stored form of the described message, or 0 where nobody asked for one. */
-export function describedMessage(): usize {
-  return stored;
-}
 
 function identifiersSize(): u32 {
   if (identifiers === 0) return 0;
@@ -401,9 +273,8 @@ export function sendPublish(
   }
   if (subscriptionIdentifiers === 0 || !isVersion5) {
     const layout: u32 = (isVersion5 ? 2 : 0) | (withQos !== 0 ? 1 : 0);
-    const template = templates + layout * 12;
-    if (load<u32>(template) !== 0 || buildTemplate(layout, isVersion5, withQos, 0)) {
-      return sendTemplate(record, template, first, withQos, identifier, 0);
+    if (templateAt(layout) !== 0 || buildTemplate(layout, isVersion5, withQos, 0)) {
+      return sendTemplate(record, layout, first, withQos, identifier, 0);
     }
   }
   const listed = isVersion5 ? subscriptionIdentifiers : 0;
@@ -433,9 +304,8 @@ function sendAliased(
   const isNew = aliasIsNew;
   if (listed === 0 && !isNew) {
     const layout = LAYOUT_ALIASED | (withQos !== 0 ? 1 : 0);
-    const template = templates + layout * 12;
-    if (load<u32>(template) !== 0 || buildTemplate(layout, true, withQos, found)) {
-      return sendTemplate(record, template, first, withQos, identifier, found);
+    if (templateAt(layout) !== 0 || buildTemplate(layout, true, withQos, found)) {
+      return sendTemplate(record, layout, first, withQos, identifier, found);
     }
   }
   const limit = load<u32>(record, C_PACKET_BYTES_MAX);
@@ -457,13 +327,13 @@ function sendAliased(
  */
 function sendTemplate(
   record: usize,
-  template: usize,
+  layout: u32,
   first: u32,
   withQos: u32,
   identifier: u32,
   topicAlias: u32,
 ): i32 {
-  const bytes = load<u32>(template, 4);
+  const bytes = templateBytes(layout);
   const limit = load<u32>(record, C_PACKET_BYTES_MAX);
   if (limit !== 0 && bytes > limit) {
     count(S_DROPPED_TOO_LARGE, 1);
@@ -471,9 +341,9 @@ function sendTemplate(
   }
   const at = room(record, bytes);
   if (at === 0) return NO_MEMORY;
-  copyVectors(at, load<u32>(template), bytes);
+  copyVectors(at, templateAt(layout), bytes);
   store<u8>(at, first);
-  const behind = at + load<u32>(template, 8);
+  const behind = at + templateIdentifier(layout);
   if (withQos !== 0) writePacketIdentifier(behind, identifier);
   if (topicAlias !== 0) {
     // It is the first property.

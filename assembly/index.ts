@@ -59,7 +59,13 @@ export { decodePublish } from "./publish-decode";
 export { inject, park, receive, resume } from "./receive";
 export { loadRetained, loadSession, loadSubscriptions, recoveryEnd } from "./recover";
 export { dumpSession, replay, replayApart, replayedWill, replayedWills } from "./replay";
-export { continueRetained, dropRetained, retainedRoom, startRetained } from "./retained";
+export {
+  continueRetained,
+  dropRetained,
+  retainedRoom,
+  startRetained,
+  sweepRetained,
+} from "./retained";
 export { retainedCount } from "./retained-tree";
 export { addQueueRule } from "./rules";
 export {

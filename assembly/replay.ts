@@ -31,7 +31,7 @@ import {
   NO_MEMORY,
   SCRATCH,
 } from "./abi";
-import { describeStored } from "./encode";
+import { describeStored } from "./described";
 import { skipUnsent } from "./gap";
 import {
   journalClosed,

@@ -44,7 +44,6 @@ import {
   connectionOf,
   raise,
 } from "./connection";
-import { deliverDirect, takeDirectMessage } from "./direct";
 import {
   describe,
   describeAsPacket,
@@ -52,9 +51,9 @@ import {
   describeOrigin,
   describeStored,
   NO_EXPIRY,
-  retainFlag,
-  sendPublish,
-} from "./encode";
+} from "./described";
+import { deliverDirect, takeDirectMessage } from "./direct";
+import { retainFlag, sendPublish } from "./encode";
 import { endForwarding, forwardedAt, forwardedBytes, forwardProperties } from "./forward";
 import { acknowledge, acknowledgeMessage, HELD_MAX } from "./held";
 import { journalFull, journalIdentifier } from "./journal";

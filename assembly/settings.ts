@@ -40,6 +40,8 @@ export let queueOverflow: u32 = 0;
 export let queueQos0: bool = false;
 /** Longest life of a message, milliseconds; 0 = no bound. */
 export let messageExpiryMsMax: u64 = 0;
+/** Longest life of a retained message as such, milliseconds; 0 = no bound. */
+export let retainedExpiryMsMax: u64 = 0;
 /** Whether what happens to durable Sessions is recorded; otherwise nothing waits for a commit. */
 export let isRecording: bool = true;
 /** See setRecording(). */
@@ -102,11 +104,18 @@ export function configure(
  * @param overflow  DROP_OLDEST, DROP_NEWEST or REJECT
  * @param qos0  1 where QoS 0 messages wait, too
  * @param expirySecondsMax  longest life of a message; 0 = no bound
+ * @param retainedSecondsMax  longest life of a retained message as such; 0 = no bound
  */
-export function configureQueues(overflow: u32, qos0: u32, expirySecondsMax: u32): void {
+export function configureQueues(
+  overflow: u32,
+  qos0: u32,
+  expirySecondsMax: u32,
+  retainedSecondsMax: u32,
+): void {
   queueOverflow = overflow;
   queueQos0 = qos0 !== 0;
   messageExpiryMsMax = <u64>expirySecondsMax * 1000;
+  retainedExpiryMsMax = <u64>retainedSecondsMax * 1000;
 }
 
 /** Before the first connection. @param on  1: see payloadsChecked */

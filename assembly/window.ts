@@ -15,7 +15,8 @@ import {
   S_DROPPED_QUEUE_FULL,
 } from "./abi";
 import { C_FLAGS, C_OUT_BYTES, C_WANTS_PUMP, connectionOf, raise } from "./connection";
-import { describeStored, retainFlag, sendPublish, storeDescribed, TOO_LARGE } from "./encode";
+import { describeStored, storeDescribed } from "./described";
+import { retainFlag, sendPublish, TOO_LARGE } from "./encode";
 import { forgetStoredQueue, passGap } from "./gap";
 import { writeAcknowledgement } from "./held";
 import { journalSequence } from "./journal";

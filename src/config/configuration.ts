@@ -116,6 +116,8 @@ function settingsOf(
     memoryBytesMax: value("memory_limit") ?? 0,
     payloadUtf8Checked: value("check_payload_utf8") ?? false,
     retainAvailable: value("retain_available") ?? true,
+    retainedSweepMinutes: value("retain_expiry_interval") ?? 0,
+    retainedExpirySecondsMax: value("max_retained_expiry_interval") ?? Number.POSITIVE_INFINITY,
     sessionExpirySecondsMax: Math.min(
       value("persistent_client_expiration") ?? SECONDS_NEVER,
       value("max_session_expiry_interval") ?? SECONDS_NEVER,

@@ -197,6 +197,18 @@ export const OPTIONS = {
     { since: THIRD },
   ),
   retain_available: global(SWITCH, true, "Whether clients may publish retained messages."),
+  retain_expiry_interval: global(
+    integer(0, UINT16_MAX),
+    0,
+    "Time between looks for expired retained messages; 0: each goes when it is next asked for.",
+    { unit: "minutes", since: THIRD },
+  ),
+  max_retained_expiry_interval: global(
+    DURATION,
+    null,
+    "Holdfast's own: the longest life of a retained message; queued copies keep their own.",
+    { unit: SPAN_UNIT, defaultText: "no limit", since: THIRD },
+  ),
 
   // Sessions, and what waits in them.
   persistent_client_expiration: global(

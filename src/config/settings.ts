@@ -81,6 +81,10 @@ export interface Settings {
   readonly payloadUtf8Checked: boolean;
   /** Retain Available: whether a PUBLISH may carry RETAIN. */
   readonly retainAvailable: boolean;
+  /** Minutes between two looks for expired retained messages; 0: only when they are asked for. */
+  readonly retainedSweepMinutes: number;
+  /** Longest life of a retained message as such; Infinity: no limit. */
+  readonly retainedExpirySecondsMax: number;
 
   /** Longest Session Expiry Interval granted to MQTT 5.0 clients; SECONDS_NEVER: no limit. */
   readonly sessionExpirySecondsMax: number;

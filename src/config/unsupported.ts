@@ -60,7 +60,7 @@ const IGNORED: ReadonlySet<string> = new Set(
   local_username log_facility max_inflight_bytes max_qos maximum_qos
   notification_topic notifications notifications_local_only packet_buffer_size password
   pid_file remote_clientid remote_password remote_username
-  restart_timeout retain_expiry_interval retained_persistence retry_interval round_robin start_type
+  restart_timeout retained_persistence retry_interval round_robin start_type
   store_clean_interval threshold tls_engine tls_engine_kpass_sha1 tls_keyform tls_version topic
   try_private upgrade_outgoing_qos user username websockets_headers_size websockets_log_level
   `

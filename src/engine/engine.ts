@@ -32,7 +32,12 @@ interface EngineExports {
     mayRetain: number,
     topicAliasOutMaximum: number,
   ): void;
-  configureQueues(overflow: number, qos0: number, expirySecondsMax: number): void;
+  configureQueues(
+    overflow: number,
+    qos0: number,
+    expirySecondsMax: number,
+    retainedSecondsMax: number,
+  ): void;
   /** @returns 0, or 1 where there is no room for one more */
   addQueueRule(
     at: number,
@@ -106,6 +111,8 @@ interface EngineExports {
     options: number,
     identifier: number,
   ): number;
+  /** @returns 1 where it is to be called again in a later turn */
+  sweepRetained(): number;
   retainedRoom(connection: number, filterBytes: number): number;
   dropRetained(at: number, bytes: number): void;
   retainedCount(): number;

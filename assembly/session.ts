@@ -37,7 +37,7 @@ import { isListed, keepListed } from "./session-lists";
 import { inFlightMax } from "./settings";
 import { restartWindow, startWindow } from "./slots";
 import { dropSubscriptions } from "./topic-tree";
-import { dropWindow } from "./window";
+import { dropWindow, resendReleases } from "./window";
 
 /** Buckets of a new table; it doubles when there are more Sessions than buckets. */
 const BUCKETS_MIN: u32 = 1024;
@@ -244,6 +244,7 @@ export function attachSession(session: usize, connection: u32, receiveMaximum: u
   store<u32>(session, <u32>record, SESSION_CONNECTION);
   store<u32>(session, min(receiveMaximum, inFlightMax), SESSION_RECEIVE_MAXIMUM);
   restartWindow(session);
+  resendReleases(session);
   keepLatestOfAll(session);
 }
 

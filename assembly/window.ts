@@ -296,6 +296,23 @@ function finishTooLarge(session: usize, sequence: u64): void {
 }
 
 /**
+ * Sends the PUBRELs again that an earlier connection carried: the Receive Maximum holds no PUBREL
+ * back, only the PUBLISHes among which they stand [MQTT-4.4.0-1] [MQTT-4.9.0-3].
+ */
+export function resendReleases(session: usize): void {
+  const record: usize = load<u32>(session, SESSION_CONNECTION);
+  const cursor = load<u64>(session, SESSION_CURSOR);
+  for (let sequence = load<u64>(session, SESSION_HEAD); sequence < cursor; sequence++) {
+    if ((load<u32>(slotAt(session, sequence)) & STATE) !== AWAITS_PUBCOMP) continue;
+    const identifier = identifierOf(session, sequence);
+    if (!writeAcknowledgement(record, PUBREL, identifier, 0)) {
+      broken(record);
+      return;
+    }
+  }
+}
+
+/**
  * Sends one message of an earlier connection again, with its identifier [MQTT-4.4.0-1].
  *
  * @returns false where it must be loaded first
@@ -311,11 +328,8 @@ function resendOne(session: usize, record: usize): bool {
   store<u64>(session, sequence + 1, SESSION_RESEND);
   if (state === DONE) return true;
   store<u32>(session, load<u32>(session, SESSION_IN_FLIGHT) + 1, SESSION_IN_FLIGHT);
+  if (state === AWAITS_PUBCOMP) return true; // resendReleases() did it.
   const identifier = identifierOf(session, sequence);
-  if (state === AWAITS_PUBCOMP) {
-    if (!writeAcknowledgement(record, PUBREL, identifier, 0)) broken(record);
-    return true;
-  }
   const entry: usize = load<u32>(slot) & ~STATE;
   const status = sendEntry(record, entry, identifier, true);
   if (status === NO_MEMORY) broken(record);

@@ -2,8 +2,8 @@
  * What a connection may be in the middle of, every packet that its client can send then, and what
  * the standard wants to come back: a table small enough to be checked by eye.
  *
- * One message of the broker's may be under way; the table calls its Packet Identifier 1, and one that
- * nothing has 9. One of the client's may be, too, with Packet Identifier 1.
+ * One message of the broker's may be under way; the table calls its Packet Identifier 1, and one
+ * that nothing has 9. One of the client's may be, too, with Packet Identifier 1.
  */
 import { concat, rawPacket, text, twoBytes } from "./client-bytes.ts";
 import type { PathVersion } from "./error-paths-properties.ts";

@@ -271,3 +271,39 @@ test("nothing of them is left behind when the connection ends", async () => {
   harness.engine.calls.clearCache();
   expect(harness.heap()).toEqual(before);
 });
+
+/** The engine's hash of eight bytes with the seed of the harness, 1: see topic.ts. */
+function hashOf(topic: string): number {
+  const word = (value: bigint) => BigInt.asUintN(64, value);
+  const low = 0xffff_ffffn;
+  const seeded = 1n ^ word((8n << 32n) * 0x9e37_79b9_7f4a_7c15n);
+  const mixed = seeded ^ Buffer.from(topic).readBigUInt64LE();
+  let hash = word((mixed & low) * (mixed >> 32n) + (word(mixed << 29n) | (mixed >> 35n)));
+  hash ^= hash >> 32n;
+  hash = word(hash * 0xbf58_476d_1ce4_e5b9n);
+  hash ^= hash >> 29n;
+  hash = word(hash * 0x9e37_79b9_7f4a_7c15n);
+  return Number((hash ^ (hash >> 32n)) & low) | 1;
+}
+
+test("two topics of one hash are not taken for each other", async () => {
+  const known = new Map<number, string>();
+  let pair: readonly string[] = [];
+  for (let i = 0; pair.length === 0; i++) {
+    const topic = `t${i}`.padEnd(8, "/");
+    const other = known.get(hashOf(topic));
+    if (other !== undefined) pair = [other, topic];
+    known.set(hashOf(topic), topic);
+  }
+  const { harness, send } = await start();
+  const one = await subscriber(harness, "one", 10);
+  for (let round = 0; round < 4; round++) await send(...pair);
+  const topics = new Map<string, string>();
+  const came = one.takePublished().map((packet) => {
+    const [, topic = "", alias = ""] = /^([^=]*)=?(\d*)$/.exec(sign(packet)) ?? [];
+    if (topic !== "") topics.set(alias, topic);
+    return topic || topics.get(alias);
+  });
+  expect(came).toEqual([...pair, ...pair, ...pair, ...pair]);
+  expect(topics.size).toBeGreaterThan(1);
+});

@@ -2,12 +2,12 @@
  * The message at hand: what encode.ts sends, and what is stored of it when somebody asks.
  *
  * It is described by where its parts are; a block of its own is made once, however many want it.
- * Templates are the packets that were built of it:
+ * Templates are the packets that were built of it, one per layout: see encode.ts.
  *
- *   ┌──────────────┬─────────────────────────────────────────┐   one per layout, see encode.ts;
- *   │ addresses …  │ bytes, offset of the Packet Identifier… │   address 0 = not built
- *   │ 8 × u32      │ 8 × {u32, u32}                          │
- *   └──────────────┴─────────────────────────────────────────┘
+ *   ┌─────────┬───────┬──────────────────────┐
+ *   │ address │ bytes │ offset of the Packet │  u32 each, six of them; address 0 = not built
+ *   │         │       │ Identifier           │
+ *   └─────────┴───────┴──────────────────────┘
  */
 import {
   M_EXPIRES_MS,
@@ -42,28 +42,29 @@ let storedFlags: u32 = 0;
 let publisherAt: usize = 0;
 let publisherBytes: u32 = 0;
 
-const templates: usize = memory.data(8 * 4 + 8 * 8, 16);
-const TEMPLATE_SIZES: u32 = 32;
+const templates: usize = memory.data(6 * 12, 4);
+export const TEMPLATE_BYTES: u32 = 4;
+export const TEMPLATE_IDENTIFIER: u32 = 8;
 
-/** Address of the layout's packet, or 0. Hot. */
-export function templateAt(layout: u32): usize {
-  return load<u32>(templates + (layout << 2));
-}
-
-/** Bytes of the layout's packet. Hot. */
-export function templateBytes(layout: u32): u32 {
-  return load<u32>(templates + (layout << 3), TEMPLATE_SIZES);
-}
-
-/** Where in it the Packet Identifier is, or would be. Hot. */
-export function templateIdentifier(layout: u32): u32 {
-  return load<u32>(templates + (layout << 3), TEMPLATE_SIZES + 4);
+/** The layout's template: {address, bytes, offset of the Packet Identifier}. Hot. */
+export function templateOf(layout: u32): usize {
+  return templates + layout * 12;
 }
 
 export function setTemplate(layout: u32, at: usize, bytes: u32, identifierOffset: u32): void {
-  store<u32>(templates + (layout << 2), <u32>at);
-  store<u32>(templates + (layout << 3), bytes, TEMPLATE_SIZES);
-  store<u32>(templates + (layout << 3), identifierOffset, TEMPLATE_SIZES + 4);
+  const template = templateOf(layout);
+  store<u32>(template, <u32>at);
+  store<u32>(template, bytes, TEMPLATE_BYTES);
+  store<u32>(template, identifierOffset, TEMPLATE_IDENTIFIER);
+}
+
+function resetTemplates(): void {
+  store<u32>(templates, 0);
+  store<u32>(templates, 0, 12);
+  store<u32>(templates, 0, 24);
+  store<u32>(templates, 0, 36);
+  store<u32>(templates, 0, 48);
+  store<u32>(templates, 0, 60);
 }
 
 /**
@@ -86,8 +87,7 @@ export function describe(
   payloadBytes = bytesPayload;
   expirySeconds = seconds;
   stored = 0;
-  v128.store(templates, i64x2.splat(0));
-  v128.store(templates, i64x2.splat(0), 16);
+  resetTemplates();
 }
 
 /** Who published it and how, should it be stored: M_FLAGS and the Client Identifier. Hot. */

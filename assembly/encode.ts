@@ -28,10 +28,10 @@ import {
   propertiesBytes,
   setTemplate,
   storeDescribed,
+  TEMPLATE_BYTES,
   TEMPLATE_BYTES_MAX,
-  templateAt,
-  templateBytes,
-  templateIdentifier,
+  TEMPLATE_IDENTIFIER,
+  templateOf,
   topicAt,
   topicBytes,
 } from "./described";
@@ -273,8 +273,9 @@ export function sendPublish(
   }
   if (subscriptionIdentifiers === 0 || !isVersion5) {
     const layout: u32 = (isVersion5 ? 2 : 0) | (withQos !== 0 ? 1 : 0);
-    if (templateAt(layout) !== 0 || buildTemplate(layout, isVersion5, withQos, 0)) {
-      return sendTemplate(record, layout, first, withQos, identifier, 0);
+    const template = templateOf(layout);
+    if (load<u32>(template) !== 0 || buildTemplate(layout, isVersion5, withQos, 0)) {
+      return sendTemplate(record, template, first, withQos, identifier);
     }
   }
   const listed = isVersion5 ? subscriptionIdentifiers : 0;
@@ -304,8 +305,9 @@ function sendAliased(
   const isNew = aliasIsNew;
   if (listed === 0 && !isNew) {
     const layout = LAYOUT_ALIASED | (withQos !== 0 ? 1 : 0);
-    if (templateAt(layout) !== 0 || buildTemplate(layout, true, withQos, found)) {
-      return sendTemplate(record, layout, first, withQos, identifier, found);
+    const template = templateOf(layout);
+    if (load<u32>(template) !== 0 || buildTemplate(layout, true, withQos, found)) {
+      return sendAliasedTemplate(record, template, first, withQos, identifier, found);
     }
   }
   const limit = load<u32>(record, C_PACKET_BYTES_MAX);
@@ -320,20 +322,15 @@ function sendAliased(
   return counted(status);
 }
 
-/**
- * Copies a template with what is the receiver's own. Hot.
- *
- * @param topicAlias  Topic Alias in the place of the Topic Name, or 0
- */
+/** Copies a template with what is the receiver's own. Hot. */
 function sendTemplate(
   record: usize,
-  layout: u32,
+  template: usize,
   first: u32,
   withQos: u32,
   identifier: u32,
-  topicAlias: u32,
 ): i32 {
-  const bytes = templateBytes(layout);
+  const bytes = load<u32>(template, TEMPLATE_BYTES);
   const limit = load<u32>(record, C_PACKET_BYTES_MAX);
   if (limit !== 0 && bytes > limit) {
     count(S_DROPPED_TOO_LARGE, 1);
@@ -341,17 +338,34 @@ function sendTemplate(
   }
   const at = room(record, bytes);
   if (at === 0) return NO_MEMORY;
-  copyVectors(at, templateAt(layout), bytes);
+  copyVectors(at, load<u32>(template), bytes);
   store<u8>(at, first);
-  const behind = at + templateIdentifier(layout);
-  if (withQos !== 0) writePacketIdentifier(behind, identifier);
-  if (topicAlias !== 0) {
-    // It is the first property.
-    const list = behind + (withQos !== 0 ? 2 : 0);
-    store<u16>(list + varintBytes(list) + 1, bswap<u16>(<u16>topicAlias));
-  }
+  if (withQos !== 0)
+    writePacketIdentifier(at + load<u32>(template, TEMPLATE_IDENTIFIER), identifier);
   countSent(payloadBytes);
   return SENT;
+}
+
+/** As sendTemplate(), with a Topic Alias in the place of the Topic Name. Hot. */
+function sendAliasedTemplate(
+  record: usize,
+  template: usize,
+  first: u32,
+  withQos: u32,
+  identifier: u32,
+  topicAlias: u32,
+): i32 {
+  const bytes = load<u32>(template, TEMPLATE_BYTES);
+  if (bytes > load<u32>(record, C_PACKET_BYTES_MAX)) return counted(TOO_LARGE);
+  const at = room(record, bytes);
+  if (at === 0) return NO_MEMORY;
+  copyVectors(at, load<u32>(template), bytes);
+  store<u8>(at, first);
+  let list = at + load<u32>(template, TEMPLATE_IDENTIFIER);
+  if (withQos !== 0) list = writePacketIdentifier(list, identifier);
+  // It is the first property.
+  store<u16>(list + varintBytes(list) + 1, bswap<u16>(<u16>topicAlias));
+  return counted(SENT);
 }
 
 /** Counts one PUBLISH sent, with the bytes of its payload. Hot. */

@@ -146,7 +146,7 @@ function expectTruth({ receivers, published }: Life): void {
   }
 }
 
-test("the topics are the true ones [MQTT-3.1.2-25] [MQTT-3.1.2-26]", {
+test("the topics are the true ones [MQTT-3.1.2-25] [MQTT-3.3.2-8]", {
   timeout: 300_000,
 }, async () => {
   let harness = new EngineHarness(SETTINGS);

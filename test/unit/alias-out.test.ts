@@ -79,7 +79,7 @@ describe("Topic Aliases that the broker sets", () => {
     [10, 4, 4],
     [65_535, 65_535, 12],
   ] as const)(
-    "the client takes %i, the broker uses %i: %i topics have one [MQTT-3.1.2-26]",
+    "the client takes %i, the broker uses %i: %i topics have one [MQTT-3.3.2-11]",
     async ([client, broker, expected]) => {
       const { harness, send } = await start({ topicAliasOutMax: broker });
       const one = await subscriber(harness, "one", client);

@@ -2,15 +2,18 @@
  * Whether a PUBLISH may be taken for who is to get it later: what the store and the queues say.
  */
 import {
+  D_PAYLOAD_AT,
   D_PAYLOAD_BYTES,
   D_TOPIC_AT,
   D_TOPIC_BYTES,
+  D_VALUES,
   DECODED,
   R_COMMIT,
   S_REFUSED_QUEUE_FULL,
   S_REFUSED_STORE,
 } from "./abi";
 import { keepLatestIfFull } from "./latest";
+import { hasProperty } from "./properties";
 import { isFull } from "./queue";
 import { hasRules, overflowOf, ruleBytesMax, ruleMessagesMax, useRuleFor } from "./rules";
 import {
@@ -20,7 +23,7 @@ import {
   SESSION_NUMBER,
 } from "./session-layout";
 import { count, isRecording, queueOverflow, REFUSING_FULL, REJECT, refusing } from "./settings";
-import { FLAG_RETAIN, QUOTA_EXCEEDED, VERSION_5 } from "./spec";
+import { FLAG_RETAIN, PAYLOAD_FORMAT_INDICATOR, QUOTA_EXCEEDED, VERSION_5 } from "./spec";
 import {
   ENTRY_BITS,
   ENTRY_BYTES,
@@ -30,11 +33,19 @@ import {
   LIST_ENTRIES,
 } from "./topic-match";
 import { ENTRY_QOS_MASK } from "./topic-tree";
+import { payloadUtf8Valid } from "./utf8";
 import { mayOpenNext } from "./window";
 
 /** Whether what the Session is owed is put on record. Hot. */
 export function isDurable(session: usize): bool {
   return isRecording && (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
+}
+
+/** Whether the payload is what its Payload Format Indicator says it is, §3.3.2.3.2. */
+export function payloadHolds(version: u32): bool {
+  if (version !== VERSION_5 || !hasProperty(PAYLOAD_FORMAT_INDICATOR)) return true;
+  if (load<u32>(DECODED, D_VALUES + (PAYLOAD_FORMAT_INDICATOR << 3)) === 0) return true;
+  return payloadUtf8Valid(load<u32>(DECODED, D_PAYLOAD_AT), load<u32>(DECODED, D_PAYLOAD_BYTES));
 }
 
 /** Whether some durable Session would be owed the message. */

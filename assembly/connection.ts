@@ -35,7 +35,7 @@ export const C_REST_BYTES: u32 = 40;
 export const C_REST_USED: u32 = 44;
 /** Whole size of the partial packet, where its length is known. */
 export const C_REST_NEED: u32 = 48;
-/** Maximum Packet Size of the client; 0 = none. */
+/** Maximum Packet Size of the client; 0 = none, and C_ALIASES_OUT is 0, too. */
 export const C_PACKET_BYTES_MAX: u32 = 56;
 /** Held acknowledgements: ring block, first entry, capacity; C_HELD_COUNT of them. */
 export const C_HELD_AT: u32 = 60;
@@ -47,10 +47,11 @@ export const C_HELD_PUBACKS: u32 = 76;
 export const C_ALIASES: u32 = 80;
 export const C_DIRTY_NEXT: u32 = 84;
 export const C_HELD_NEXT: u32 = 88;
-/** A PUBLISH whose receivers were not all served: list, next entry, whether its ack is held. */
+/** A PUBLISH whose receivers were not all served: list, next entry. */
 export const C_SLICE_LIST: u32 = 92;
 export const C_SLICE_INDEX: u32 = 96;
-export const C_SLICE_HELD: u32 = 100;
+/** Topic Aliases that we set: table, or how many there may be; 0 = none. See alias-out.ts. */
+export const C_ALIASES_OUT: u32 = 100;
 /** Retained messages to send, by Topic Filter: first and last job, bytes of all. */
 export const C_RETAINED_JOBS: u32 = 104;
 export const C_RETAINED_LAST: u32 = 108;
@@ -79,6 +80,8 @@ export const C_PAUSED: u32 = 128;
 export const C_OUT_OF_BUDGET: u32 = 512;
 /** In the list of connections that wait for an answer to a packet of their own. */
 export const C_URGENT: u32 = 1024;
+/** The acknowledgement of the PUBLISH in C_SLICE_LIST is held. */
+export const C_SLICE_HELD: u32 = 2048;
 /** Retained messages are due and wait for output to drain, or for room in the window. */
 export const C_RETAINED_WAITS: u32 = 256;
 

@@ -6,8 +6,9 @@
  *   │ 1 byte     │ Length    │ u16 + text  │ Identifier │ (5.0)               │         │
  *   └────────────┴───────────┴─────────────┴────────────┴─────────────────────┴─────────┘
  *
- * A layout is version 5 or not × Packet Identifier or not. The message described last (describe…)
- * is the one that sendPublish() sends.
+ * A layout is version 5 or not × Packet Identifier or not; in version 5 there is also one with a
+ * Topic Alias in the place of the name. The message described last (described.ts) is the one that
+ * sendPublish() sends.
  */
 import {
   NO_MEMORY,
@@ -16,181 +17,62 @@ import {
   S_PUBLISH_SENT,
   TEMPLATE,
 } from "./abi";
-import { C_PACKET_BYTES_MAX, C_VERSION } from "./connection";
+import { aliasIsNew, findAlias, keepAlias } from "./alias-out";
+import { C_ALIASES_OUT, C_PACKET_BYTES_MAX, C_VERSION } from "./connection";
 import {
-  M_EXPIRES_MS,
-  M_PAYLOAD_BYTES,
-  M_PROPERTIES_BYTES,
-  M_TOPIC_BYTES,
-  newMessage,
-  payloadOf,
-  propertiesOf,
-  publisherOf,
-  topicOf,
-} from "./message";
+  expirySeconds,
+  NO_EXPIRY,
+  payloadAt,
+  payloadBytes,
+  propertiesAt,
+  propertiesBytes,
+  setTemplate,
+  storeDescribed,
+  TEMPLATE_BYTES,
+  TEMPLATE_BYTES_MAX,
+  TEMPLATE_IDENTIFIER,
+  templateOf,
+  topicAt,
+  topicBytes,
+} from "./described";
+import { payloadOf, propertiesOf, topicOf } from "./message";
 import { append, appendView, room } from "./out";
-import { expiryMsOf, hasRules, useRuleFor } from "./rules";
-import { count, messageExpiryMsMax, nowMs } from "./settings";
+import { count } from "./settings";
 import {
   FLAG_RETAIN,
   MESSAGE_EXPIRY_INTERVAL,
   PUBLISH,
   SUBSCRIPTION_IDENTIFIER,
+  TOPIC_ALIAS,
   VERSION_5,
 } from "./spec";
-import { varintSize, writeVarint } from "./varint";
+import { varintBytes, varintSize, writeVarint } from "./varint";
 
 /** Sent, or too large for this client and dropped. */
 export const SENT: i32 = 0;
 export const TOO_LARGE: i32 = 1;
 
-/** No Message Expiry Interval. */
-export const NO_EXPIRY: u64 = u64.MAX_VALUE;
-/** Longest packet that is built as a template, or in one piece. */
-const TEMPLATE_BYTES_MAX: u32 = 4096;
+/** Longest packet that is built in one piece. */
 const ONE_PIECE_BYTES_MAX: u32 = 16384;
 /** A part at least so long is sent from the stored message, not copied. */
 const VIEW_BYTES_MIN: u32 = 4096;
-
-// The message being sent.
-let topicAt: usize = 0;
-let topicBytes: u32 = 0;
-let propertiesAt: usize = 0;
-let propertiesBytes: u32 = 0;
-let payloadAt: usize = 0;
-let payloadBytes: u32 = 0;
-let expirySeconds: u64 = NO_EXPIRY;
-/** The stored message, where there is one already. */
-let stored: usize = 0;
-let storedFlags: u32 = 0;
-let publisherAt: usize = 0;
-let publisherBytes: u32 = 0;
+/** The first of the two layouts whose Topic Name is an alias. */
+const LAYOUT_ALIASED: u32 = 4;
 
 // The packet being written: see layOut().
 let version5: bool = false;
 let firstByte: u32 = 0;
 let qos: u32 = 0;
 let packetIdentifier: u32 = 0;
+/** Topic Alias, or 0; bytes of the Topic Name written: none where the alias stands for it. */
+let alias: u32 = 0;
+let nameBytes: u32 = 0;
 /** Subscription Identifier, or 0; if several, address of {u32 count, u32 …}. */
 let several: bool = false;
 let identifiers: u32 = 0;
 /** Bytes of the property list; Remaining Length. */
 let listBytes: u32 = 0;
 let remaining: u32 = 0;
-
-/** Four templates: address (0 = not built), bytes, offset of the Packet Identifier. */
-const templates: usize = memory.data(4 * 12, 4);
-
-function resetTemplates(): void {
-  store<u32>(templates, 0);
-  store<u32>(templates, 0, 12);
-  store<u32>(templates, 0, 24);
-  store<u32>(templates, 0, 36);
-}
-
-function setTemplate(layout: u32, at: usize, bytes: u32, identifierOffset: u32): void {
-  const template = templates + layout * 12;
-  store<u32>(template, <u32>at);
-  store<u32>(template, bytes, 4);
-  store<u32>(template, identifierOffset, 8);
-}
-
-/**
- * Describes a message that came as a packet; all addresses are borrowed until the next one. Hot.
- */
-export function describe(
-  atTopic: usize,
-  bytesTopic: u32,
-  atProperties: usize,
-  bytesProperties: u32,
-  atPayload: usize,
-  bytesPayload: u32,
-  seconds: u64,
-): void {
-  topicAt = atTopic;
-  topicBytes = bytesTopic;
-  propertiesAt = atProperties;
-  propertiesBytes = bytesProperties;
-  payloadAt = atPayload;
-  payloadBytes = bytesPayload;
-  expirySeconds = seconds;
-  stored = 0;
-  resetTemplates();
-}
-
-/** Who published it and how, should it be stored: M_FLAGS and the Client Identifier. Hot. */
-export function describeOrigin(flags: u32, at: usize, bytes: u32): void {
-  storedFlags = flags;
-  publisherAt = at;
-  publisherBytes = bytes;
-}
-
-/** Lets the packet that came serve as the template of its own layout. Hot. */
-export function describeAsPacket(isVersion5: bool, withQos: u32, at: usize, bytes: u32): void {
-  if (bytes > TEMPLATE_BYTES_MAX) return;
-  const layout = (isVersion5 ? 2 : 0) | (withQos !== 0 ? 1 : 0);
-  setTemplate(layout, at, bytes, <u32>(topicAt - at) + topicBytes);
-}
-
-/** Describes a stored message, with what is left of its Message Expiry Interval [MQTT-3.3.2-6]. */
-export function describeStored(message: usize): void {
-  const expires = load<u64>(message, M_EXPIRES_MS);
-  let seconds: u64 = NO_EXPIRY;
-  if (expires !== 0) seconds = expires > nowMs ? (expires - nowMs + 999) / 1000 : 0;
-  describe(
-    topicOf(message),
-    load<u32>(message, M_TOPIC_BYTES),
-    propertiesOf(message),
-    load<u32>(message, M_PROPERTIES_BYTES),
-    payloadOf(message),
-    load<u32>(message, M_PAYLOAD_BYTES),
-    seconds,
-  );
-  stored = message;
-}
-
-/** When the described message expires: by its own interval or the operator's; 0 = never. */
-function expiresMs(): u64 {
-  let longest: u64 = messageExpiryMsMax;
-  if (hasRules()) {
-    useRuleFor(topicAt, topicBytes);
-    longest = expiryMsOf();
-  }
-  if (expirySeconds === NO_EXPIRY) return longest === 0 ? 0 : nowMs + longest;
-  const own = expirySeconds * 1000;
-  return nowMs + (longest === 0 ? own : min(own, longest));
-}
-
-/**
- * The described message in a block of its own, made when first asked for.
- *
- * @returns its address with the reference of the description, or 0 where there is no memory;
- *   whoever described it gives that reference back (forgetStored)
- */
-export function storeDescribed(): usize {
-  if (stored !== 0) return stored;
-  const expires = expiresMs();
-  const message = newMessage(
-    storedFlags,
-    topicBytes,
-    propertiesBytes,
-    publisherBytes,
-    payloadBytes,
-    expires,
-  );
-  if (message === 0) return 0;
-  memory.copy(topicOf(message), topicAt, topicBytes);
-  memory.copy(propertiesOf(message), propertiesAt, propertiesBytes);
-  memory.copy(publisherOf(message), publisherAt, publisherBytes);
-  memory.copy(payloadOf(message), payloadAt, payloadBytes);
-  stored = message;
-  return message;
-}
-
-/** The stored form of the described message, or 0 where nobody asked for one. */
-export function describedMessage(): usize {
-  return stored;
-}
 
 function identifiersSize(): u32 {
   if (identifiers === 0) return 0;
@@ -206,6 +88,8 @@ function identifiersSize(): u32 {
 /**
  * Fixes the packet to be written for the described message.
  *
+ * @param topicAlias  Topic Alias, or 0
+ * @param named  whether the Topic Name is written
  * @returns its whole size, bytes
  */
 function layOut(
@@ -215,6 +99,8 @@ function layOut(
   identifier: u32,
   hasSeveral: bool,
   subscriptionIdentifiers: u32,
+  topicAlias: u32,
+  named: bool,
 ): u32 {
   version5 = isVersion5;
   firstByte = first;
@@ -222,11 +108,13 @@ function layOut(
   packetIdentifier = identifier;
   several = hasSeveral;
   identifiers = subscriptionIdentifiers;
-  remaining = 2 + topicBytes + payloadBytes;
+  alias = topicAlias;
+  nameBytes = named ? topicBytes : 0;
+  remaining = 2 + nameBytes + payloadBytes;
   if (qos !== 0) remaining += 2;
   if (version5) {
     const expiry: u32 = expirySeconds !== NO_EXPIRY ? 5 : 0;
-    listBytes = expiry + propertiesBytes + identifiersSize();
+    listBytes = (alias !== 0 ? 3 : 0) + expiry + propertiesBytes + identifiersSize();
     remaining += varintSize(listBytes) + listBytes;
   }
   return 1 + varintSize(remaining) + remaining;
@@ -237,9 +125,14 @@ function writeIdentifier(at: usize, identifier: u32): usize {
   return writeVarint(at + 1, identifier);
 }
 
-/** Writes the property list's length, expiry and Subscription Identifiers; the rest follows. */
+/** Writes the property list's length, and those of its properties that are not the publisher's. */
 function writeProperties(at: usize): usize {
   let to = writeVarint(at, listBytes);
+  if (alias !== 0) {
+    store<u8>(to, TOPIC_ALIAS);
+    store<u16>(to, bswap<u16>(<u16>alias), 1);
+    to += 3;
+  }
   if (expirySeconds !== NO_EXPIRY) {
     store<u8>(to, MESSAGE_EXPIRY_INTERVAL);
     store<u32>(to, bswap<u32>(<u32>expirySeconds), 1);
@@ -258,7 +151,7 @@ function writeProperties(at: usize): usize {
 function writeHead(at: usize): usize {
   store<u8>(at, firstByte);
   const to = writeVarint(at + 1, remaining);
-  store<u16>(to, bswap<u16>(<u16>topicBytes));
+  store<u16>(to, bswap<u16>(<u16>nameBytes));
   return to + 2;
 }
 
@@ -269,8 +162,8 @@ function writePacketIdentifier(at: usize, identifier: u32): usize {
 
 function writeWhole(at: usize): void {
   let to = writeHead(at);
-  memory.copy(to, topicAt, topicBytes);
-  to += topicBytes;
+  memory.copy(to, topicAt, nameBytes);
+  to += nameBytes;
   if (qos !== 0) to = writePacketIdentifier(to, packetIdentifier);
   if (version5) {
     to = writeProperties(to);
@@ -292,7 +185,7 @@ function sendInPieces(record: usize): i32 {
   const head = room(record, 1 + varintSize(remaining) + 2);
   if (head === 0) return NO_MEMORY;
   writeHead(head);
-  let whole = appendPart(record, message, topicOf(message), topicBytes);
+  let whole = appendPart(record, message, topicOf(message), nameBytes);
   if (qos !== 0 && whole) {
     const at = room(record, 2);
     if (at !== 0) writePacketIdentifier(at, packetIdentifier);
@@ -307,12 +200,14 @@ function sendInPieces(record: usize): i32 {
   return whole ? SENT : NO_MEMORY;
 }
 
-function buildTemplate(layout: u32, isVersion5: bool, withQos: u32): bool {
-  const total = layOut(isVersion5, PUBLISH << 4, withQos, 0, false, 0);
+/** @param topicAlias  any, for a layout that has one in the place of the Topic Name; or 0 */
+function buildTemplate(layout: u32, isVersion5: bool, withQos: u32, topicAlias: u32): bool {
+  const named = topicAlias === 0;
+  const total = layOut(isVersion5, PUBLISH << 4, withQos, 0, false, 0, topicAlias, named);
   if (total > TEMPLATE_BYTES_MAX) return false;
   const at = TEMPLATE + layout * (TEMPLATE_BYTES_MAX + 64);
   writeWhole(at);
-  setTemplate(layout, at, total, total - remaining + 2 + topicBytes);
+  setTemplate(layout, at, total, total - remaining + 2 + nameBytes);
   return true;
 }
 
@@ -361,19 +256,70 @@ export function sendPublish(
 ): i32 {
   const isVersion5 = load<u32>(record, C_VERSION) === VERSION_5;
   const first = (PUBLISH << 4) | (withQos << 1) | flags;
+  const limit = load<u32>(record, C_PACKET_BYTES_MAX);
+  if (limit !== 0 && load<u32>(record, C_ALIASES_OUT) !== 0) {
+    const found = findAlias(record, topicAt, topicBytes);
+    if (found !== 0) {
+      return sendAliased(
+        record,
+        first,
+        withQos,
+        identifier,
+        hasSeveral,
+        subscriptionIdentifiers,
+        found,
+      );
+    }
+  }
   if (subscriptionIdentifiers === 0 || !isVersion5) {
     const layout: u32 = (isVersion5 ? 2 : 0) | (withQos !== 0 ? 1 : 0);
-    const template = templates + layout * 12;
-    if (load<u32>(template) !== 0 || buildTemplate(layout, isVersion5, withQos)) {
+    const template = templateOf(layout);
+    if (load<u32>(template) !== 0 || buildTemplate(layout, isVersion5, withQos, 0)) {
       return sendTemplate(record, template, first, withQos, identifier);
     }
   }
   const listed = isVersion5 ? subscriptionIdentifiers : 0;
-  const total = layOut(isVersion5, first, withQos, identifier, hasSeveral, listed);
-  const status = sendOwn(record, total);
+  const total = layOut(isVersion5, first, withQos, identifier, hasSeveral, listed, 0, true);
+  return counted(sendOwn(record, total));
+}
+
+function counted(status: i32): i32 {
   if (status === TOO_LARGE) count(S_DROPPED_TOO_LARGE, 1);
   else if (status === SENT) countSent(payloadBytes);
   return status;
+}
+
+/**
+ * Appends the described message with the Topic Alias that findAlias() found, the rest as
+ * sendPublish().
+ */
+function sendAliased(
+  record: usize,
+  first: u32,
+  withQos: u32,
+  identifier: u32,
+  hasSeveral: bool,
+  listed: u32,
+  found: u32,
+): i32 {
+  const isNew = aliasIsNew;
+  if (listed === 0 && !isNew) {
+    const layout = LAYOUT_ALIASED | (withQos !== 0 ? 1 : 0);
+    const template = templateOf(layout);
+    if (load<u32>(template) !== 0 || buildTemplate(layout, true, withQos, found)) {
+      return sendAliasedTemplate(record, template, first, withQos, identifier, found);
+    }
+  }
+  const limit = load<u32>(record, C_PACKET_BYTES_MAX);
+  let total = layOut(true, first, withQos, identifier, hasSeveral, listed, found, isNew);
+  // What sets an alias is longer than what has none; it must not be dropped for that.
+  const sets = isNew && total <= limit;
+  if (isNew && !sets) {
+    total = layOut(true, first, withQos, identifier, hasSeveral, listed, 0, true);
+  }
+  const status = sendOwn(record, total);
+  if (sets && status === SENT) keepAlias(record, topicAt, topicBytes);
+  return counted(status);
 }
 
 /** Copies a template with what is the receiver's own. Hot. */
@@ -384,7 +330,7 @@ function sendTemplate(
   withQos: u32,
   identifier: u32,
 ): i32 {
-  const bytes = load<u32>(template, 4);
+  const bytes = load<u32>(template, TEMPLATE_BYTES);
   const limit = load<u32>(record, C_PACKET_BYTES_MAX);
   if (limit !== 0 && bytes > limit) {
     count(S_DROPPED_TOO_LARGE, 1);
@@ -394,9 +340,32 @@ function sendTemplate(
   if (at === 0) return NO_MEMORY;
   copyVectors(at, load<u32>(template), bytes);
   store<u8>(at, first);
-  if (withQos !== 0) writePacketIdentifier(at + load<u32>(template, 8), identifier);
+  if (withQos !== 0)
+    writePacketIdentifier(at + load<u32>(template, TEMPLATE_IDENTIFIER), identifier);
   countSent(payloadBytes);
   return SENT;
+}
+
+/** As sendTemplate(), with a Topic Alias in the place of the Topic Name. Hot. */
+function sendAliasedTemplate(
+  record: usize,
+  template: usize,
+  first: u32,
+  withQos: u32,
+  identifier: u32,
+  topicAlias: u32,
+): i32 {
+  const bytes = load<u32>(template, TEMPLATE_BYTES);
+  if (bytes > load<u32>(record, C_PACKET_BYTES_MAX)) return counted(TOO_LARGE);
+  const at = room(record, bytes);
+  if (at === 0) return NO_MEMORY;
+  copyVectors(at, load<u32>(template), bytes);
+  store<u8>(at, first);
+  let list = at + load<u32>(template, TEMPLATE_IDENTIFIER);
+  if (withQos !== 0) list = writePacketIdentifier(list, identifier);
+  // It is the first property.
+  store<u16>(list + varintBytes(list) + 1, bswap<u16>(<u16>topicAlias));
+  return counted(SENT);
 }
 
 /** Counts one PUBLISH sent, with the bytes of its payload. Hot. */

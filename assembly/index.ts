@@ -60,7 +60,13 @@ export { decodePublish } from "./publish-decode";
 export { inject, park, receive, resume } from "./receive";
 export { loadRetained, loadSession, loadSubscriptions, recoveryEnd } from "./recover";
 export { replay, replayApart, replayedWill, replayedWills } from "./replay";
-export { continueRetained, dropRetained, retainedRoom, startRetained } from "./retained";
+export {
+  continueRetained,
+  dropRetained,
+  retainedRoom,
+  startRetained,
+  sweepRetained,
+} from "./retained";
 export { retainedCount } from "./retained-tree";
 export { addQueueRule } from "./rules";
 export {
@@ -82,6 +88,7 @@ export {
   configure,
   configureQueues,
   setClock,
+  setPayloadsChecked,
   setRecording,
   setRefusing,
   setTurn,
@@ -96,7 +103,7 @@ export {
   subscriptionIdentifier,
   subscriptionOptions,
 } from "./topic-tree";
-export { topicNameStatus, utf8Valid } from "./utf8";
+export { payloadUtf8Valid, topicNameStatus, utf8Valid } from "./utf8";
 export { pump } from "./window";
 
 /**

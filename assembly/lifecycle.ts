@@ -11,6 +11,7 @@ import {
   F_PENDING,
 } from "./abi";
 import { dropAliases } from "./alias";
+import { allowAliases, dropAliasesOut } from "./alias-out";
 import {
   C_ACTIVE_SECONDS,
   C_BUSY,
@@ -74,11 +75,18 @@ export function openConnection(connection: u32): u32 {
  *
  * @param version  3, 4 or 5
  * @param clientPacketBytesMax  Maximum Packet Size of the client; 0 = none
+ * @param clientAliasMax  Topic Alias Maximum of the client, 0 … 65535
  */
-export function acceptConnection(connection: u32, version: u32, clientPacketBytesMax: u32): void {
+export function acceptConnection(
+  connection: u32,
+  version: u32,
+  clientPacketBytesMax: u32,
+  clientAliasMax: u32,
+): void {
   const record = recordOf(connection);
   store<u32>(record, version, C_VERSION);
   store<u32>(record, clientPacketBytesMax, C_PACKET_BYTES_MAX);
+  allowAliases(record, clientAliasMax);
 }
 
 /**
@@ -93,6 +101,7 @@ export function closeConnection(connection: u32): u32 {
   dropRest(record);
   dropHeld(record);
   dropAliases(record);
+  dropAliasesOut(record);
   dropSlice(record);
   dropRetainedJobs(record);
   dropOutput(record);

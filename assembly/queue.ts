@@ -29,7 +29,7 @@ import {
   S_QUEUED_MESSAGES,
 } from "./abi";
 import { raise } from "./connection";
-import { storeDescribed } from "./encode";
+import { storeDescribed } from "./described";
 import { passGap, skipGapFirst } from "./gap";
 import { unwait } from "./held";
 import { journalEnqueued, journalSequence, recordedTurn } from "./journal";

@@ -5,7 +5,15 @@
 import { J_HEAD } from "./abi";
 import { unwaitRecorded, wait } from "./held";
 import { journalSequence } from "./journal";
-import { E_FLAGS, E_FRESH, E_MESSAGE, E_TURN, recordEnqueued, recordMoved } from "./queue";
+import {
+  E_FLAGS,
+  E_FRESH,
+  E_MESSAGE,
+  E_TURN,
+  noteMoved,
+  recordEnqueued,
+  recordMoved,
+} from "./queue";
 import {
   SESSION_CURSOR,
   SESSION_FLAGS,
@@ -77,6 +85,12 @@ function recordMarks(session: usize): void {
   if (load<u64>(session, SESSION_RECORDED_HEAD) >= end) return;
   store<u64>(session, head, SESSION_RECORDED_HEAD);
   journalSequence(J_HEAD, session, head);
+}
+
+/** Puts on record how far the Session was sent: what follows goes out once that is committed. */
+export function announce(session: usize): void {
+  noteMoved(session, SESSION_SENT_MOVED);
+  recordMoved(session);
 }
 
 /** Puts on record how far a Session is, before something of it that is answered after a commit. */

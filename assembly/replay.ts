@@ -29,7 +29,7 @@ import {
   JOURNAL_TIME_AT,
   NO_MEMORY,
 } from "./abi";
-import { describeStored } from "./encode";
+import { describeStored } from "./described";
 import { skipUnsent } from "./gap";
 import { journalPause } from "./journal";
 import { alloc, free } from "./memory";

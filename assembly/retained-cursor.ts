@@ -29,7 +29,7 @@ import {
   retainedRoot,
   retainedTopic,
 } from "./retained-tree";
-import { DOLLAR_SIGN, isHash, isPlus, levelEnd } from "./topic";
+import { DOLLAR_SIGN, isHash, isPlus, levelEnd, NUMBER_SIGN } from "./topic";
 
 const CURSOR_CURRENT: u32 = 0;
 const CURSOR_WALK: u32 = 4;
@@ -46,6 +46,9 @@ const FRAME_KIND: u32 = 8;
 const FRAME_BYTES: u32 = 12;
 const CHILDREN: u32 = 0;
 const COUSINS: u32 = 1;
+
+/** The filter `#`. */
+const ALL: usize = memory.data(1);
 
 /** cursorNext(): no topic is left. */
 export const CURSOR_END: u32 = 0;
@@ -84,6 +87,14 @@ export function cursorOpen(filterAt: usize, filterBytes: u32): usize {
   const wild = isPlus(filter, stop) || isHash(filter, stop, filter + filterBytes);
   store<u32>(cursor, wild ? 1 : 0, CURSOR_HIDDEN);
   pushFrame(cursor, retainedRoot(), filter, CHILDREN);
+  return cursor;
+}
+
+/** Opens a cursor over all topics, those that begin with `$` included. @returns as cursorOpen() */
+export function cursorOpenAll(): usize {
+  store<u8>(ALL, NUMBER_SIGN);
+  const cursor = cursorOpen(ALL, 1);
+  if (cursor !== 0) store<u32>(cursor, 0, CURSOR_HIDDEN);
   return cursor;
 }
 

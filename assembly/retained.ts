@@ -21,9 +21,10 @@ import {
   raise,
   recordOf,
 } from "./connection";
-import { describeStored, sendPublish, storeDescribed } from "./encode";
+import { describedMessage, describeStored, storeDescribed, storeRetained } from "./described";
+import { sendPublish } from "./encode";
 import { noteRetained } from "./index-changes";
-import { journalRetained, journalRetainedDeleted } from "./journal";
+import { journalFull, journalRetained, journalRetainedDeleted } from "./journal";
 import { alloc, free } from "./memory";
 import {
   holdMessage,
@@ -36,8 +37,21 @@ import {
   releaseMessage,
   topicOf,
 } from "./message";
-import { CURSOR_END, CURSOR_PAUSE, cursorClose, cursorNext, cursorOpen } from "./retained-cursor";
-import { retainedCount, retainedRemove, retainedReplaced, retainedSet } from "./retained-tree";
+import {
+  CURSOR_END,
+  CURSOR_PAUSE,
+  cursorClose,
+  cursorNext,
+  cursorOpen,
+  cursorOpenAll,
+} from "./retained-cursor";
+import {
+  retainedCount,
+  retainedPrune,
+  retainedRemove,
+  retainedReplaced,
+  retainedSet,
+} from "./retained-tree";
 import { SESSION_ID_AT, SESSION_ID_BYTES, SESSION_QUEUED_COUNT } from "./session-layout";
 import { nowMs, outgoingBytesMax } from "./settings";
 import { FLAG_RETAIN, OPTION_NO_LOCAL, OPTION_QOS } from "./spec";
@@ -57,6 +71,8 @@ const J_FILTER: u32 = 20;
 const JOBS_BYTES_MAX: u32 = 4 * 1024 * 1024;
 /** Steps through the tree in one slice. */
 const STEPS_MAX: u32 = 4096;
+/** Expired messages that one call of sweepRetained() deletes. */
+const SWEPT_MAX: u32 = 256;
 /** Retained messages that wait in one Session's queue: the rest follows as its window opens. */
 export const RETAINED_QUEUED_MAX: u32 = 64;
 
@@ -70,10 +86,12 @@ export function retain(topicAt: usize, topicBytes: u32, payloadBytes: u32): i32 
     if (deleteRetained(topicAt, topicBytes)) journalRetainedDeleted(topicAt, topicBytes);
     return 0;
   }
-  const message = storeDescribed();
+  const isOwn = isOfBroker(topicAt, topicBytes);
+  const message = isOwn ? storeDescribed() : storeRetained();
   if (message === 0) return NO_MEMORY;
   const status = replaceRetained(message);
-  if (status === 0 && !isOfBroker(topicAt, topicBytes)) journalRetained(message);
+  if (status === 0 && !isOwn) journalRetained(message);
+  if (message !== describedMessage()) releaseMessage(message);
   return status;
 }
 
@@ -127,6 +145,42 @@ export function dropRetained(filterAt: usize, filterBytes: u32): void {
 
 function forget(message: usize): void {
   deleteRetained(topicOf(message), load<u32>(message, M_TOPIC_BYTES));
+}
+
+/** Deletes a retained message whose time is over [MQTT-3.3.2-5]. @returns whether it was */
+function dropIfExpired(message: usize): bool {
+  const expires = load<u64>(message, M_EXPIRES_MS);
+  if (expires === 0 || expires > nowMs) return false;
+  journalRetainedDeleted(topicOf(message), load<u32>(message, M_TOPIC_BYTES));
+  forget(message);
+  return true;
+}
+
+/** The cursor of the sweep under way, or 0. */
+let sweep: usize = 0;
+
+/**
+ * Deletes what has expired and nobody asks for, in slices.
+ *
+ * @returns 1: call again in a later turn; 0: all was looked at, the next call begins anew
+ */
+export function sweepRetained(): u32 {
+  if (sweep === 0) sweep = cursorOpenAll();
+  if (sweep === 0) return 0;
+  for (let swept: u32 = 0; swept < SWEPT_MAX; ) {
+    if (journalFull()) return 1;
+    const found = cursorNext(sweep, STEPS_MAX);
+    if (found === CURSOR_PAUSE) return 1;
+    if (found === CURSOR_END) {
+      cursorClose(sweep);
+      sweep = 0;
+      // While it was open no node could be freed.
+      retainedPrune(STEPS_MAX);
+      return 0;
+    }
+    if (dropIfExpired(found)) swept++;
+  }
+  return 1;
 }
 
 /** Whether a SUBSCRIBE of so many bytes may add its jobs. */
@@ -190,12 +244,7 @@ function isOwn(session: usize, message: usize): bool {
 
 /** Sends one retained message; its RETAIN is 1 whatever Retain As Published says, §3.8.3.1. */
 function sendRetained(record: usize, session: usize, job: usize, message: usize): void {
-  const expires = load<u64>(message, M_EXPIRES_MS);
-  if (expires !== 0 && expires <= nowMs) {
-    journalRetainedDeleted(topicOf(message), load<u32>(message, M_TOPIC_BYTES));
-    forget(message);
-    return;
-  }
+  if (dropIfExpired(message)) return;
   const options = load<u32>(job, J_OPTIONS);
   if (options & OPTION_NO_LOCAL && isOwn(session, message)) return; // [MQTT-3.8.3-3]
   const qos = min(load<u32>(message, M_FLAGS) & M_QOS, options & OPTION_QOS);

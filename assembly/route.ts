@@ -27,7 +27,7 @@ import {
   S_PUBLISH_RECEIVED,
   S_REFUSED_MEMORY,
 } from "./abi";
-import { admitStored, isDurable } from "./admission";
+import { admitStored, isDurable, payloadHolds } from "./admission";
 import { resolveAlias } from "./alias";
 import {
   C_DROPPED,
@@ -44,7 +44,6 @@ import {
   connectionOf,
   raise,
 } from "./connection";
-import { deliverDirect, takeDirectMessage } from "./direct";
 import {
   describe,
   describeAsPacket,
@@ -52,9 +51,9 @@ import {
   describeOrigin,
   describeStored,
   NO_EXPIRY,
-  retainFlag,
-  sendPublish,
-} from "./encode";
+} from "./described";
+import { deliverDirect, takeDirectMessage } from "./direct";
+import { retainFlag, sendPublish } from "./encode";
 import { endForwarding, forwardedAt, forwardedBytes, forwardProperties } from "./forward";
 import { acknowledge, acknowledgeMessage, HELD_MAX } from "./held";
 import { journalFull, journalIdentifier } from "./journal";
@@ -86,6 +85,7 @@ import {
   count,
   outgoingBytesMax,
   payloadBytesMax,
+  payloadsChecked,
   queueOverflow,
   queueQos0,
   REJECT,
@@ -97,6 +97,7 @@ import {
   FLAG_RETAIN,
   MESSAGE_EXPIRY_INTERVAL,
   NO_MATCHING_SUBSCRIBERS,
+  PAYLOAD_FORMAT_INVALID,
   PUBACK,
   PUBREC,
   QUOTA_EXCEEDED,
@@ -345,6 +346,11 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
   if (found === NO_MEMORY) return refuse(record, version, qos);
   if (found < 0) return <i32>found;
   const list = <usize>found;
+  if (payloadsChecked && session !== 0 && !payloadHolds(version)) {
+    releaseList(list);
+    if (qos === 0) return -PAYLOAD_FORMAT_INVALID;
+    return answer(record, qos, PAYLOAD_FORMAT_INVALID, false);
+  }
   if (refusing !== 0 || queueOverflow === REJECT || hasRules()) {
     const admitted = admitStored(list, version, qos, first);
     if (admitted !== 0) {
@@ -406,7 +412,7 @@ function publishSlice(record: usize, version: u32, at: usize, end: usize): i32 {
     describePublisher(session, qos, first);
   }
   const list: usize = load<u32>(record, C_SLICE_LIST);
-  holdAcknowledgement = load<u32>(record, C_SLICE_HELD) !== 0;
+  holdAcknowledgement = (load<u32>(record, C_FLAGS) & C_SLICE_HELD) !== 0;
   store<u32>(record, 0, C_SLICE_LIST);
   return route(record, session, list, load<u32>(record, C_SLICE_INDEX), qos, first);
 }
@@ -421,7 +427,8 @@ function route(record: usize, session: usize, list: usize, from: u32, qos: u32, 
   if (next < load<u32>(list, LIST_COUNT)) {
     store<u32>(record, <u32>list, C_SLICE_LIST);
     store<u32>(record, next, C_SLICE_INDEX);
-    store<u32>(record, holdAcknowledgement ? 1 : 0, C_SLICE_HELD);
+    const flags = load<u32>(record, C_FLAGS) & ~C_SLICE_HELD;
+    store<u32>(record, holdAcknowledgement ? flags | C_SLICE_HELD : flags, C_FLAGS);
     store<u32>(record, <u32>message, C_SLICE_MESSAGE);
     endForwarding();
     return R_BUDGET;

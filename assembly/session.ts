@@ -12,7 +12,7 @@ import { keepLatestOfAll } from "./latest";
 import { alloc, allocStable, free, STABLE_BYTES } from "./memory";
 import { recordMoved } from "./queue";
 import { dropReceived } from "./received";
-import { recordFresh } from "./record";
+import { announce, recordFresh } from "./record";
 import { unannounce } from "./sent-mark";
 import {
   SESSION_CARRIED,
@@ -41,7 +41,7 @@ import { isListed, keepListed } from "./session-lists";
 import { inFlightMax } from "./settings";
 import { restartWindow, startWindow } from "./slots";
 import { dropSubscriptions } from "./topic-tree";
-import { announce, dropWindow } from "./window";
+import { dropWindow, resendReleases } from "./window";
 
 /** Buckets of a new table; it doubles when there are more Sessions than buckets. */
 const BUCKETS_MIN: u32 = 1024;
@@ -258,6 +258,7 @@ export function attachSession(session: usize, connection: u32, receiveMaximum: u
   store<u32>(session, <u32>record, SESSION_CONNECTION);
   store<u32>(session, min(receiveMaximum, inFlightMax), SESSION_RECEIVE_MAXIMUM);
   restartWindow(session);
+  resendReleases(session);
   keepLatestOfAll(session);
 }
 

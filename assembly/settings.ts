@@ -30,6 +30,8 @@ const OUTGOING_BYTES_MIN: u32 = 65536;
 const OUTGOING_SHARE_SHIFT: u32 = 6;
 /** Largest payload of a PUBLISH, bytes. */
 export let payloadBytesMax: u32 = 268435455;
+/** Whether a payload must be what its Payload Format Indicator says. */
+export let payloadsChecked: bool = false;
 /** Whether a PUBLISH may carry RETAIN. */
 export let retainAvailable: bool = true;
 /** What becomes of a message for a full queue: OVERFLOW_…. */
@@ -38,6 +40,8 @@ export let queueOverflow: u32 = 0;
 export let queueQos0: bool = false;
 /** Longest life of a message, milliseconds; 0 = no bound. */
 export let messageExpiryMsMax: u64 = 0;
+/** Longest life of a retained message as such, milliseconds; 0 = no bound. */
+export let retainedExpiryMsMax: u64 = 0;
 /** Whether what happens to durable Sessions is recorded; otherwise nothing waits for a commit. */
 export let isRecording: bool = true;
 /** See setRecording(). */
@@ -46,6 +50,8 @@ export let freshMsMax: u32 = 0;
 export let refusing: u32 = 0;
 /** Highest Topic Alias a client may use. */
 export let topicAliasMaximum: u32 = 10;
+/** Highest Topic Alias that we use, where the client takes as many. */
+export let topicAliasOutMaximum: u32 = 10;
 /** Unix time, milliseconds; the host sets it each turn. */
 export let nowMs: u64 = 0;
 /** Number of the journal page being filled. */
@@ -65,6 +71,7 @@ export let turnCommitted: u32 = 0;
  * @param aliases  0 … 65535
  * @param payloadBytes  1 … 268435455
  * @param mayRetain  1, or 0: RETAIN is refused
+ * @param aliasesOut  0 … 65535: Topic Aliases that we set on a connection at most
  */
 export function configure(
   packetBytes: u32,
@@ -76,6 +83,7 @@ export function configure(
   aliases: u32,
   payloadBytes: u32,
   mayRetain: u32,
+  aliasesOut: u32,
 ): void {
   packetBytesMax = packetBytes;
   receiveMaximum = received;
@@ -87,6 +95,7 @@ export function configure(
   payloadBytesMax = payloadBytes;
   retainAvailable = mayRetain !== 0;
   topicAliasMaximum = aliases;
+  topicAliasOutMaximum = aliasesOut;
 }
 
 /**
@@ -95,11 +104,23 @@ export function configure(
  * @param overflow  DROP_OLDEST, DROP_NEWEST or REJECT
  * @param qos0  1 where QoS 0 messages wait, too
  * @param expirySecondsMax  longest life of a message; 0 = no bound
+ * @param retainedSecondsMax  longest life of a retained message as such; 0 = no bound
  */
-export function configureQueues(overflow: u32, qos0: u32, expirySecondsMax: u32): void {
+export function configureQueues(
+  overflow: u32,
+  qos0: u32,
+  expirySecondsMax: u32,
+  retainedSecondsMax: u32,
+): void {
   queueOverflow = overflow;
   queueQos0 = qos0 !== 0;
   messageExpiryMsMax = <u64>expirySecondsMax * 1000;
+  retainedExpiryMsMax = <u64>retainedSecondsMax * 1000;
+}
+
+/** Before the first connection. @param on  1: see payloadsChecked */
+export function setPayloadsChecked(on: u32): void {
+  payloadsChecked = on !== 0;
 }
 
 /**

@@ -97,6 +97,29 @@ export function utf8Valid(at: usize, bytes: u32): bool {
 }
 
 /**
+ * Whether the bytes are well-formed UTF-8; U+0000 is a character as any other: a payload is no
+ * UTF-8 Encoded String, §3.3.2.3.2.
+ */
+export function payloadUtf8Valid(at: usize, bytes: u32): bool {
+  const end = at + bytes;
+  while (at < end) {
+    const left = <u32>(end - at);
+    const stop = left >= BLOCK_BYTES ? at + BLOCK_BYTES : end;
+    const block = left >= BLOCK_BYTES ? v128.load(at) : shortBlock(at, left);
+    if (i8x16.bitmask(block) === 0) {
+      at = stop;
+      continue;
+    }
+    while (at < stop) {
+      const size = <u32>load<u8>(at) < 0x80 ? 1 : characterBytes(at, end);
+      if (size === 0) return false;
+      at += size;
+    }
+  }
+  return true;
+}
+
+/**
  * Judges a Topic Name; an empty one is the caller's to judge. Hot.
  *
  * @returns 0; −0x81 if it is no valid UTF-8; −0x90 if it has a wildcard [MQTT-3.3.2-2]

@@ -15,7 +15,8 @@ import {
   S_DROPPED_QUEUE_FULL,
 } from "./abi";
 import { C_FLAGS, C_OUT_BYTES, C_WANTS_PUMP, connectionOf, raise } from "./connection";
-import { describeStored, retainFlag, sendPublish, storeDescribed, TOO_LARGE } from "./encode";
+import { describeStored, storeDescribed } from "./described";
+import { retainFlag, sendPublish, TOO_LARGE } from "./encode";
 import { forgetStoredQueue, passGap } from "./gap";
 import { writeAcknowledgement } from "./held";
 import { journalSequence } from "./journal";
@@ -44,10 +45,9 @@ import {
   noteFilling,
   noteMoved,
   recordEnqueued,
-  recordMoved,
   unqueue,
 } from "./queue";
-import { keepFresh, recordFresh, recordSent } from "./record";
+import { announce, keepFresh, recordFresh, recordSent } from "./record";
 import { overflowOf, ruleBytesMax, ruleMessagesMax, useRule } from "./rules";
 import { isMarkUnderway, isNearMark } from "./sent-mark";
 import {
@@ -300,6 +300,23 @@ function finishTooLarge(session: usize, sequence: u64): void {
 }
 
 /**
+ * Sends the PUBRELs again that an earlier connection carried: the Receive Maximum holds no PUBREL
+ * back, only the PUBLISHes among which they stand [MQTT-4.4.0-1] [MQTT-4.9.0-3].
+ */
+export function resendReleases(session: usize): void {
+  const record: usize = load<u32>(session, SESSION_CONNECTION);
+  const cursor = load<u64>(session, SESSION_CURSOR);
+  for (let sequence = load<u64>(session, SESSION_HEAD); sequence < cursor; sequence++) {
+    if ((load<u32>(slotAt(session, sequence)) & STATE) !== AWAITS_PUBCOMP) continue;
+    const identifier = identifierOf(session, sequence);
+    if (!writeAcknowledgement(record, PUBREL, identifier, 0)) {
+      broken(record);
+      return;
+    }
+  }
+}
+
+/**
  * Sends one message of an earlier connection again, with its identifier [MQTT-4.4.0-1].
  *
  * @returns false where it must be loaded first
@@ -315,11 +332,8 @@ function resendOne(session: usize, record: usize): bool {
   store<u64>(session, sequence + 1, SESSION_RESEND);
   if (state === DONE) return true;
   store<u32>(session, load<u32>(session, SESSION_IN_FLIGHT) + 1, SESSION_IN_FLIGHT);
+  if (state === AWAITS_PUBCOMP) return true; // resendReleases() did it.
   const identifier = identifierOf(session, sequence);
-  if (state === AWAITS_PUBCOMP) {
-    if (!writeAcknowledgement(record, PUBREL, identifier, 0)) broken(record);
-    return true;
-  }
   const entry: usize = load<u32>(slot) & ~STATE;
   const status = sendEntry(record, entry, identifier, true);
   if (status === NO_MEMORY) broken(record);
@@ -337,12 +351,6 @@ function sendQos0(session: usize, record: usize): void {
   freeEntry(entry);
   if (status === NO_MEMORY) broken(record);
   if (status === TOO_LARGE) countOwnDrop(session, DROPS_TOO_LARGE);
-}
-
-/** Puts on record how far the Session was sent: what follows goes out once that is committed. */
-export function announce(session: usize): void {
-  noteMoved(session, SESSION_SENT_MOVED);
-  recordMoved(session);
 }
 
 /** Sends the first queued message. @returns false where it must wait */

@@ -22,6 +22,7 @@ import type { Plane } from "./protocol/plane.ts";
 import { unixSeconds } from "./protocol/plane.ts";
 import { KeepAlive } from "./session/keep-alive.ts";
 import type { ListenerRules, NetworkConnection } from "./session/network-connection.ts";
+import { RetainedSweep } from "./session/retained-sweep.ts";
 import { Sessions } from "./session/sessions.ts";
 import { Turn } from "./session/turn.ts";
 import { Wills } from "./session/wills.ts";
@@ -76,7 +77,9 @@ function startEngine(settings: Settings): Engine {
     settings.topicAliasMax,
     settings.payloadBytesMax,
     settings.retainAvailable ? 1 : 0,
+    settings.topicAliasOutMax,
   );
+  engine.calls.setPayloadsChecked(settings.payloadUtf8Checked ? 1 : 0);
   configureQueues(engine, settings);
   return engine;
 }
@@ -95,6 +98,7 @@ function configureQueues(engine: Engine, settings: Settings): void {
     OVERFLOW[settings.queueOverflow],
     settings.queueQos0 ? 1 : 0,
     boundedSeconds(settings.messageExpirySecondsMax),
+    boundedSeconds(settings.retainedExpirySecondsMax),
   );
   for (const rule of settings.queueRules) {
     const filter = Buffer.from(rule.topicFilter);
@@ -130,6 +134,7 @@ class Broker implements RunningBroker {
   readonly #sessions: Sessions;
   readonly #wills: Wills;
   readonly #dispatch: Dispatch;
+  readonly #retainedSweep: RetainedSweep;
   readonly #listeners: TransportListener[] = [];
   readonly #places: { protocol: "mqtt" | "websockets"; address: string; port: number }[] = [];
   /** Connections of each listener. */
@@ -153,6 +158,8 @@ class Broker implements RunningBroker {
     this.#keepAlive = new KeepAlive(this.#engine, unixSeconds(), (connection) =>
       this.#dispatch.close(connection, KEEP_ALIVE_TIMEOUT),
     );
+    const { retainedSweepMinutes } = settings;
+    this.#retainedSweep = new RetainedSweep(this.#engine, this.#turn, retainedSweepMinutes);
     this.#dispatch = new Dispatch(this.#plane(), (connection) => this.#closed(connection));
     this.#turn.start(this.#dispatch);
   }
@@ -310,6 +317,7 @@ class Broker implements RunningBroker {
     this.#keepAlive.tick(now);
     if (this.#sessions.tick(now)) setImmediate(() => this.#expireMore());
     this.#wills.tick(now);
+    this.#retainedSweep.tick(now);
     this.#publishSys(now);
     this.#store?.tick(Date.now());
     this.#turn.resumeWaiting();

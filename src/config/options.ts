@@ -42,6 +42,8 @@ export interface Option<Value> {
 const FIRST = "0.1.0";
 /** The version that keeps Sessions on disk. */
 const SECOND = "0.2.0";
+/** The version that speaks all of MQTT. */
+const THIRD = "0.3.0";
 const UINT16_MAX = 0xffff;
 const UINT32_MAX = 0xffffffff;
 
@@ -164,6 +166,12 @@ export const OPTIONS = {
     10,
     "Topic Aliases that an MQTT 5.0 client may use.",
   ),
+  max_topic_alias_broker: global(
+    integer(0, UINT16_MAX),
+    10,
+    "Topic Aliases that the broker uses at most, where an MQTT 5.0 client takes them.",
+    { since: THIRD },
+  ),
   max_inflight_messages: global(
     integer(0, UINT16_MAX),
     10_000,
@@ -182,7 +190,25 @@ export const OPTIONS = {
     "Memory for messages, Sessions and subscriptions; 0: all that the engine can address.",
     { unit: "bytes" },
   ),
+  check_payload_utf8: global(
+    SWITCH,
+    false,
+    "Holdfast's own: whether a payload whose Payload Format Indicator is 1 must be UTF-8.",
+    { since: THIRD },
+  ),
   retain_available: global(SWITCH, true, "Whether clients may publish retained messages."),
+  retain_expiry_interval: global(
+    integer(0, UINT16_MAX),
+    0,
+    "Time between looks for expired retained messages; 0: each goes when it is next asked for.",
+    { unit: "minutes", since: THIRD },
+  ),
+  max_retained_expiry_interval: global(
+    DURATION,
+    null,
+    "Holdfast's own: the longest life of a retained message; queued copies keep their own.",
+    { unit: SPAN_UNIT, defaultText: "no limit", since: THIRD },
+  ),
 
   // Sessions, and what waits in them.
   persistent_client_expiration: global(

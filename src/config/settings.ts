@@ -69,14 +69,22 @@ export interface Settings {
   readonly receiveMaximum: number;
   /** Topic Alias Maximum told to MQTT 5.0 clients, 0 … 65535. */
   readonly topicAliasMax: number;
+  /** Topic Aliases that the broker sets on a connection at most, 0 … 65535. */
+  readonly topicAliasOutMax: number;
   /** QoS 1 and 2 messages in flight to a client, 1 … 65535; its Receive Maximum bounds it too. */
   readonly inflightMessagesMax: number;
   /** Bytes a connection may have unsent before QoS 0 messages to it are dropped. */
   readonly outgoingBytesMax: number;
   /** Bytes of the engine's heap; 0: all that it can address. */
   readonly memoryBytesMax: number;
+  /** Whether a payload that claims to be UTF-8 must be, in a PUBLISH and in a will. */
+  readonly payloadUtf8Checked: boolean;
   /** Retain Available: whether a PUBLISH may carry RETAIN. */
   readonly retainAvailable: boolean;
+  /** Minutes between two looks for expired retained messages; 0: only when they are asked for. */
+  readonly retainedSweepMinutes: number;
+  /** Longest life of a retained message as such; Infinity: no limit. */
+  readonly retainedExpirySecondsMax: number;
 
   /** Longest Session Expiry Interval granted to MQTT 5.0 clients; SECONDS_NEVER: no limit. */
   readonly sessionExpirySecondsMax: number;

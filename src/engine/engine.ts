@@ -30,8 +30,14 @@ interface EngineExports {
     topicAliasMaximum: number,
     payloadBytesMax: number,
     mayRetain: number,
+    topicAliasOutMaximum: number,
   ): void;
-  configureQueues(overflow: number, qos0: number, expirySecondsMax: number): void;
+  configureQueues(
+    overflow: number,
+    qos0: number,
+    expirySecondsMax: number,
+    retainedSecondsMax: number,
+  ): void;
   /** @returns 0, or 1 where there is no room for one more */
   addQueueRule(
     at: number,
@@ -43,12 +49,18 @@ interface EngineExports {
     expirySecondsMax: number,
     keepsLast: number,
   ): number;
+  setPayloadsChecked(on: number): void;
   setRecording(on: number, freshMsMax: number): void;
   setRefusing(reason: number): void;
   setTurn(turn: number): void;
   setClock(unixMs: number): void;
   takeEvents(): number;
-  acceptConnection(connection: number, version: number, packetBytesMax: number): void;
+  acceptConnection(
+    connection: number,
+    version: number,
+    packetBytesMax: number,
+    topicAliasMaximum: number,
+  ): void;
   closeConnection(connection: number): number;
   committed(turn: number): void;
   flushDone(): number;
@@ -99,6 +111,8 @@ interface EngineExports {
     options: number,
     identifier: number,
   ): number;
+  /** @returns 1 where it is to be called again in a later turn */
+  sweepRetained(): number;
   retainedRoom(connection: number, filterBytes: number): number;
   dropRetained(at: number, bytes: number): void;
   retainedCount(): number;
@@ -160,6 +174,7 @@ interface EngineExports {
   decodePacket(version: number, at: number, end: number): number;
   decodePublish(version: number, at: number, end: number): number;
   topicNameStatus(at: number, bytes: number): number;
+  payloadUtf8Valid(at: number, bytes: number): number;
   utf8Valid(at: number, bytes: number): number;
 }
 

@@ -16,12 +16,15 @@ import {
   CONNECT_WILL_RETAIN,
   MAXIMUM_PACKET_SIZE,
   NOT_AUTHORIZED,
+  PAYLOAD_FORMAT_INDICATOR,
+  PAYLOAD_FORMAT_INVALID,
   QUOTA_EXCEEDED,
   RECEIVE_MAXIMUM,
   REQUEST_PROBLEM_INFORMATION,
   RETAIN_NOT_SUPPORTED,
   SESSION_EXPIRY_INTERVAL,
   SESSION_TAKEN_OVER,
+  TOPIC_ALIAS_MAXIMUM,
   WILL_DELAY_INTERVAL,
 } from "#assembly/spec";
 import { ProtocolError } from "../base/errors.ts";
@@ -44,6 +47,7 @@ interface Request {
   readonly expirySeconds: number;
   readonly packetBytesMax: number;
   readonly receiveMaximum: number;
+  readonly topicAliasMaximum: number;
 }
 
 export class Connecting {
@@ -119,6 +123,7 @@ export class Connecting {
       expirySeconds: version === 5 ? asked : cleanStart ? 0 : EXPIRY_NEVER,
       packetBytesMax: engine.numberProperty(MAXIMUM_PACKET_SIZE, 0),
       receiveMaximum: engine.numberProperty(RECEIVE_MAXIMUM, 65535),
+      topicAliasMaximum: engine.numberProperty(TOPIC_ALIAS_MAXIMUM, 0),
     };
   }
 
@@ -181,6 +186,7 @@ export class Connecting {
     if (retain && !settings.retainAvailable) {
       throw new ProtocolError(RETAIN_NOT_SUPPORTED, "Will Retain"); // [MQTT-3.2.2-13]
     }
+    if (settings.payloadUtf8Checked) this.#checkWillPayload();
     const part = (at: number, bytes: number): Buffer => {
       const from = engine.decoded(at);
       return Buffer.from(engine.bytes.subarray(from, from + engine.decoded(bytes)));
@@ -201,6 +207,18 @@ export class Connecting {
     });
     if (will === null) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for the will");
     return will;
+  }
+
+  /** The Will Payload is to be what its Payload Format Indicator says, §3.1.3.2.3. */
+  #checkWillPayload(): void {
+    const { engine } = this.#plane;
+    if (!engine.hasWillProperty(PAYLOAD_FORMAT_INDICATOR)) return;
+    if (engine.decoded(abi.D_WILL_VALUES + PAYLOAD_FORMAT_INDICATOR * 8) !== 1) return;
+    const at = engine.decoded(abi.D_WILL_PAYLOAD_AT);
+    const byteCount = engine.decoded(abi.D_WILL_PAYLOAD_BYTES);
+    if (engine.calls.payloadUtf8Valid(at, byteCount) === 0) {
+      throw new ProtocolError(PAYLOAD_FORMAT_INVALID, "Will Payload");
+    }
   }
 
   /** Finds or makes the Session, after any other connection gave it up. @returns Session Present */
@@ -255,7 +273,8 @@ export class Connecting {
     const { engine, keepAlive, settings } = this.#plane;
     const { number, session } = connection;
     connection.phase = "open";
-    engine.calls.acceptConnection(number, request.version, request.packetBytesMax);
+    const { version, packetBytesMax, topicAliasMaximum } = request;
+    engine.calls.acceptConnection(number, version, packetBytesMax, topicAliasMaximum);
     sendAccepted(this.#writer, connection, settings, accepted);
     engine.calls.attachSession(session, number, request.receiveMaximum);
     engine.calls.pump(session);

@@ -17,6 +17,7 @@ const TEXTS: ReadonlyMap<number, string> = new Map([
   [0x94, "Topic Alias invalid"],
   [0x95, "packet too large"],
   [0x97, "quota exceeded"],
+  [0x99, "payload format invalid"],
   [0x9a, "retain not supported"],
 ]);
 

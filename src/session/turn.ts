@@ -62,7 +62,7 @@ export class Turn {
   constructor(engine: Engine) {
     this.#engine = engine;
     engine.calls.openConnection(0);
-    engine.calls.acceptConnection(0, 5, 0);
+    engine.calls.acceptConnection(0, 5, 0, 0);
   }
 
   start(handlers: TurnHandlers): void {

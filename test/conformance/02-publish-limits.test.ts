@@ -144,6 +144,46 @@ describe("the client's Receive Maximum", () => {
     await second.expectPublish({ payload: "2", dup: false });
     await second.expectNothing();
   });
+
+  test("a smaller one bounds redelivery, but no PUBREL [MQTT-4.4.0-1] [MQTT-4.9.0-3]", async () => {
+    const keeper = { clientId: "smaller", properties: { sessionExpiryInterval: 60 } };
+    const first = await connect(keeper);
+    const publisher = await connect();
+    await first.subscribe("smaller/#", { qos: 2 });
+    const qosOf = (index: number) => (index % 2 === 0 ? 1 : 2);
+    for (let i = 0; i < 6; i++) await publisher.publish("smaller/x", `${i}`, { qos: qosOf(i) });
+    const sent = [];
+    for (let i = 0; i < 6; i++) sent.push(await first.expectPublish({ payload: `${i}` }));
+    const released = [sent[3]?.packetIdentifier ?? 0, sent[5]?.packetIdentifier ?? 0];
+    for (const packetIdentifier of released) {
+      first.send({ cmd: "pubrec", messageId: packetIdentifier });
+      await first.expect("pubrel", packetIdentifier);
+    }
+    await first.drop();
+    const properties = { ...keeper.properties, receiveMaximum: 2 };
+    const second = await connect({ ...keeper, clean: false, properties });
+    for (const packetIdentifier of released) await second.expect("pubrel", packetIdentifier);
+    const open = [];
+    for (const i of [0, 1]) {
+      const { packetIdentifier } = sent[i] ?? { packetIdentifier: 0 };
+      open.push(await second.expectPublish({ payload: `${i}`, dup: true, packetIdentifier }));
+    }
+    await second.expectNothing();
+    for (const i of [2, 4]) {
+      const oldest = open.shift();
+      if (oldest) await second.acknowledge(oldest);
+      open.push(await second.expectPublish({ payload: `${i}`, dup: true }));
+      // One that awaits its PUBCOMP counts among them, as soon as its turn has come.
+      for (const packetIdentifier of released.splice(0, 1)) {
+        second.send({ cmd: "pubcomp", messageId: packetIdentifier });
+      }
+      await second.expectNothing();
+    }
+    await publisher.publish("smaller/x", "new", { qos: 2 });
+    for (const delivery of open) await second.acknowledge(delivery);
+    await second.receive({ payload: "new", dup: false });
+    await second.expectNothing();
+  });
 });
 
 describe("the broker's Receive Maximum", () => {
@@ -157,6 +197,21 @@ describe("the broker's Receive Maximum", () => {
       await client.expect("pubrec", client.sendPublish("n", "x", { qos: 2 }));
     client.sendPublish("n", "one too many", { qos: 2 });
     await client.expectDisconnect(0x93);
+  });
+
+  test("QoS 1 counts while its PUBACK waits, QoS 2 with it [MQTT-3.3.4-7]", async () => {
+    const keeper = { clientId: "away", properties: { sessionExpiryInterval: 60 } };
+    const away = await narrow.connect(keeper);
+    await away.subscribe("n/away", { qos: 2 });
+    await away.drop();
+    const client = await narrow.connect();
+    const publish = (packetIdentifier: number, qos: 1 | 2) =>
+      rawPacket(0x30 | (qos << 1), text("n/away"), [0, packetIdentifier], 0, 0x78);
+    const qosOf = [1, 2, 1, 2, 1, 1] as const;
+    // In one piece: no acknowledgement can have left before the last of them is there.
+    client.sendBytes(Buffer.concat(qosOf.map((qos, index) => publish(index + 1, qos))));
+    expect((await client.expect("disconnect")).reasonCode).toBe(0x93);
+    await client.closed();
   });
 
   test("PUBCOMP makes room, QoS 0 needs none [MQTT-4.9.0-3]", async () => {

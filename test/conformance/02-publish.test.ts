@@ -4,6 +4,7 @@
 import type { QoS } from "mqtt-packet";
 import { describe, expect, test } from "vitest";
 import { rawPacket, text, varint } from "../support/client-bytes.ts";
+import { isMosquitto } from "../support/running-broker.ts";
 import { startChapter } from "./chapter.ts";
 
 const chapter = startChapter();
@@ -208,13 +209,48 @@ describe("Topic Alias", () => {
     const subscriber = await connect({ properties: { topicAliasMaximum: 2 } });
     await subscriber.subscribe("many/#");
     const known = new Map<number, string>();
-    for (let i = 0; i < 20; i++) {
+    let aliasedCount = 0;
+    for (let i = 0; i < 40; i++) {
       await subscriber.publish(`many/${i % 5}`, `${i}`);
       const { topic, properties } = await subscriber.expectPublish({ payload: `${i}` });
       const alias = properties.topicAlias ?? 0;
       expect(alias).toBeLessThanOrEqual(2);
       if (topic !== "") known.set(alias, topic);
       expect(topic === "" ? known.get(alias) : topic).toBe(`many/${i % 5}`);
+      if (topic === "") aliasedCount++;
+    }
+    if (!isMosquitto) expect(aliasedCount).toBeGreaterThan(0);
+  });
+
+  test("none to who takes none [MQTT-3.1.2-27]", async () => {
+    const subscriber = await connect();
+    await subscriber.subscribe("none/#");
+    for (let i = 0; i < 5; i++) {
+      await subscriber.publish("none/of/them", `${i}`);
+      await subscriber.expectPublish({ topic: "none/of/them", properties: {} });
+    }
+  });
+
+  test("outgoing ones are of one connection, resending starts anew [MQTT-3.3.2-7]", async () => {
+    const properties = { sessionExpiryInterval: 60, topicAliasMaximum: 3 };
+    const first = await connect({ clientId: "realiasing", properties });
+    await first.subscribe("resent/#", { qos: 2 });
+    const publisher = await connect();
+    const aliased = [];
+    for (let i = 0; i < 4; i++) {
+      await publisher.publish("resent/topic", `${i}`, { qos: i % 2 === 0 ? 1 : 2 });
+      aliased.push((await first.expectPublish({ payload: `${i}` })).topic === "");
+    }
+    if (!isMosquitto) expect(aliased).toEqual([false, false, true, true]);
+    await first.drop();
+    const second = await connect({ clientId: "realiasing", clean: false, properties });
+    const known = new Map<number, string>();
+    for (let i = 0; i < 4; i++) {
+      const delivery = await second.expectPublish({ payload: `${i}`, dup: true });
+      const alias = delivery.properties.topicAlias ?? 0;
+      if (delivery.topic !== "") known.set(alias, delivery.topic);
+      expect(delivery.topic || known.get(alias)).toBe("resent/topic");
+      await second.acknowledge(delivery);
     }
   });
 });

@@ -25,6 +25,12 @@ for (const interruption of ["a lost connection", "stop", "kill -9"] as const) {
     tellMaximum(stageStories({ ...plan, configuration: ["max_message_expiry_interval 1"] }));
   });
 
+  describe(`max_retained_expiry_interval, across ${interruption}`, () => {
+    tellRetainedMaximum(
+      stageStories({ ...plan, configuration: ["max_retained_expiry_interval 1"] }),
+    );
+  });
+
   describe(`queue_rule max_message_expiry_interval, across ${interruption}`, () => {
     tellRule(
       stageStories({
@@ -237,6 +243,30 @@ function tellMaximum(story: TellStory): void {
     const late = await stage.connect();
     await late.subscribe("bound/#", { qos: 1 });
     await late.expectNothing();
+  });
+}
+
+function tellRetainedMaximum(story: TellStory): void {
+  story("retained messages are bound, and what is queued of them is not", async (stage) => {
+    await queueBoth(stage, "mixed/queued");
+    const publisher = await stage.connect();
+    await leave(stage, keeperOf(5, "mixed"), "mixed/+", { qos: 1 });
+    const options = { qos: 1, retain: true } as const;
+    await publisher.publish("mixed/without", "x", options);
+    await publisher.publish("mixed/longer", "x", { ...options, ...lastingFor(LONG_SECONDS) });
+    await (await stage.connect({ version: 4 })).publish("mixed/older", "x", options);
+    await stage.interrupted();
+    const late = await stage.connect();
+    await late.subscribe("mixed/#", { qos: 1 });
+    await late.expectNothing();
+    const back = await resume(stage, keeperOf(5, "mixed"));
+    const without = await back.receive({ topic: "mixed/without" });
+    expect(without.properties.messageExpiryInterval).toBeUndefined();
+    const longer = await back.receive({ topic: "mixed/longer" });
+    expect(longer.properties.messageExpiryInterval).toBeGreaterThan(LONG_SECONDS / 2);
+    await back.receive({ topic: "mixed/older" });
+    await back.expectNothing();
+    await expectBoth(stage, "mixed/queued", ["without", "longer", "from 3.1.1"]);
   });
 }
 

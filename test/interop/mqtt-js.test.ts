@@ -178,4 +178,19 @@ describe.for(TRANSPORTS)("MQTT.js over %s, version 5 only", (transport) => {
       Array.from({ length: 30 }, (_, i) => [`${transport}/alias/${i % 3}`, `${i}`]),
     );
   });
+
+  test("Topic Aliases of the broker are understood by the client", async () => {
+    const properties = { topicAliasMaximum: 2 };
+    const { client, messages } = await connect(transport, { protocolVersion: 5, properties });
+    await client.subscribeAsync(`${transport}/aliased/#`, { qos: 1 });
+    for (let i = 0; i < 30; i++) {
+      await client.publishAsync(`${transport}/aliased/${i % 3}`, `${i}`, { qos: 1 });
+    }
+    await until("all messages", () => messages.length === 30);
+    expect(messages.map(({ topic, payload }) => [topic, payload])).toEqual(
+      Array.from({ length: 30 }, (_, i) => [`${transport}/aliased/${i % 3}`, `${i}`]),
+    );
+    const aliased = messages.filter(({ packet }) => packet.properties?.topicAlias !== undefined);
+    expect(aliased.length).toBeGreaterThan(5);
+  });
 });

@@ -16,7 +16,7 @@ const { PROPERTY_RUNS } = process.env;
 const numRuns = Number(PROPERTY_RUNS ?? 200);
 
 const SETTINGS = { outgoingBytesMax: 65_536, inflightMessagesMax: 40, receiveMaximum: 65_535 };
-const TOPICS = ["t/0", "t/1"];
+const TOPICS = ["topic/0", "topic/1"];
 const PUBLISHERS = 2;
 const RECEIVERS = 3;
 
@@ -71,7 +71,12 @@ class Delivery {
     this.#harness = harness;
     const lasting = { clean: false, expirySeconds: 1000 } as const;
     this.receivers = [
-      new Receiver(harness, "r0", { version: 5, receiveMaximum: 3, ...lasting }),
+      new Receiver(harness, "r0", {
+        version: 5,
+        receiveMaximum: 3,
+        topicAliasMaximum: 1,
+        ...lasting,
+      }),
       new Receiver(harness, "r1", { version: 4, clean: false }),
       new Receiver(harness, "r2", { version: 5, receiveMaximum: 20, ...lasting }),
     ];
@@ -79,7 +84,7 @@ class Delivery {
 
   async start(): Promise<void> {
     await this.#harness.settle();
-    for (const { client } of this.receivers) client.subscribe("t/+", 2);
+    for (const { client } of this.receivers) client.subscribe("topic/+", 2);
     for (let i = 0; i < PUBLISHERS; i++) {
       this.#publishers.push(await connectClient(this.#harness, `p${i}`));
     }

@@ -37,7 +37,13 @@ test("every block is returned after any life of the clients", { timeout: 300_000
 test("a clean start empties a Session of all it kept", async () => {
   const harness = new EngineHarness(SETTINGS);
   const player = new CommandPlayer(harness);
-  const subscriber = { client: 0, version: 5, receiveMaximum: 3, will: "none" } as const;
+  const subscriber = {
+    client: 0,
+    version: 5,
+    receiveMaximum: 3,
+    topicAliasMaximum: 2,
+    will: "none",
+  } as const;
   const publisher = { ...subscriber, client: 1, kind: "connect", clean: true } as const;
   const lasting = { ...subscriber, kind: "connect", clean: false, expirySeconds: 1000 } as const;
   await player.play(lasting);

@@ -99,7 +99,7 @@ class Player {
     const { calls } = this.#life.engine;
     const session = this.#life.find(CLIENT);
     calls.openConnection(VISITING);
-    calls.acceptConnection(VISITING, 5, 0);
+    calls.acceptConnection(VISITING, 5, 0, 0);
     calls.attachSession(session, VISITING, receiveMaximum);
     calls.pump(session);
     for (let idle = 0; idle < IDLE_TURNS; idle++) {

@@ -40,9 +40,9 @@ async function start(data: string) {
   const engine = new Engine({ build: "release", memoryBytesMax: 0 });
   const { calls } = engine;
   const queues = [QUEUED_MESSAGES_MAX, 2 ** 40] as const;
-  calls.configure(2_000_000, 1_000, 10_000, ...queues, 8_000_000, 10, 2_000_000, 1);
+  calls.configure(2_000_000, 1_000, 10_000, ...queues, 8_000_000, 10, 2_000_000, 1, 0);
   calls.openConnection(0);
-  calls.acceptConnection(0, 5, 0);
+  calls.acceptConnection(0, 5, 0, 0);
   calls.setRecording(1, 0);
   const options = { durability: "process", storeBytesMax: null, takeWills: () => [] } as const;
   const store = await openStore({ ...options, directory: data, log, onWork: silent });

@@ -46,6 +46,8 @@ export interface CodecExports {
   readonly readFourBytes: (at: number) => number;
   /** 0 or 1. */
   readonly utf8Valid: (at: number, bytes: number) => number;
+  /** 0 or 1. */
+  readonly payloadUtf8Valid: (at: number, bytes: number) => number;
   readonly topicNameStatus: (at: number, bytes: number) => number;
   readonly filterStatus: (at: number, bytes: number) => number;
   /** 0 or 1. */

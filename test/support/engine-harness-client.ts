@@ -23,6 +23,8 @@ export interface ClientOptions {
   /** Version 5: Session Expiry Interval; 0 if left out. Before it, `clean` decides. */
   readonly expirySeconds?: number;
   readonly receiveMaximum?: number;
+  readonly topicAliasMaximum?: number;
+  readonly packetBytesMax?: number;
   readonly connect?: Partial<ConnectPacket>;
 }
 
@@ -124,10 +126,13 @@ export function beginClient(
   options: ClientOptions = {},
 ): HarnessClient {
   const { version = 5, clean = true, expirySeconds, receiveMaximum } = options;
+  const { topicAliasMaximum, packetBytesMax } = options;
   const client = new HarnessClient(harness, version);
   const list = properties({
     ...(expirySeconds === undefined ? {} : { session_expiry_interval: expirySeconds }),
     ...(receiveMaximum === undefined ? {} : { receive_maximum: receiveMaximum }),
+    ...(!topicAliasMaximum ? {} : { topic_alias_maximum: topicAliasMaximum }),
+    ...(packetBytesMax === undefined ? {} : { maximum_packet_size: packetBytesMax }),
   });
   const fields = { version, cleanStart: clean, clientIdentifier, properties: list };
   client.send(connect({ keepAliveSeconds: 0, ...fields, ...options.connect }));

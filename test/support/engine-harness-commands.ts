@@ -24,6 +24,7 @@ export type Command =
       readonly clean: boolean;
       readonly expirySeconds: number;
       readonly receiveMaximum: number;
+      readonly topicAliasMaximum: number;
       readonly will: "none" | "now" | "delayed" | "retained";
     })
   | (Client & {
@@ -69,6 +70,7 @@ const connectCommand = fc.record({
   clean: fc.boolean(),
   expirySeconds: fc.constantFrom(0, 0, 5, 1000, 0xffff_ffff),
   receiveMaximum: fc.constantFrom(1, 3, 65_535),
+  topicAliasMaximum: fc.constantFrom(0, 2),
   will: fc.constantFrom("none" as const, "now" as const, "delayed" as const, "retained" as const),
 });
 
@@ -191,7 +193,7 @@ export class CommandPlayer {
   }
 
   #connect(next: Extract<Command, { kind: "connect" }>): void {
-    const { version, clean, expirySeconds, receiveMaximum } = next;
+    const { version, clean, expirySeconds, receiveMaximum, topicAliasMaximum } = next;
     const delay = next.will === "delayed" ? { will_delay_interval: 3 } : {};
     const lastWill = will({
       topicName: next.will === "retained" ? "$x/a" : "a/b",
@@ -200,7 +202,7 @@ export class CommandPlayer {
       payload: utf8("gone"),
       properties: properties(delay),
     });
-    const options = { version, clean, expirySeconds, receiveMaximum };
+    const options = { version, clean, expirySeconds, receiveMaximum, topicAliasMaximum };
     const connect = { will: next.will === "none" ? null : lastWill };
     const name = `c${next.client}`;
     const client = beginClient(this.#harness, name, { ...options, connect });

@@ -1,11 +1,14 @@
 /**
  * A receiver that keeps its side of the Session: acknowledges when told, in any order, completes
- * QoS 2 across connections, and notes each rule that the broker breaks.
+ * QoS 2 across connections, applies Topic Aliases, and notes each rule that the broker breaks.
  */
 import type { EngineHarness } from "./engine-harness.ts";
 import { beginClient, type ClientOptions, type HarnessClient } from "./engine-harness-client.ts";
 import { acknowledgement } from "./packets.ts";
+import { propertyIdentifier } from "./packets-tables.ts";
 import type { PublishPacket, QoS } from "./packets-types.ts";
+
+const TOPIC_ALIAS = propertyIdentifier("topic_alias");
 
 /** A message once: repeats of it are counted apart. */
 export interface Received {
@@ -25,6 +28,10 @@ export class Receiver {
   readonly faults: string[] = [];
   /** QoS 1 messages that came again. */
   repeatCount = 0;
+  /** Messages that came with an alias in the place of their Topic Name. */
+  aliasedCount = 0;
+  /** Topic Names by the alias that this connection has for them. */
+  #topics = new Map<number, string>();
   /** Most messages that were under way at once. */
   inFlightCountMax = 0;
   /** Messages of this connection that are not finished, by identifier. */
@@ -47,6 +54,7 @@ export class Receiver {
   reconnect(): void {
     this.read();
     this.#inFlight = new Map();
+    this.#topics = new Map();
     this.#due = [];
     this.client = beginClient(this.#harness, this.#name, { ...this.#options, clean: false });
   }
@@ -62,8 +70,28 @@ export class Receiver {
     }
   }
 
+  /** The Topic Name, by the alias where the packet has none. */
+  #topicOf({ topicName, properties }: PublishPacket): string {
+    const alias = properties.find(([identifier]) => identifier === TOPIC_ALIAS)?.[1];
+    if (alias === undefined) return topicName;
+    const { topicAliasMaximum = 0 } = this.#options;
+    if (typeof alias !== "number" || alias < 1 || alias > topicAliasMaximum) {
+      this.faults.push(`Topic Alias ${alias}`);
+      return topicName;
+    }
+    if (topicName !== "") {
+      this.#topics.set(alias, topicName);
+      return topicName;
+    }
+    this.aliasedCount++;
+    const known = this.#topics.get(alias);
+    if (known === undefined) this.faults.push(`Topic Alias ${alias} is not set`);
+    return known ?? "";
+  }
+
   #published(packet: PublishPacket): void {
-    const { qos, packetIdentifier, duplicate, topicName } = packet;
+    const { qos, packetIdentifier, duplicate } = packet;
+    const topicName = this.#topicOf(packet);
     const payload = Buffer.from(packet.payload).toString("latin1");
     if (qos > 0) this.#count(packet);
     if (qos === 1) {

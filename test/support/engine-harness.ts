@@ -120,7 +120,17 @@ export class EngineHarness {
       settings.topicAliasMax,
       settings.payloadBytesMax,
       settings.retainAvailable ? 1 : 0,
+      settings.topicAliasOutMax,
     );
+    const { queueOverflow, queueQos0, messageExpirySecondsMax, retainedExpirySecondsMax } =
+      settings;
+    engine.calls.configureQueues(
+      ["drop-oldest", "drop-newest", "reject"].indexOf(queueOverflow),
+      queueQos0 ? 1 : 0,
+      Number.isFinite(messageExpirySecondsMax) ? messageExpirySecondsMax : 0,
+      Number.isFinite(retainedExpirySecondsMax) ? retainedExpirySecondsMax : 0,
+    );
+    engine.calls.setPayloadsChecked(settings.payloadUtf8Checked ? 1 : 0);
     setClock(this.nowMs);
     return engine;
   }

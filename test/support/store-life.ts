@@ -47,10 +47,10 @@ export class StoreLife {
     calls.setHashSeed(1n);
     calls.setSessionSeed(1n);
     const most = 2 ** 28 - 1;
-    calls.configure(most, 65_535, 65_535, 2 ** 30, 2 ** 40, 2 ** 28, 10, most, 1);
+    calls.configure(most, 65_535, 65_535, 2 ** 30, 2 ** 40, 2 ** 28, 10, most, 1, 0);
     calls.setRecording(1, 0);
     calls.openConnection(0);
-    calls.acceptConnection(0, 5, 0);
+    calls.acceptConnection(0, 5, 0, 0);
   }
 
   async open(directory: string, options: Partial<StoreOptions> = {}): Promise<this> {
@@ -105,7 +105,7 @@ export class StoreLife {
   attach(session: number, connection: number): void {
     const { calls } = this.engine;
     calls.openConnection(connection);
-    calls.acceptConnection(connection, 5, 0);
+    calls.acceptConnection(connection, 5, 0, 0);
     calls.attachSession(session, connection, 65_535);
     calls.pump(session);
   }

@@ -135,6 +135,9 @@ describe.each(BUILDS)("utf8, %s build", (build) => {
         codec.bytes.set(bytes, at);
         expect(codec.utf8Valid(at, bytes.length)).toBe(valid ? 1 : 0);
         expect(codec.topicNameStatus(at, bytes.length)).toBe(valid ? 0 : -MALFORMED_PACKET);
+        // A payload may hold U+0000.
+        const isPayload = valid || part === 0x00;
+        expect(codec.payloadUtf8Valid(at, bytes.length)).toBe(isPayload ? 1 : 0);
       }
     }
   });
@@ -198,6 +201,9 @@ describe.each(BUILDS)("utf8, %s build", (build) => {
         fc.nat(15),
         (bytes, skew) => {
           const expected = wellFormed(bytes) ? 1 : 0;
+          const payload = wellFormed(bytes.map((byte) => byte || 0x20)) ? 1 : 0;
+          codec.bytes.set(bytes, 0x20000 + skew);
+          expect(codec.payloadUtf8Valid(0x20000 + skew, bytes.length)).toBe(payload);
           const end = codec.bytes.length - bytes.length;
           codec.bytes.set(bytes, end);
           expect(codec.utf8Valid(end, bytes.length)).toBe(expected);

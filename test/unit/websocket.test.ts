@@ -49,6 +49,7 @@ engine.calls.configure(
   0,
   PACKET_BYTES_MAX,
   1,
+  0,
 );
 const turn = new Turn(engine);
 
@@ -70,7 +71,7 @@ turn.start({
         Buffer.from(engine.bytes.subarray(engine.decoded(abi.D_AT), engine.decoded(abi.D_END))),
       );
       if (engine.decoded(abi.D_TYPE) === CONNECT) {
-        engine.calls.acceptConnection(connection.number, 4, 0);
+        engine.calls.acceptConnection(connection.number, 4, 0, 0);
         connection.phase = "open";
       } else {
         act(connection);
@@ -342,7 +343,7 @@ describe("frames to the client", () => {
   async function openStalled() {
     const opened = await request(upgradeLines("mqtt"));
     const connection = connections[0] as NetworkConnection;
-    engine.calls.acceptConnection(connection.number, 4, 0);
+    engine.calls.acceptConnection(connection.number, 4, 0, 0);
     connection.phase = "open";
     const bytes = randomBytes(UNREAD_BYTES);
     send(connection, bytes);

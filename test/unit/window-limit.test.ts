@@ -2,7 +2,8 @@
 import { describe, expect, test } from "vitest";
 import * as abi from "#assembly/abi";
 import { EngineHarness } from "../support/engine-harness.ts";
-import { connectClient } from "../support/engine-harness-client.ts";
+import { type ClientOptions, connectClient } from "../support/engine-harness-client.ts";
+import { Receiver } from "../support/engine-harness-receiver.ts";
 import { acknowledgement, utf8 } from "../support/packets.ts";
 
 const LASTING = { clean: false, expirySeconds: 1_000 } as const;
@@ -98,5 +99,107 @@ describe("Receive Maximum of the broker", () => {
     await harness.settle();
     expect(publisher.take()).toMatchObject([{ type: "disconnect", reasonCode: 0x93 }]);
     expect(publisher.isClosed).toBe(true);
+  });
+});
+
+describe("the quota of a receiver", () => {
+  const narrow = { receiveMaximum: 1, ...LASTING } as const;
+
+  /** Payload sizes that came, each taken to its end. */
+  async function drain(harness: EngineHarness, name: string, options: ClientOptions) {
+    const receiver = new Receiver(harness, name, options);
+    await receiver.finish();
+    expect(receiver.faults).toEqual([]);
+    expect(receiver.inFlightCountMax).toBeLessThanOrEqual(options.receiveMaximum ?? 65_535);
+    return receiver.received.map(({ payload }) => payload.length);
+  }
+
+  test.for([
+    ["PUBACK", 1, 0x80],
+    ["PUBREC", 2, 0x80],
+    ["PUBREC", 2, 0x97],
+  ] as const)("%s with an error gives it back [MQTT-4.3.3-4, -9]", async ([, qos, code]) => {
+    const harness = new EngineHarness();
+    const subscriber = await connectClient(harness, "subscriber", narrow);
+    subscriber.subscribe("a", 2);
+    const publisher = await connectClient(harness, "publisher");
+    for (let i = 1; i <= 3; i++) publisher.publish("a", qos, { packetIdentifier: i });
+    await harness.settle();
+    for (let i = 0; i < 3; i++) {
+      const [message, ...more] = subscriber.takePublished();
+      expect(more).toEqual([]);
+      const type = qos === 1 ? "puback" : "pubrec";
+      subscriber.send(acknowledgement(type, message?.packetIdentifier ?? 0, code));
+      await harness.settle();
+    }
+    // No PUBREL, and nothing left.
+    expect(subscriber.take()).toEqual([]);
+    subscriber.hangUp();
+    expect(await drain(harness, "subscriber", narrow)).toEqual([]);
+  });
+
+  test.for([1, 2] as const)("QoS %i: what is too large takes none [MQTT-3.1.2-25]", async (qos) => {
+    const harness = new EngineHarness();
+    const options = { ...narrow, packetBytesMax: 100 };
+    const subscriber = await connectClient(harness, "subscriber", options);
+    subscriber.subscribe("a", 2);
+    await harness.settle();
+    subscriber.take();
+    const publisher = await connectClient(harness, "publisher");
+    const sizes = [200, 200, 10, 200, 20, 200];
+    for (const [index, size] of sizes.entries()) {
+      publisher.publish("a", qos, { packetIdentifier: index + 1, payload: new Uint8Array(size) });
+    }
+    await harness.settle();
+    // The first that fits is under way though larger ones came before it.
+    expect(subscriber.takePublished().map(({ payload }) => payload.length)).toEqual([10]);
+    subscriber.hangUp();
+    expect(await drain(harness, "subscriber", options)).toEqual([10, 20]);
+    expect(harness.engine.counter(abi.S_DROPPED_TOO_LARGE)).toBe(4);
+  });
+
+  test("what a smaller Maximum Packet Size forbids to send again is dropped", async () => {
+    const harness = new EngineHarness();
+    const subscriber = await connectClient(harness, "subscriber", LASTING);
+    subscriber.subscribe("a", 2);
+    const publisher = await connectClient(harness, "publisher");
+    for (const [index, size] of [300, 10, 300, 20].entries()) {
+      const fields = { packetIdentifier: index + 1, payload: new Uint8Array(size) };
+      publisher.publish("a", index < 2 ? 1 : 2, fields);
+    }
+    await harness.settle();
+    expect(subscriber.takePublished()).toHaveLength(4);
+    subscriber.hangUp();
+    const options = { ...narrow, packetBytesMax: 100 };
+    expect(await drain(harness, "subscriber", options)).toEqual([10, 20]);
+    const again = await connectClient(harness, "subscriber", LASTING);
+    expect(again.takePublished()).toEqual([]);
+  });
+
+  test("a smaller one bounds what is sent again, but no PUBREL [MQTT-4.9.0-3]", async () => {
+    const harness = new EngineHarness();
+    const subscriber = await connectClient(harness, "subscriber", LASTING);
+    subscriber.subscribe("a", 2);
+    const publisher = await connectClient(harness, "publisher");
+    for (let i = 1; i <= 8; i++) publisher.publish("a", i % 2 ? 1 : 2, { packetIdentifier: i });
+    await harness.settle();
+    const sent = subscriber.takePublished().map(({ packetIdentifier }) => packetIdentifier);
+    expect(sent).toHaveLength(8);
+    const released = sent.filter((_, index) => index === 5 || index === 7);
+    for (const identifier of released) subscriber.send(acknowledgement("pubrec", identifier));
+    await harness.settle();
+    subscriber.hangUp();
+    const again = await connectClient(harness, "subscriber", narrow);
+    const packets = again.take().map((packet) => {
+      return "packetIdentifier" in packet ? [packet.type, packet.packetIdentifier] : [packet.type];
+    });
+    expect(packets).toEqual([
+      ...released.map((identifier) => ["pubrel", identifier]),
+      ["publish", sent[0]],
+    ]);
+    again.hangUp();
+    expect(await drain(harness, "subscriber", narrow)).toHaveLength(6);
+    const last = await connectClient(harness, "subscriber", LASTING);
+    expect(last.take()).toEqual([]);
   });
 });

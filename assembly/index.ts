@@ -32,7 +32,9 @@ export {
   closeConnection,
   committed,
   flushDone,
+  limitQos,
   openConnection,
+  setAuthenticating,
   written,
 } from "./lifecycle";
 export {

@@ -50,6 +50,8 @@ interface EngineExports {
   takeEvents(): number;
   acceptConnection(connection: number, version: number, packetBytesMax: number): void;
   closeConnection(connection: number): number;
+  setAuthenticating(connection: number, on: number): void;
+  limitQos(connection: number, qosMax: number): void;
   committed(turn: number): void;
   flushDone(): number;
   openConnection(connection: number): number;

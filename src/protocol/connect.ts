@@ -7,7 +7,6 @@ import { randomBytes } from "node:crypto";
 import * as abi from "#assembly/abi";
 import {
   AUTHENTICATION_METHOD,
-  BAD_AUTHENTICATION_METHOD,
   CLIENT_IDENTIFIER_NOT_VALID,
   CONNECT_CLEAN_START,
   CONNECT_USER_NAME,
@@ -16,9 +15,11 @@ import {
   CONNECT_WILL_RETAIN,
   MAXIMUM_PACKET_SIZE,
   NOT_AUTHORIZED,
+  QOS_NOT_SUPPORTED,
   QUOTA_EXCEEDED,
   RECEIVE_MAXIMUM,
   REQUEST_PROBLEM_INFORMATION,
+  REQUEST_RESPONSE_INFORMATION,
   RETAIN_NOT_SUPPORTED,
   SESSION_EXPIRY_INTERVAL,
   SESSION_TAKEN_OVER,
@@ -28,10 +29,14 @@ import { ProtocolError } from "../base/errors.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import { EXPIRY_NEVER } from "../session/sessions.ts";
 import type { Will } from "../session/wills.ts";
+import type { Authenticating } from "./auth.ts";
 import { type Accepted, sendAccepted } from "./connack.ts";
 import type { PacketWriter } from "./packet-writer.ts";
 import { loggedName, type Plane } from "./plane.ts";
 import { withoutProperty } from "./will-properties.ts";
+
+/** Longest string of a packet, in bytes of UTF-8.                                     [§1.5.4] */
+const STRING_BYTES_MAX = 65_535;
 
 /** Ends a connection whose Session goes to another one. */
 export type TakeOver = (connection: NetworkConnection, reasonCode: number) => void;
@@ -42,32 +47,48 @@ interface Request {
   readonly cleanStart: boolean;
   readonly keepAliveSeconds: number;
   readonly expirySeconds: number;
-  readonly packetBytesMax: number;
   readonly receiveMaximum: number;
 }
 
 export class Connecting {
   readonly #plane: Plane;
   readonly #writer: PacketWriter;
+  readonly #authenticating: Authenticating;
   readonly #takeOver: TakeOver;
   /** Connections whose CONNACK waits for a commit, by the address of their Session. */
   readonly #waiting = new Map<number, NetworkConnection>();
 
-  constructor(plane: Plane, writer: PacketWriter, takeOver: TakeOver) {
+  constructor(
+    plane: Plane,
+    writer: PacketWriter,
+    authenticating: Authenticating,
+    takeOver: TakeOver,
+  ) {
     this.#plane = plane;
     this.#writer = writer;
+    this.#authenticating = authenticating;
     this.#takeOver = takeOver;
   }
 
   /**
    * Acts on the CONNECT in DECODED.
    *
+   * @param authenticationData  last word of the Authentication Method, once the client has proved
+   *   who it is
    * @returns true where the CONNACK is sent and the connection goes on; false where both wait for
    *   the commit of the Session's record
    * @throws ProtocolError with the Reason Code of the CONNACK that refuses
    */
-  connect(connection: NetworkConnection): boolean {
+  connect(connection: NetworkConnection, authenticationData: Uint8Array | null = null): boolean {
     const request = this.#read(connection);
+    const { redirect } = connection.rules;
+    if (redirect !== null) {
+      throw new ProtocolError(redirect.reasonCode, "", redirect.serverReference);
+    }
+    if (authenticationData === null && this.#plane.engine.hasProperty(AUTHENTICATION_METHOD)) {
+      this.#authenticating.connect(connection);
+      return true;
+    }
     const assigned = this.#identify(connection, request);
     this.#admit(connection);
     const { keepAlive, serverKeepAliveSeconds } = this.#keepAlive(request);
@@ -75,13 +96,16 @@ export class Connecting {
     const granted = this.#expiry(request);
     connection.sessionExpirySeconds = granted;
     // Before anything may refuse: who closes the connection frees it.
-    connection.will = this.#readWill();
+    connection.will = this.#readWill(connection.rules.qosMax);
+    const responseInformation = this.#responseInformation(connection);
     const sessionPresent = this.#openSession(connection, request, granted, assigned);
     const accepted = {
       sessionPresent,
       assignedClientId: request.version === 5 ? assigned : null,
       serverKeepAliveSeconds,
       sessionExpirySeconds: granted === request.expirySeconds ? null : granted,
+      responseInformation,
+      authenticationData,
     };
     this.#logAccepted(connection, request);
     const { session } = connection;
@@ -98,7 +122,15 @@ export class Connecting {
     this.#plane.turn.afterCommit(() => {
       if (this.#waiting.get(session) === connection) this.#waiting.delete(session);
       if (connection.phase !== "waiting") return;
-      this.#accept(connection, request, accepted);
+      try {
+        this.#accept(connection, request, accepted);
+      } catch (error) {
+        // No memory for the CONNACK, or no room for it in the client: it closes without.
+        if (!(error instanceof ProtocolError)) throw error;
+        connection.closeReason = error.message;
+        this.#takeOver(connection, error.reasonCode);
+        return;
+      }
       this.#plane.turn.resumeNow(connection);
     });
     return false;
@@ -108,6 +140,7 @@ export class Connecting {
     const { engine } = this.#plane;
     const version = engine.decoded(abi.D_VERSION);
     connection.version = version;
+    connection.packetBytesMax = engine.numberProperty(MAXIMUM_PACKET_SIZE, 0);
     connection.problemInformation = engine.numberProperty(REQUEST_PROBLEM_INFORMATION, 1) === 1;
     const cleanStart = (engine.decoded(abi.D_CONNECT_FLAGS) & CONNECT_CLEAN_START) !== 0;
     const asked = engine.numberProperty(SESSION_EXPIRY_INTERVAL, 0);
@@ -117,7 +150,6 @@ export class Connecting {
       keepAliveSeconds: engine.decoded(abi.D_KEEP_ALIVE),
       // Before 5.0 a Session that is not clean lasts [MQTT-3.1.2-4 @3.1.1].
       expirySeconds: version === 5 ? asked : cleanStart ? 0 : EXPIRY_NEVER,
-      packetBytesMax: engine.numberProperty(MAXIMUM_PACKET_SIZE, 0),
       receiveMaximum: engine.numberProperty(RECEIVE_MAXIMUM, 65535),
     };
   }
@@ -141,10 +173,8 @@ export class Connecting {
   }
 
   #admit(connection: NetworkConnection): void {
+    if (connection.userName !== "") return;
     const { engine } = this.#plane;
-    if (engine.hasProperty(AUTHENTICATION_METHOD)) {
-      throw new ProtocolError(BAD_AUTHENTICATION_METHOD, "no such Authentication Method");
-    }
     const hasUserName = (engine.decoded(abi.D_CONNECT_FLAGS) & CONNECT_USER_NAME) !== 0;
     if (!connection.rules.allowAnonymous) {
       const who = hasUserName ? "user names cannot be checked" : "anonymous is not allowed";
@@ -173,7 +203,7 @@ export class Connecting {
     return Math.min(request.expirySeconds, Number.isFinite(max) ? max : EXPIRY_NEVER);
   }
 
-  #readWill(): Will | null {
+  #readWill(qosMax: number): Will | null {
     const { engine, settings, wills } = this.#plane;
     const flags = engine.decoded(abi.D_CONNECT_FLAGS);
     if ((flags & CONNECT_WILL) === 0) return null;
@@ -181,6 +211,8 @@ export class Connecting {
     if (retain && !settings.retainAvailable) {
       throw new ProtocolError(RETAIN_NOT_SUPPORTED, "Will Retain"); // [MQTT-3.2.2-13]
     }
+    const qos = (flags >>> CONNECT_WILL_QOS_SHIFT) & 3;
+    if (qos > qosMax) throw new ProtocolError(QOS_NOT_SUPPORTED, "Will QoS"); // [MQTT-3.2.2-12]
     const part = (at: number, bytes: number): Buffer => {
       const from = engine.decoded(at);
       return Buffer.from(engine.bytes.subarray(from, from + engine.decoded(bytes)));
@@ -191,7 +223,7 @@ export class Connecting {
     const will = wills.keep({
       topic: part(abi.D_WILL_TOPIC_AT, abi.D_WILL_TOPIC_BYTES),
       payload: part(abi.D_WILL_PAYLOAD_AT, abi.D_WILL_PAYLOAD_BYTES),
-      qos: (flags >>> CONNECT_WILL_QOS_SHIFT) & 3,
+      qos,
       retain,
       properties: withoutProperty(
         part(abi.D_WILL_PROPERTIES_AT, abi.D_WILL_PROPERTIES_BYTES),
@@ -201,6 +233,18 @@ export class Connecting {
     });
     if (will === null) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for the will");
     return will;
+  }
+
+  /** What the client is to begin its Response Topics with, if it asks [MQTT-3.1.2-28]. */
+  #responseInformation(connection: NetworkConnection): string | null {
+    const { engine, settings } = this.#plane;
+    const { responseInformation } = settings;
+    const isAsked = engine.numberProperty(REQUEST_RESPONSE_INFORMATION, 0) === 1;
+    if (responseInformation === null || !isAsked) return null;
+    const text = responseInformation.replaceAll("%c", () => connection.clientId);
+    // A Client Identifier may be what no Topic Name is.
+    const isName = !/[+#]/.test(text) && Buffer.byteLength(text) <= STRING_BYTES_MAX;
+    return isName ? text : null;
   }
 
   /** Finds or makes the Session, after any other connection gave it up. @returns Session Present */
@@ -253,10 +297,11 @@ export class Connecting {
 
   #accept(connection: NetworkConnection, request: Request, accepted: Accepted): void {
     const { engine, keepAlive, settings } = this.#plane;
-    const { number, session } = connection;
-    connection.phase = "open";
-    engine.calls.acceptConnection(number, request.version, request.packetBytesMax);
+    const { number, packetBytesMax, rules, session } = connection;
     sendAccepted(this.#writer, connection, settings, accepted);
+    connection.phase = "open";
+    engine.calls.acceptConnection(number, request.version, packetBytesMax);
+    if (rules.qosMax < 2) engine.calls.limitQos(number, rules.qosMax);
     engine.calls.attachSession(session, number, request.receiveMaximum);
     engine.calls.pump(session);
     keepAlive.watch(connection);
@@ -267,9 +312,10 @@ export class Connecting {
     if (!settings.connectionMessages || !log.has("notice")) return;
     const flags = `p${request.version}, c${request.cleanStart ? 1 : 0}`;
     const { remote } = connection.wire;
+    const user = connection.userName === "" ? "" : `, u'${loggedName(connection.userName)}'`;
     log.notice(
       `New client connected from ${remote} as ${loggedName(connection.clientId)} ` +
-        `(${flags}, k${connection.keepAliveSeconds}).`,
+        `(${flags}, k${connection.keepAliveSeconds}${user}).`,
     );
   }
 }

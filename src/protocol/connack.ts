@@ -25,7 +25,7 @@ import {
 import type { Settings } from "../config/settings.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { PacketWriter } from "./packet-writer.ts";
-import type { Told } from "./reasons.ts";
+import { shorterForms, type Told } from "./reasons.ts";
 
 /** What differs from what the client asked for; null = as asked. */
 export interface Accepted {
@@ -164,8 +164,10 @@ export function sendRefused(
   }
   const reasonCode = CONNECT_CODES.get(told.reasonCode) ?? told.reasonCode;
   writeRefused(writer, reasonCode, told);
-  // [MQTT-3.2.2-19]
-  if (!writer.fits(packetBytesMax)) writeRefused(writer, reasonCode, { ...told, reasonString: "" });
+  for (const shorter of shorterForms(told)) {
+    if (writer.fits(packetBytesMax)) break;
+    writeRefused(writer, reasonCode, shorter); // [MQTT-3.2.2-19]
+  }
   writer.send(number, CONNACK << 4, false, packetBytesMax);
   return true;
 }

@@ -26,7 +26,7 @@ import { sendRefused } from "./connack.ts";
 import { Connecting } from "./connect.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import { loggedName, type Plane, unixSeconds } from "./plane.ts";
-import { reasonText, type Told } from "./reasons.ts";
+import { reasonText, shorterForms, type Told } from "./reasons.ts";
 import { Subscribing } from "./subscribe.ts";
 
 export class Dispatch implements TurnHandlers {
@@ -262,8 +262,10 @@ export class Dispatch implements TurnHandlers {
   #tell(connection: NetworkConnection, told: Told): void {
     const { number, packetBytesMax } = connection;
     this.#writeDisconnect(told);
-    // [MQTT-3.14.2-3]
-    if (!this.#writer.fits(packetBytesMax)) this.#writeDisconnect({ ...told, reasonString: "" });
+    for (const shorter of shorterForms(told)) {
+      if (this.#writer.fits(packetBytesMax)) break;
+      this.#writeDisconnect(shorter); // [MQTT-3.14.2-3]
+    }
     this.#writer.send(number, DISCONNECT << 4, false, packetBytesMax);
   }
 

@@ -35,6 +35,14 @@ const TEXTS: ReadonlyMap<number, string> = new Map([
   [0xa2, "wildcard subscriptions not supported"],
 ]);
 
+/** A shorter and a shortest form, for clients that take no larger packet. */
+export function shorterForms(told: Told): readonly Told[] {
+  return [
+    { ...told, reasonString: "" },
+    { ...told, reasonString: "", serverReference: "" },
+  ];
+}
+
 /** @param reasonCode  0x80 … 0xff */
 export function reasonText(reasonCode: number): string {
   return TEXTS.get(reasonCode) ?? `Reason Code 0x${reasonCode.toString(16)}`;

@@ -5,8 +5,8 @@
  *   CONNECT, method ──▶ begin() ─▶ AUTH 0x18 ─▶ continue() ─▶ the CONNECT is decided, or refused
  *   AUTH 0x19 ────────▶ begin() ─▶ AUTH 0x18 ─▶ continue() ─▶ AUTH 0x00, or DISCONNECT 0x87
  *
- * While the client of a CONNECT proves who it is, the packet waits in the engine's heap: it is
- * decided only afterwards, from its bytes.
+ * While the client of a CONNECT proves who it is, the packet waits, as a copy outside the engine's
+ * heap: who has a Session may come back also where that is full. It is decided from its bytes.
  */
 import * as abi from "#assembly/abi";
 import {
@@ -15,7 +15,6 @@ import {
   AUTHENTICATION_METHOD,
   BAD_AUTHENTICATION_METHOD,
   CONTINUE_AUTHENTICATION,
-  MAXIMUM_PACKET_SIZE,
   NOT_AUTHORIZED,
   PROTOCOL_ERROR,
   QUOTA_EXCEEDED,
@@ -38,9 +37,8 @@ import type { Plane } from "./plane.ts";
 /** An exchange under way. */
 interface Exchange {
   readonly scram: ScramExchange;
-  /** The CONNECT that waits, in the engine's heap; 0 bytes while authenticating again. */
-  readonly connectAt: number;
-  readonly connectBytes: number;
+  /** The CONNECT that waits; none while authenticating again. */
+  readonly packet: Buffer | null;
   /** Second in which an exchange on an open connection is given up; 0 = Keep Alive watches. */
   readonly dueSecond: number;
 }
@@ -82,20 +80,16 @@ export class Authenticating {
       // [MQTT-4.12.0-1]
       throw new ProtocolError(BAD_AUTHENTICATION_METHOD, "no such Authentication Method");
     }
-    connection.packetBytesMax = engine.numberProperty(MAXIMUM_PACKET_SIZE, 0);
     connection.authenticationMethod = method;
     const data = this.#data();
-    const from = engine.decoded(abi.D_AT);
-    const connectBytes = engine.decoded(abi.D_END) - from;
-    const isFull = this.#waitingBytes + connectBytes > AUTHENTICATING_BYTES_MAX;
-    const connectAt =
-      isFull || engine.calls.memoryTight() === 1
-        ? 0
-        : engine.keep(engine.bytes.subarray(from, from + connectBytes));
-    if (connectAt === 0) throw new ProtocolError(QUOTA_EXCEEDED, "no memory to authenticate");
-    this.#waitingBytes += connectBytes;
+    const [from, to] = [engine.decoded(abi.D_AT), engine.decoded(abi.D_END)];
+    if (this.#waitingBytes + to - from > AUTHENTICATING_BYTES_MAX) {
+      throw new ProtocolError(QUOTA_EXCEEDED, "too many authenticate");
+    }
+    const packet = Buffer.from(engine.bytes.subarray(from, to));
+    this.#waitingBytes += packet.length;
     const scram = new ScramExchange(credentials);
-    this.#exchanges.set(connection, { scram, connectAt, connectBytes, dueSecond: 0 });
+    this.#exchanges.set(connection, { scram, packet, dueSecond: 0 });
     connection.phase = "authenticating";
     engine.calls.setAuthenticating(connection.number, 1);
     this.#first(connection, scram, data);
@@ -135,7 +129,10 @@ export class Authenticating {
       return true;
     }
     connection.userName = step.user;
-    return this.#decide(connection, exchange, step.data, decide);
+    this.forget(connection);
+    connection.phase = "connecting";
+    engine.calls.setAuthenticating(connection.number, 0);
+    return this.#decide(exchange.packet ?? Buffer.alloc(0), () => decide(connection, step.data));
   }
 
   /** The connection is gone, or its exchange is over: nothing of it is kept. */
@@ -144,9 +141,7 @@ export class Authenticating {
     if (exchange === undefined) return;
     this.#exchanges.delete(connection);
     if (exchange.dueSecond !== 0) this.#wheel.remove(connection, exchange.dueSecond);
-    if (exchange.connectAt === 0) return;
-    this.#waitingBytes -= exchange.connectBytes;
-    this.#plane.engine.calls.freeBlock(exchange.connectAt);
+    this.#waitingBytes -= exchange.packet?.length ?? 0;
   }
 
   tick(nowSeconds: number): void {
@@ -176,7 +171,7 @@ export class Authenticating {
     if (credentials === null) throw this.#failed(connection, "nobody is known");
     const scram = new ScramExchange(credentials);
     const dueSecond = this.#wheel.add(connection, nowSeconds + CONNECT_SECONDS_MAX);
-    this.#exchanges.set(connection, { scram, connectAt: 0, connectBytes: 0, dueSecond });
+    this.#exchanges.set(connection, { scram, packet: null, dueSecond });
     this.#first(connection, scram, data);
   }
 
@@ -191,21 +186,16 @@ export class Authenticating {
     this.#send(connection, CONTINUE_AUTHENTICATION, step.data); // [MQTT-4.12.0-2]
   }
 
-  /** Puts the CONNECT into DECODED again and has it decided. */
-  #decide(
-    connection: NetworkConnection,
-    { connectAt, connectBytes }: Exchange,
-    data: Uint8Array,
-    decide: Decide,
-  ): boolean {
-    const { calls } = this.#plane.engine;
-    connection.phase = "connecting";
-    calls.setAuthenticating(connection.number, 0);
-    calls.decodePacket(0, connectAt, connectAt + connectBytes);
+  /** Puts the CONNECT into DECODED again, and has it decided. */
+  #decide(packet: Buffer, decide: () => boolean): boolean {
+    const { engine } = this.#plane;
+    const at = engine.keep(packet);
+    if (at === 0) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for the CONNECT");
     try {
-      return decide(connection, data);
+      engine.calls.decodePacket(0, at, at + packet.length);
+      return decide();
     } finally {
-      this.forget(connection);
+      engine.calls.freeBlock(at);
     }
   }
 

@@ -8,6 +8,7 @@ import {
   MAXIMUM_PACKET_SIZE,
   MAXIMUM_QOS,
   NOT_AUTHORIZED,
+  PACKET_TOO_LARGE,
   REASON_STRING,
   RECEIVE_MAXIMUM,
   RESPONSE_INFORMATION,
@@ -22,6 +23,7 @@ import {
   TOPIC_ALIAS_MAXIMUM,
   WILDCARD_SUBSCRIPTION_AVAILABLE,
 } from "#assembly/spec";
+import { ProtocolError } from "../base/errors.ts";
 import type { Settings } from "../config/settings.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { PacketWriter } from "./packet-writer.ts";
@@ -42,9 +44,28 @@ export interface Accepted {
 const RECEIVE_MAXIMUM_DEFAULT = 65535;
 
 /**
+ * What of it the client takes: nobody depends on Response Information, everything else says what
+ * holds from here on.
+ *
+ * @throws ProtocolError 0x95 where the client's Maximum Packet Size lets no CONNACK through
+ */
+export function fitted(
+  writer: PacketWriter,
+  connection: NetworkConnection,
+  settings: Settings,
+  accepted: Accepted,
+): Accepted {
+  for (const less of [accepted, { ...accepted, responseInformation: null }]) {
+    writeAccepted(writer, connection, settings, less);
+    if (writer.fits(connection.packetBytesMax)) return less;
+  }
+  throw new ProtocolError(PACKET_TOO_LARGE, "no CONNACK so small"); // [MQTT-3.1.2-24]
+}
+
+/**
  * Sends CONNACK with Reason Code 0x00 [MQTT-3.1.4-5].
  *
- * @throws ProtocolError 0x95 where the client's Maximum Packet Size does not let it through
+ * @throws ProtocolError 0x97 where there is no memory for it
  */
 export function sendAccepted(
   writer: PacketWriter,
@@ -53,10 +74,6 @@ export function sendAccepted(
   accepted: Accepted,
 ): void {
   writeAccepted(writer, connection, settings, accepted);
-  // Nobody depends on Response Information; everything else says what holds from here on.
-  if (!writer.fits(connection.packetBytesMax) && accepted.responseInformation !== null) {
-    writeAccepted(writer, connection, settings, { ...accepted, responseInformation: null });
-  }
   writer.send(connection.number, CONNACK << 4, false, connection.packetBytesMax);
 }
 

@@ -30,7 +30,7 @@ import type { NetworkConnection } from "../session/network-connection.ts";
 import { EXPIRY_NEVER } from "../session/sessions.ts";
 import type { Will } from "../session/wills.ts";
 import type { Authenticating } from "./auth.ts";
-import { type Accepted, sendAccepted } from "./connack.ts";
+import { type Accepted, fitted, sendAccepted } from "./connack.ts";
 import type { PacketWriter } from "./packet-writer.ts";
 import { loggedName, type Plane } from "./plane.ts";
 import { withoutProperty } from "./will-properties.ts";
@@ -97,16 +97,16 @@ export class Connecting {
     connection.sessionExpirySeconds = granted;
     // Before anything may refuse: who closes the connection frees it.
     connection.will = this.#readWill(connection.rules.qosMax);
-    const responseInformation = this.#responseInformation(connection);
-    const sessionPresent = this.#openSession(connection, request, granted, assigned);
-    const accepted = {
-      sessionPresent,
+    const offered = fitted(this.#writer, connection, this.#plane.settings, {
+      sessionPresent: false,
       assignedClientId: request.version === 5 ? assigned : null,
       serverKeepAliveSeconds,
       sessionExpirySeconds: granted === request.expirySeconds ? null : granted,
-      responseInformation,
+      responseInformation: this.#responseInformation(connection),
       authenticationData,
-    };
+    });
+    const sessionPresent = this.#openSession(connection, request, granted, assigned);
+    const accepted = { ...offered, sessionPresent };
     this.#logAccepted(connection, request);
     const { session } = connection;
     const isDurable = this.#plane.sessions.isDurable(session);
@@ -125,7 +125,7 @@ export class Connecting {
       try {
         this.#accept(connection, request, accepted);
       } catch (error) {
-        // No memory for the CONNACK, or no room for it in the client: it closes without.
+        // No memory for the CONNACK: it closes without.
         if (!(error instanceof ProtocolError)) throw error;
         connection.closeReason = error.message;
         this.#takeOver(connection, error.reasonCode);

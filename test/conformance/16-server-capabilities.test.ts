@@ -365,12 +365,14 @@ describe(`${nameOf(5)}: packets as small as the client wants them`, () => {
     client.expectInboxEmpty();
   });
 
-  test("a durable Session's CONNACK does not fit: closed, the broker goes on", async () => {
+  test("a CONNACK that does not fit leaves the Session and its connection alone", async () => {
+    const lasting = { sessionExpiryInterval: 60 };
+    const owner = await connect({ clientId: "small", properties: lasting });
     const client = await open();
-    client.sendConnect({ properties: { maximumPacketSize: 12, sessionExpiryInterval: 60 } });
-    await client.closed();
-    client.expectInboxEmpty();
-    await (await connect()).ping();
+    const properties = { ...lasting, maximumPacketSize: 12 };
+    client.sendConnect({ clientId: "small", clean: true, properties });
+    await client.expectRefusal(0x95);
+    await owner.ping();
   });
 
   test("CONNACK leaves its Reason String out [MQTT-3.2.2-19, -20]", async () => {

@@ -87,7 +87,6 @@ test.for(["refused", "gone", "leaving", "accepted"] as const)(
     const before = harness.heap().blocks;
     const scram = new ScramClient("truck", end === "refused" ? "petrol" : "diesel");
     const { client, serverFirst } = await begin(harness, "memory", scram);
-    expect(harness.heap().blocks).toBeGreaterThan(before);
     if (end === "gone") harness.hangUp(client.peer);
     else if (end === "leaving") client.sendBytes(Buffer.from("e000", "hex"));
     else client.sendBytes(authPacket(0x18, scram.final(serverFirst)));

@@ -60,6 +60,16 @@ describe("CONNECT with an Authentication Method", () => {
     await client.publish("proof", "x", { qos: 1 });
   });
 
+  test("AUTH has no Reason String or User Property to leave out [MQTT-3.15.2-2, -3]", async () => {
+    const client = await open();
+    client.sendBytes(authConnect("bare", "n,,n=truck,r=x", { properties: [[0x17, 1]] }));
+    const { properties } = await client.expect("auth");
+    expect(Object.keys(properties ?? {}).toSorted()).toEqual([
+      "authenticationData",
+      "authenticationMethod",
+    ]);
+  });
+
   test("without data is asked for the first word [MQTT-4.12.0-2]", async () => {
     const scram = new ScramClient("ship", "wind");
     const client = await open();

@@ -416,6 +416,18 @@ describe(`${nameOf(5)}: packets as small as the client wants them`, () => {
     await client.expectDisconnect(0x95);
   });
 
+  test("one that fits has nothing to leave out [MQTT-3.9.2-2] [MQTT-3.11.2-1, -2]", async () => {
+    const client = await connect({ properties: { maximumPacketSize: 30 } });
+    const filters = Array.from({ length: 25 }, (_, i) => `fits/${i}`);
+    const subscriptions = filters.map((filter) => subscription(filter));
+    client.send({ cmd: "subscribe", messageId: 7, subscriptions });
+    expect((await client.expect("suback", 7)).properties).toBeUndefined();
+    client.send({ cmd: "unsubscribe", messageId: 8, unsubscriptions: [...filters.slice(1), "x"] });
+    const unsuback = await client.expect("unsuback", 8);
+    expect(unsuback.properties).toBeUndefined();
+    expect(unsuback.granted).toEqual([...Array(24).fill(0), 0x11]);
+  });
+
   test("an UNSUBACK that does not fit, too [MQTT-3.1.2-24]", async () => {
     const client = await connect({ properties: { maximumPacketSize: 30 } });
     client.send({

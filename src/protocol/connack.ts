@@ -157,27 +157,27 @@ const CONNECT_CODES: ReadonlyMap<number, number> = new Map([
 ]);
 
 /**
- * Sends CONNACK with a Reason Code of 0x80 or more; the caller closes [MQTT-3.2.2-7].
+ * Sends CONNACK with a Reason Code of 0x80 or more; before 5.0 only for what its table has
+ * [MQTT-3.2.2-6 @3.1.1]. The caller closes [MQTT-3.2.2-7].
  *
  * @param version  of the CONNECT; 0 where it names none that we know
- * @returns whether one was sent: before 5.0, only for what its table has [MQTT-3.2.2-6 @3.1.1]
  */
 export function sendRefused(
   writer: PacketWriter,
   connection: NetworkConnection,
   version: number,
   told: Told,
-): boolean {
+): void {
   const { number, packetBytesMax } = connection;
   if (version !== 5) {
     const returnCode = RETURN_CODES.get(told.reasonCode);
-    if (returnCode === undefined) return false;
+    if (returnCode === undefined) return;
     writer
       .begin()
       .byte(0)
       .byte(returnCode)
       .send(number, CONNACK << 4, false, 0);
-    return true;
+    return;
   }
   const reasonCode = CONNECT_CODES.get(told.reasonCode) ?? told.reasonCode;
   writeRefused(writer, reasonCode, told);
@@ -186,7 +186,6 @@ export function sendRefused(
     writeRefused(writer, reasonCode, shorter); // [MQTT-3.2.2-19]
   }
   writer.send(number, CONNACK << 4, false, packetBytesMax);
-  return true;
 }
 
 function writeRefused(writer: PacketWriter, reasonCode: number, told: Told): void {

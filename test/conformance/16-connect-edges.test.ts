@@ -171,6 +171,22 @@ describe("3.1.1: a CONNACK that refuses", () => {
   });
 });
 
+describe("3.1", () => {
+  const { connect, open } = startChapter();
+
+  test("CONNACK has no Session Present, though the Session is there [MQTT 3.1 §3.2]", async () => {
+    const keeper = { version: 3, clientId: "oldest", clean: false } as const;
+    const first = await connect(keeper);
+    await first.subscribe("oldest", { qos: 1 });
+    await first.disconnect();
+    const again = await open(keeper);
+    again.sendConnect(keeper);
+    expect((await again.expectConnack()).sessionPresent).toBe(false);
+    await again.publish("oldest", "x", { qos: 1 });
+    await again.receive({ payload: "x" });
+  });
+});
+
 describe("Topic Alias Maximum 0", () => {
   const { connect } = startChapter({ configuration: ["max_topic_alias 0"] });
 

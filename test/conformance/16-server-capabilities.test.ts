@@ -29,9 +29,26 @@ describe("a server that leaves nothing out", () => {
     expect(properties.reasonString).toBeUndefined();
   });
 
+  test("says its limits [§3.2.2.3.3] [§3.2.2.3.6] [§3.2.2.3.8]", async () => {
+    const properties = propertiesOf(await connect());
+    expect(properties.receiveMaximum).toBe(1_000);
+    expect(properties.maximumPacketSize).toBe(2_000_000);
+    expect(properties.topicAliasMaximum).toBe(10);
+  });
+
   test("has no Response Information where none is configured [§3.2.2.3.15]", async () => {
     const client = await connect({ properties: { requestResponseInformation: true } });
     expect(propertiesOf(client).responseInformation).toBeUndefined();
+  });
+});
+
+describe("receive_maximum 65535", () => {
+  const { connect } = startChapter({
+    configuration: ["receive_maximum 65535", "max_inflight_messages 0"],
+  });
+
+  test("is what holds where CONNACK says nothing [§3.2.2.3.3]", async () => {
+    expect(propertiesOf(await connect()).receiveMaximum).toBeUndefined();
   });
 });
 

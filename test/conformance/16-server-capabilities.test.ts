@@ -42,6 +42,20 @@ describe("a server that leaves nothing out", () => {
   });
 });
 
+describe("max_session_expiry_interval", () => {
+  const { connect } = startChapter({ configuration: ["max_session_expiry_interval 30"] });
+
+  test.for([
+    [31, 30],
+    [30, undefined],
+    [5, undefined],
+    [0, undefined],
+  ] as const)("CONNACK for %i says %s [§3.2.2.3.2]", async ([asked, told]) => {
+    const client = await connect({ properties: { sessionExpiryInterval: asked } });
+    expect(propertiesOf(client).sessionExpiryInterval).toBe(told);
+  });
+});
+
 describe("receive_maximum 65535", () => {
   const { connect } = startChapter({
     configuration: ["receive_maximum 65535", "max_inflight_messages 0"],

@@ -6,6 +6,7 @@
  * stream.
  */
 import { describe, expect, test } from "vitest";
+import { rawConnect } from "../support/client-bytes.ts";
 import { ENGINE_BUILD, EngineHarness, type Peer } from "../support/engine-harness.ts";
 import { type Ending, judgeConnection, type Verdict } from "../support/engine-harness-judge.ts";
 import { mutate, type Random, randomFrom, type Seed, seedFrom } from "../support/mutate.ts";
@@ -13,7 +14,8 @@ import type { ServerPacket, Version } from "../support/packets-types.ts";
 import { sampleStreams, VERSIONS } from "../support/random-packets.ts";
 import { readServerPackets } from "../support/reference-decoder-server.ts";
 
-const LIMITS = { packetBytesMax: 20_000, topicAliasMax: 5 };
+const SETTINGS = { packetBytesMax: 20_000, topicAliasMax: 5 };
+const LIMITS = { ...SETTINGS, connackBytes: await connackBytesOf(new EngineHarness(SETTINGS)) };
 const SEED_STREAMS = 400;
 /** Streams after which the engine is emptied and must be empty. */
 const BATCH_CASES = 1_000;
@@ -27,6 +29,14 @@ interface Case {
   readonly bytes: Uint8Array;
   /** Where the stream is cut into two chunks. */
   readonly cutAt: number;
+}
+
+/** Size of the CONNACK for a client that brings its Client Identifier. */
+async function connackBytesOf(harness: EngineHarness): Promise<number> {
+  const peer = harness.open();
+  harness.send(peer, rawConnect());
+  await harness.settle();
+  return peer.wire.takeReceived().length;
 }
 
 interface Answer {
@@ -104,7 +114,7 @@ async function isEmptied(harness: EngineHarness): Promise<boolean> {
 
 /** Says which stream of the batch left something behind, played again one by one. */
 async function findLeak(batch: readonly Case[]): Promise<string> {
-  const harness = new EngineHarness(LIMITS);
+  const harness = new EngineHarness(SETTINGS);
   for (const one of batch) {
     await tryCase(harness, one);
     if (!(await isEmptied(harness))) return show(one);
@@ -141,7 +151,7 @@ describe(`${caseCount} mutated streams at the engine, FUZZ_SEED=${seed}`, () => 
     "version %i: no trap, no leak, one ending",
     { timeout: 600_000 },
     async (version) => {
-      const harness = new EngineHarness(LIMITS);
+      const harness = new EngineHarness(SETTINGS);
       const acceptedCount = await fuzz(harness, random, version, share);
       // Both outcomes must be common, or the mutations have lost their edge.
       expect(acceptedCount).toBeGreaterThan(share / 50);

@@ -36,7 +36,16 @@ import {
   SESSION_RESEND,
   SESSION_STORED_END,
 } from "./session-layout";
-import { AWAITS_PUBACK, AWAITS_PUBREC, DONE, NOT_LOADED, settle, slotAt, stateOf } from "./slots";
+import {
+  AWAITS_PUBACK,
+  AWAITS_PUBREC,
+  DONE,
+  NOT_LOADED,
+  nextInWindow,
+  settle,
+  slotAt,
+  stateOf,
+} from "./slots";
 import { addStored, findStored } from "./stored";
 import { pump } from "./window";
 
@@ -180,10 +189,13 @@ function placeLoaded(session: usize, row: usize, at: usize, sequence: u64): i32 
 function passOver(session: usize, from: u64, to: u64): void {
   const cursor = load<u64>(session, SESSION_CURSOR);
   const end = min(to, cursor);
-  for (let sequence = max(from, load<u64>(session, SESSION_HEAD)); sequence < end; sequence++) {
-    if (stateOf(session, sequence) !== NOT_LOADED) continue;
-    store<u32>(slotAt(session, sequence), DONE);
-    settle(session, sequence);
+  let sequence = max(from, load<u64>(session, SESSION_HEAD));
+  while (sequence < end) {
+    if (stateOf(session, sequence) === NOT_LOADED) {
+      store<u32>(slotAt(session, sequence), DONE);
+      settle(session, sequence);
+    }
+    sequence = nextInWindow(session, sequence);
   }
   if (to > cursor && hasGap(session) && load<u64>(session, SESSION_GAP) < to) {
     store<u64>(session, min(to, load<u64>(session, SESSION_STORED_END)), SESSION_GAP);

@@ -59,6 +59,7 @@ import {
   AWAITS_PUBREC,
   DONE,
   jumpHead,
+  nextInWindow,
   passDone,
   placeEntry,
   stateOf,
@@ -215,8 +216,10 @@ function done(session: usize, sequence: u64): void {
 function headMoved(session: usize, head: u64): void {
   const cursor = load<u64>(session, SESSION_CURSOR);
   const end = min(head, cursor);
-  for (let sequence = load<u64>(session, SESSION_HEAD); sequence < end; sequence++) {
+  let sequence = load<u64>(session, SESSION_HEAD);
+  while (sequence < end) {
     if (stateOf(session, sequence) !== DONE) finish(session, sequence);
+    sequence = nextInWindow(session, sequence);
   }
   store<u64>(session, max(head, load<u64>(session, SESSION_NEXT)), SESSION_NEXT);
   store<u64>(session, max(head, load<u64>(session, SESSION_RECORDED_HEAD)), SESSION_RECORDED_HEAD);

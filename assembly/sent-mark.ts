@@ -14,6 +14,7 @@ import { recordedTurn } from "./journal";
 import {
   SESSION_CURSOR,
   SESSION_FLAGS,
+  SESSION_RESEND,
   SESSION_SENT_MARK,
   SESSION_SENT_SAFE,
   SESSION_SENT_TURN,
@@ -46,6 +47,12 @@ export function markRecorded(session: usize): void {
 /** A record says that something of the queue was sent. */
 export function announced(session: usize): void {
   store<u32>(session, load<u32>(session, SESSION_FLAGS) & ~SESSION_UNANNOUNCED, SESSION_FLAGS);
+}
+
+/** Whether something of the queue is to be announced: nothing waits to be sent again before it. */
+export function isUnannounced(session: usize): bool {
+  if (!(load<u32>(session, SESSION_FLAGS) & SESSION_UNANNOUNCED)) return false;
+  return load<u64>(session, SESSION_RESEND) === load<u64>(session, SESSION_CURSOR);
 }
 
 /** Whether the mark that stands at the cursor is on its way to the disk. */

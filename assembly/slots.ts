@@ -138,6 +138,14 @@ export function stateOf(session: usize, sequence: u64): u32 {
   return load<u32>(slotAt(session, sequence)) & STATE;
 }
 
+/**
+ * The sequence to look at next in a loop that settles: the head may have passed more, and where it
+ * has passed all, there is no ring any more.
+ */
+export function nextInWindow(session: usize, sequence: u64): u64 {
+  return max(sequence + 1, load<u64>(session, SESSION_HEAD));
+}
+
 /** Entry of a sequence in the window, or 0. */
 export function entryOf(session: usize, sequence: u64): usize {
   return load<u32>(slotAt(session, sequence)) & ~STATE;

@@ -49,7 +49,7 @@ import {
 } from "./queue";
 import { announce, keepFresh, recordFresh, recordSent } from "./record";
 import { overflowOf, ruleBytesMax, ruleMessagesMax, useRule } from "./rules";
-import { isMarkUnderway, isNearMark } from "./sent-mark";
+import { isMarkUnderway, isNearMark, isUnannounced } from "./sent-mark";
 import {
   SESSION_COMMIT_NEXT,
   SESSION_CONNECTION,
@@ -72,7 +72,6 @@ import {
   SESSION_SENT_MOVED,
   SESSION_SILENT,
   SESSION_SKIP_MOVED,
-  SESSION_UNANNOUNCED,
   SESSION_WAITS_COMMIT,
 } from "./session-layout";
 import { touch } from "./session-lists";
@@ -206,7 +205,7 @@ function enqueue(session: usize, qos: u32, retain: bool, several: bool, identifi
     recordEnqueued(session, entry, false);
     const isThere = load<u32>(session, SESSION_CONNECTION) !== 0;
     // With what is to be sent, so that this waits for one commit only.
-    if (isThere && load<u32>(session, SESSION_FLAGS) & SESSION_UNANNOUNCED) announce(session);
+    if (isThere && isUnannounced(session)) announce(session);
     if (qos === 2) waitForCommit(session);
   }
   const record: usize = load<u32>(session, SESSION_CONNECTION);

@@ -110,15 +110,19 @@ export class StoreLife {
     calls.pump(session);
   }
 
-  /** What left for a connection since it was asked last; whether it has DUP. */
-  sentTo(connection: number): readonly { readonly isDuplicate: boolean; readonly text: string }[] {
+  /** What left for a connection since it was asked last. */
+  sentTo(connection: number): readonly Publish[] {
     this.#flush();
     const stream = Buffer.concat(this.#streams.get(connection) ?? []);
     this.#streams.delete(connection);
-    return publishesOf(stream).map(({ isDuplicate, payload }) => ({
-      isDuplicate,
-      text: payload.toString(),
-    }));
+    return publishesOf(stream);
+  }
+
+  /** A PUBACK comes. */
+  acknowledge(connection: number, packetIdentifier: number): void {
+    const puback = [PUBACK, 2, packetIdentifier >> 8, packetIdentifier & 0xff];
+    this.engine.readRegion.set(puback);
+    this.engine.calls.receive(connection, puback.length);
   }
 
   /** Commits what is to be committed at once, without how far Sessions are. */
@@ -143,13 +147,9 @@ export class StoreLife {
     for (let idle = 0; idle < IDLE_TURNS; idle++) {
       await this.turn();
       await new Promise((resolve) => setImmediate(resolve));
-      const stream = Buffer.concat(this.#streams.get(connection) ?? []);
-      this.#streams.delete(connection);
-      for (const { packetIdentifier, payload } of publishesOf(stream)) {
+      for (const { packetIdentifier, payload } of this.sentTo(connection)) {
         payloads.push(payload);
-        const puback = [PUBACK, 2, packetIdentifier >> 8, packetIdentifier & 0xff];
-        this.engine.readRegion.set(puback);
-        calls.receive(connection, puback.length);
+        this.acknowledge(connection, packetIdentifier);
         idle = 0;
       }
     }
@@ -221,7 +221,7 @@ export class StoreLife {
   }
 }
 
-interface Publish {
+export interface Publish {
   readonly isDuplicate: boolean;
   readonly packetIdentifier: number;
   readonly payload: Buffer;

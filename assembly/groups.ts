@@ -26,6 +26,7 @@ import {
   takeEmptied,
 } from "./members";
 import { alloc, free } from "./memory";
+import { E_NEXT, recordEnqueued } from "./queue";
 import { createHidden, endSession, findSession, NUMBER_MAX, renumber } from "./session";
 import {
   SESSION_DURABLE,
@@ -33,6 +34,7 @@ import {
   SESSION_IS_GROUP,
   SESSION_IS_LEAVING,
   SESSION_NUMBER,
+  SESSION_QUEUE_HEAD,
   SESSION_QUEUED_COUNT,
 } from "./session-layout";
 import { equalBytes, SLASH } from "./topic";
@@ -155,6 +157,9 @@ export function subscribeShared(
   if (isDurable(session) && !isDurable(group)) {
     store<u32>(group, load<u32>(group, SESSION_FLAGS) | SESSION_DURABLE, SESSION_FLAGS);
     journalOpened(group);
+    // What it was owed before is on record from now on.
+    let entry: usize = load<u32>(group, SESSION_QUEUE_HEAD);
+    for (; entry !== 0; entry = load<u32>(entry, E_NEXT)) recordEnqueued(group, entry, false);
   }
   if (load<u32>(group, SESSION_QUEUED_COUNT) !== 0) tellShared(group);
   return 0;

@@ -239,6 +239,8 @@ export const E_QUEUE_FULL: u32 = 3;
 export const E_LOAD: u32 = 5;
 /** A Session's queue is four fifths full; once per episode. Its number, its address. */
 export const E_QUEUE_FILLS: u32 = 6;
+/** A group has messages for members that were not looked at: call drainShared(). As E_LOAD. */
+export const E_DRAIN: u32 = 7;
 export const EVENT_BYTES: u32 = 12;
 
 // Journal records. Each begins with u32 type | bytes << 8 (the whole record, header included, a
@@ -270,7 +272,10 @@ export const J_UNSUBSCRIBED: u32 = 5;
  * expiry in Unix milliseconds, then the four texts.
  */
 export const J_MESSAGE: u32 = 6;
-/** u64 sequence, u32 offset of the message, u32 flags, then u32 Subscription Identifiers. */
+/**
+ * u64 sequence, u32 offset of the message, u32 flags, then u32 Subscription Identifiers; with
+ * J_FLAG_SHARED the number of the group before them.
+ */
 export const J_ENQUEUED: u32 = 7;
 /** u64 sequence: all up to here may have been sent. */
 export const J_SENT: u32 = 8;
@@ -295,9 +300,13 @@ export const J_WILL: u32 = 15;
 export const J_HEAD: u32 = 16;
 /** u64 sequence: those below that were not sent are dropped. */
 export const J_SKIPPED: u32 = 17;
+/** The Session ended, but what it was owed as the member of groups is on its way to others. */
+export const J_LEFT: u32 = 18;
 
 /** Flag of J_ENQUEUED, besides QoS and RETAIN: it was sent when this was written. */
 export const J_FLAG_SENT: u32 = 16;
+/** Flag of J_ENQUEUED: it is owed as to the member of a group. */
+export const J_FLAG_SHARED: u32 = 128;
 
 // Operations of the index step: eight u32 each, the kind first.
 
@@ -367,6 +376,8 @@ export const ROW_SESSION_IS_CONNECTED: u32 = 2;
 export const ROW_SESSION_HAS_LATEST: u32 = 4;
 /** No record says that something of its queue was sent since its client came. */
 export const ROW_SESSION_IS_UNANNOUNCED: u32 = 16;
+/** It is owed messages as the member of a group. */
+export const ROW_SESSION_OWES_SHARED: u32 = 8;
 
 /** Segment: version | entries << 8, last sequence − first, references, 0; u64 each. */
 export const ROW_SEGMENT_SPAN: u32 = 4;
@@ -379,6 +390,8 @@ export const ROW_ENTRY_LENGTH: u32 = 12;
 export const ROW_ENTRY_BYTES: u32 = 16;
 /** Flag of an entry, besides QoS and RETAIN: an index into the references is its message. */
 export const ROW_ENTRY_REFERS: u32 = 8;
+/** Flag: it is owed as to the member of a group, whose number is the first identifier. */
+export const ROW_ENTRY_IS_SHARED: u32 = 128;
 export const ROW_ENTRY_IDENTIFIERS_SHIFT: u32 = 8;
 
 /** Message: version | flags << 8, u32 bytes of its four texts, u32 0, u64 expiry; the texts. */

@@ -30,6 +30,7 @@ import {
   SESSION_FLAGS,
   SESSION_QUEUED_COUNT,
   SESSION_RESEND,
+  SESSION_SHARES,
 } from "./session-layout";
 import { count } from "./settings";
 import { AWAITS_PUBACK, AWAITS_PUBCOMP, DONE, NOT_LOADED, sequenceOf, stateOf } from "./slots";
@@ -49,6 +50,7 @@ import { finish, pump, release } from "./window";
 function goOn(record: usize, session: usize): void {
   if (
     load<u32>(session, SESSION_QUEUED_COUNT) !== 0 ||
+    load<u32>(session, SESSION_SHARES) !== 0 ||
     load<u64>(session, SESSION_RESEND) < load<u64>(session, SESSION_CURSOR)
   ) {
     pump(session);
@@ -89,7 +91,10 @@ function ofOurs(record: usize, session: usize, type: u32, packetIdentifier: u32)
   return R_DONE;
 }
 
-/** PUBREC: success makes a PUBREL due [MQTT-4.3.3-4], a Reason Code of 0x80 or more ends it. */
+/**
+ * PUBREC: success makes a PUBREL due [MQTT-4.3.3-4], a Reason Code of 0x80 or more ends it, for
+ * whom a group chose as for any other [MQTT-4.8.2-6].
+ */
 function received(
   record: usize,
   session: usize,

@@ -15,14 +15,30 @@ import {
 import { keepLatestIfFull } from "./latest";
 import { hasProperty } from "./properties";
 import { isFull } from "./queue";
-import { hasRules, overflowOf, ruleBytesMax, ruleMessagesMax, useRuleFor } from "./rules";
+import {
+  hasRules,
+  keepsQos0,
+  overflowOf,
+  ruleBytesMax,
+  ruleMessagesMax,
+  useRuleFor,
+} from "./rules";
 import {
   SESSION_CONNECTION,
   SESSION_DURABLE,
   SESSION_FLAGS,
   SESSION_NUMBER,
 } from "./session-layout";
-import { count, isRecording, queueOverflow, REFUSING_FULL, REJECT, refusing } from "./settings";
+import {
+  count,
+  isRecording,
+  queueOverflow,
+  queueQos0,
+  REFUSING_FULL,
+  REJECT,
+  refusing,
+} from "./settings";
+import { mayGive } from "./shared";
 import { FLAG_RETAIN, PAYLOAD_FORMAT_INDICATOR, QUOTA_EXCEEDED, VERSION_5 } from "./spec";
 import {
   ENTRY_BITS,
@@ -32,7 +48,7 @@ import {
   LIST_COUNT,
   LIST_ENTRIES,
 } from "./topic-match";
-import { ENTRY_QOS_MASK } from "./topic-tree";
+import { ENTRY_QOS_MASK, ENTRY_SHARED } from "./topic-tree";
 import { payloadUtf8Valid } from "./utf8";
 import { mayOpenNext } from "./window";
 
@@ -46,6 +62,13 @@ export function payloadHolds(version: u32): bool {
   if (version !== VERSION_5 || !hasProperty(PAYLOAD_FORMAT_INDICATOR)) return true;
   if (load<u32>(DECODED, D_VALUES + (PAYLOAD_FORMAT_INDICATOR << 3)) === 0) return true;
   return payloadUtf8Valid(load<u32>(DECODED, D_PAYLOAD_AT), load<u32>(DECODED, D_PAYLOAD_BYTES));
+}
+
+/** Whether QoS 0 messages of the topic in DECODED wait for who is away: the operator says so. */
+export function keepsUnacknowledged(): bool {
+  if (!hasRules()) return queueQos0;
+  useRuleFor(load<u32>(DECODED, D_TOPIC_AT), load<u32>(DECODED, D_TOPIC_BYTES));
+  return keepsQos0();
 }
 
 /** Whether some durable Session would be owed the message. */
@@ -76,6 +99,7 @@ function isRejected(list: usize, bytes: u32): bool {
     if (load<u32>(session, SESSION_NUMBER) !== load<u32>(entry, ENTRY_NUMBER)) continue;
     if (!(load<u32>(entry, ENTRY_BITS) & ENTRY_QOS_MASK)) continue;
     const receiver: usize = load<u32>(session, SESSION_CONNECTION);
+    if (load<u32>(entry, ENTRY_BITS) & ENTRY_SHARED && mayGive(session)) continue;
     if (receiver !== 0 && mayOpenNext(session, receiver)) continue;
     keepLatestIfFull(session, bytes);
     if (isFull(session, bytes, ruleMessagesMax, ruleBytesMax)) return true;

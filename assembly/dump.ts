@@ -3,6 +3,7 @@
  * same State exactly when their dumps are the same.
  */
 import { J_DONE, J_RECEIVED, J_RELEASED, J_SENT, SCRATCH } from "./abi";
+import { isGroup } from "./groups";
 import {
   journalClosed,
   journalEnqueued,
@@ -12,7 +13,15 @@ import {
   journalSubscribed,
 } from "./journal";
 import { M_QOS, M_RETAIN } from "./message";
-import { E_FLAGS, E_IDENTIFIERS, E_MESSAGE, E_NEXT, E_SEQUENCE, E_SEVERAL } from "./queue";
+import {
+  E_FLAGS,
+  E_IDENTIFIERS,
+  E_MESSAGE,
+  E_NEXT,
+  E_SEQUENCE,
+  E_SEVERAL,
+  E_SHARED,
+} from "./queue";
 import { nextReceived } from "./received";
 import {
   SESSION_CONNECTION,
@@ -36,7 +45,7 @@ function dumpEntry(session: usize, entry: usize): void {
     session,
     load<u64>(entry, E_SEQUENCE),
     load<u32>(entry, E_MESSAGE),
-    flags & (M_QOS | M_RETAIN),
+    flags & (M_QOS | M_RETAIN | E_SHARED),
     (flags & E_SEVERAL) !== 0,
     load<u32>(entry, E_IDENTIFIERS),
   );
@@ -71,7 +80,7 @@ function dumpNext(session: usize): void {
  */
 export function dumpSession(session: usize): void {
   journalOpened(session);
-  let subscription = nextSubscription(session, 0);
+  let subscription: usize = isGroup(session) ? 0 : nextSubscription(session, 0);
   while (subscription !== 0) {
     const bytes = filterOf(subscription, SCRATCH);
     journalSubscribed(
@@ -95,5 +104,5 @@ export function dumpSession(session: usize): void {
     journalIdentifier(J_RECEIVED, session, identifier);
     identifier = identifier === 65535 ? 0 : nextReceived(session, identifier + 1);
   }
-  if (load<u32>(session, SESSION_CONNECTION) === 0) journalClosed(session);
+  if (load<u32>(session, SESSION_CONNECTION) === 0 && !isGroup(session)) journalClosed(session);
 }

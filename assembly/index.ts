@@ -47,6 +47,7 @@ export {
   loadWanted,
 } from "./load";
 export { cacheBytes, cacheCount, clearCache, lookup, match, releaseList } from "./match-cache";
+export { sharedCount } from "./members";
 export {
   alloc as allocBlock,
   free as freeBlock,
@@ -89,12 +90,14 @@ export {
 export {
   configure,
   configureQueues,
+  configureShared,
   setClock,
   setPayloadsChecked,
   setRecording,
   setRefusing,
   setTurn,
 } from "./settings";
+export { drainShared } from "./shared";
 export { nextMessageId, setMessageId } from "./stored";
 export { addSubscription, removeSubscription } from "./subscriptions";
 export { setHashSeed } from "./topic";

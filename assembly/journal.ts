@@ -13,6 +13,7 @@ import {
   J_CLOSED,
   J_ENDED,
   J_ENQUEUED,
+  J_LEFT,
   J_MESSAGE,
   J_OPENED,
   J_RETAINED,
@@ -266,6 +267,15 @@ export function journalClosed(session: usize): void {
   store<u32>(at, load<u32>(session, SESSION_EXPIRY_INTERVAL));
   store<u32>(at, load<u32>(session, SESSION_EXPIRES_SECONDS), 4);
   store<u64>(at, nowMs, 8);
+}
+
+/** Whether what happens comes from the store. */
+export function isJournalPaused(): bool {
+  return isPaused;
+}
+
+export function journalLeft(session: usize): void {
+  record(J_LEFT, session, 0);
 }
 
 export function journalEnded(number: u32): void {

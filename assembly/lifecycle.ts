@@ -49,9 +49,9 @@ import { dropRest } from "./receive";
 import { dropRetainedJobs } from "./retained";
 import { dropSlice } from "./route";
 import { SESSION_COMMIT_NEXT, SESSION_WAITS_COMMIT } from "./session-layout";
-import { leaveList } from "./session-lists";
+import { leaveList, takeCommitWaiters } from "./session-lists";
 import { nowMs, outgoingBytesMax, setTurnCommitted } from "./settings";
-import { pump, takeCommitWaiters } from "./window";
+import { pump } from "./window";
 
 /** Prepares the record of a new Network Connection. @returns its generation */
 export function openConnection(connection: u32): u32 {

@@ -9,6 +9,7 @@ import {
   ROW_ENTRY_COUNTED,
   ROW_ENTRY_FLAGS,
   ROW_ENTRY_IDENTIFIERS_SHIFT,
+  ROW_ENTRY_IS_SHARED,
   ROW_ENTRY_LENGTH,
   ROW_ENTRY_REFERS,
   ROW_MESSAGE_BYTES,
@@ -31,6 +32,8 @@ import {
   SESSION_GAP_AFTER,
   SESSION_HAS_LATEST,
   SESSION_HEAD,
+  SESSION_IS_GROUP,
+  SESSION_IS_LEAVING,
   SESSION_LOADING,
   SESSION_NUMBER,
   SESSION_RESEND,
@@ -75,7 +78,8 @@ export function loadMissing(): u64 {
 }
 
 function wanted(session: usize): i64 {
-  if (load<u32>(session, SESSION_CONNECTION) === 0) return NOTHING;
+  const isOurs = load<u32>(session, SESSION_FLAGS) & (SESSION_IS_GROUP | SESSION_IS_LEAVING);
+  if (load<u32>(session, SESSION_CONNECTION) === 0 && isOurs === 0) return NOTHING;
   const resend = load<u64>(session, SESSION_RESEND);
   if (resend < load<u64>(session, SESSION_CURSOR)) {
     return stateOf(session, resend) === NOT_LOADED ? <i64>resend : NOTHING;
@@ -131,6 +135,7 @@ function isEntry(at: usize, end: usize, references: u32): bool {
   const identifiers = flags >> ROW_ENTRY_IDENTIFIERS_SHIFT;
   if (bytes > end - at || identifiers > LISTED_MAX) return false;
   const body = ROW_ENTRY_BYTES + (identifiers << 2);
+  if (flags & ROW_ENTRY_IS_SHARED && identifiers === 0) return false;
   if (flags & ROW_ENTRY_REFERS) return bytes === body + 4 && load<u32>(at + body) < references;
   return bytes >= body + ROW_MESSAGE_BYTES && isMessageRow(at + body, bytes - body);
 }
@@ -147,7 +152,7 @@ function makeEntry(row: usize, at: usize, sequence: u64): usize {
     message = messageOfRow(body);
   }
   if (message === 0) return 0;
-  const several = identifiers > 1;
+  const several = identifiers > 1 || (flags & ROW_ENTRY_IS_SHARED) !== 0;
   let list: u32 = 0;
   if (several) {
     store<u32>(listed, identifiers);
@@ -156,7 +161,8 @@ function makeEntry(row: usize, at: usize, sequence: u64): usize {
   } else if (identifiers === 1) {
     list = load<u32>(at, ROW_ENTRY_BYTES);
   }
-  const entry = entryFor(message, sequence, flags & (M_QOS | M_RETAIN), several, list);
+  const kept = flags & (M_QOS | M_RETAIN | ROW_ENTRY_IS_SHARED);
+  const entry = entryFor(message, sequence, kept, several, list);
   if (!(flags & ROW_ENTRY_REFERS)) releaseMessage(message);
   if (entry !== 0) store<u32>(entry, load<u32>(at, ROW_ENTRY_COUNTED), E_BYTES);
   return entry;

@@ -21,6 +21,7 @@ import {
   E_QUEUE_FULL,
   J_DONE,
   J_FLAG_SENT,
+  J_FLAG_SHARED,
   J_SENT,
   J_SKIPPED,
   S_DROPPED_EXPIRED,
@@ -73,6 +74,7 @@ import {
 } from "./session-layout";
 import { touch } from "./session-lists";
 import { count, nowMs, turnCommitted } from "./settings";
+import { isOfGroup, listOfGroup } from "./shared-entry";
 
 export const E_MESSAGE: u32 = 0;
 /** QoS in bits 0 and 1, RETAIN in bit 2 as in message.ts, and what follows. */
@@ -94,6 +96,11 @@ export const E_FRESH: u32 = 16;
 export const E_LAST: u32 = 32;
 /** A newer one took its place: it is about to be dropped. */
 export const E_REPLACED: u32 = 64;
+/**
+ * It came through a shared subscription: `identifiers` is a list, of the number of the group and
+ * the Subscription Identifier, if there is one. As in journal and index.
+ */
+export const E_SHARED: u32 = J_FLAG_SHARED;
 
 /** Entries looked at for an expired one before the oldest is dropped. */
 const EXPIRED_LOOKED_AT_MAX: u32 = 64;
@@ -135,13 +142,15 @@ export function newEntry(
 ): usize {
   const message = storeDescribed();
   if (message === 0) return 0;
-  return entryFor(message, sequence, qos | (retain ? M_RETAIN : 0), several, identifiers);
+  const flags = qos | (retain ? M_RETAIN : 0);
+  if (!isOfGroup()) return entryFor(message, sequence, flags, several, identifiers);
+  return entryFor(message, sequence, flags | E_SHARED, true, listOfGroup(identifiers));
 }
 
 /**
  * Makes an entry for a stored message, which it holds.
  *
- * @param flags  QoS and RETAIN
+ * @param flags  QoS, RETAIN and E_SHARED
  * @param identifiers  as for sendPublish() of encode.ts; copied
  * @returns its address, or 0
  */
@@ -189,7 +198,7 @@ export function recordEnqueued(session: usize, entry: usize, sent: bool): void {
     session,
     sequence,
     load<u32>(entry, E_MESSAGE),
-    (flags & (M_QOS | M_RETAIN)) | (sent ? J_FLAG_SENT : 0),
+    (flags & (M_QOS | M_RETAIN | E_SHARED)) | (sent ? J_FLAG_SENT : 0),
     (flags & E_SEVERAL) !== 0,
     load<u32>(entry, E_IDENTIFIERS),
   );

@@ -18,6 +18,7 @@ import {
   ROW_SESSION_IS_DURABLE,
   ROW_SESSION_IS_UNANNOUNCED,
   ROW_SESSION_NEXT,
+  ROW_SESSION_OWES_SHARED,
   ROW_SESSION_PROTOCOL,
   ROW_SESSION_RECEIVED,
   ROW_SESSION_RELEASED,
@@ -31,14 +32,30 @@ import {
   S_QUEUED_MESSAGES,
 } from "./abi";
 import { setExpires } from "./expiry";
+import {
+  deferEmptied,
+  endEmptied,
+  groupOfRecord,
+  isGroup,
+  isGroupIdentifier,
+  recoverGroup,
+} from "./groups";
 import { journalPause } from "./journal";
+import { isLeavingIdentifier, leaveOn } from "./leave";
 import { DAMAGED } from "./load";
 import { isMessageRow, messageOfRow, releaseMessage } from "./message";
 import { noteMoved } from "./queue";
 import { addReceived } from "./received";
 import { keepRetained } from "./retained";
 import { SENT_AHEAD_MAX } from "./sent-mark";
-import { createSession, detachSession, endSession, sessionAfter, sessionOfNumber } from "./session";
+import {
+  createHidden,
+  createSession,
+  detachSession,
+  endSession,
+  sessionAfter,
+  sessionOfNumber,
+} from "./session";
 import {
   SESSION_CARRIED,
   SESSION_CURSOR,
@@ -53,7 +70,10 @@ import {
   SESSION_HAS_SEGMENTS,
   SESSION_HEAD,
   SESSION_HEAD_IDENTIFIER,
+  SESSION_IS_GROUP,
+  SESSION_IS_LEAVING,
   SESSION_NEXT,
+  SESSION_OWES_SHARED,
   SESSION_QUEUED_BYTES,
   SESSION_QUEUED_COUNT,
   SESSION_RECORDED_END,
@@ -155,10 +175,21 @@ function loadWhole(number: u32, row: usize, bytes: u32): i32 {
   const idBytes = load<u32>(row, ROW_SESSION_ID_BYTES);
   const interval = load<u32>(row, ROW_SESSION_EXPIRY_INTERVAL);
   const version = load<u32>(row, ROW_SESSION_PROTOCOL);
-  const session = createSession(row + ROW_SESSION_BYTES, idBytes, number, version, interval);
+  const id: usize = row + ROW_SESSION_BYTES;
+  let flags: u32 = SESSION_HAS_ROW;
+  let session: usize = 0;
+  if (isGroupIdentifier(id, idBytes)) {
+    session = groupOfRecord(id, idBytes, number);
+    flags |= SESSION_IS_GROUP;
+  } else if (isLeavingIdentifier(id, idBytes)) {
+    session = createHidden(id, idBytes, number, SESSION_IS_LEAVING);
+    flags |= SESSION_IS_LEAVING;
+  } else {
+    session = createSession(id, idBytes, number, version, interval);
+  }
   if (session === 0) return NO_MEMORY;
   const shown = load<u32>(row, ROW_SESSION_FLAGS) >> 8;
-  let flags: u32 = SESSION_HAS_ROW;
+  if (shown & ROW_SESSION_OWES_SHARED) flags |= SESSION_OWES_SHARED;
   if (shown & ROW_SESSION_IS_DURABLE) flags |= SESSION_DURABLE;
   if (shown & ROW_SESSION_IS_CONNECTED) flags |= SESSION_CARRIED;
   if (shown & ROW_SESSION_HAS_LATEST) flags |= SESSION_HAS_LATEST;
@@ -223,9 +254,21 @@ export function recoveryEnd(nowSeconds: u32): void {
   while (session !== 0) {
     const next = sessionAfter(session);
     passDone(session);
-    if (load<u32>(session, SESSION_FLAGS) & SESSION_CARRIED) leave(session, nowSeconds);
+    if (isGroup(session)) recoverGroup(session);
     session = next;
   }
+  // Groups end last: one of them may be the next.
+  deferEmptied(true);
+  session = sessionAfter(0);
+  while (session !== 0) {
+    const next = sessionAfter(session);
+    const flags = load<u32>(session, SESSION_FLAGS);
+    if (flags & SESSION_IS_LEAVING) leaveOn(session);
+    else if (flags & SESSION_CARRIED) leave(session, nowSeconds);
+    session = next;
+  }
+  deferEmptied(false);
+  endEmptied();
 }
 
 /** What was sent last is not on record: so much of it may have been. */
@@ -238,11 +281,11 @@ function takeAsSent(session: usize): void {
 
 function leave(session: usize, nowSeconds: u32): void {
   const interval = load<u32>(session, SESSION_EXPIRY_INTERVAL);
+  if (!(load<u32>(session, SESSION_FLAGS) & SESSION_UNANNOUNCED)) takeAsSent(session);
   if (interval === 0) {
     endSession(session);
     return;
   }
-  if (!(load<u32>(session, SESSION_FLAGS) & SESSION_UNANNOUNCED)) takeAsSent(session);
   const due = <u64>nowSeconds + interval;
   detachSession(session, interval === u32.MAX_VALUE || due > u32.MAX_VALUE ? 0 : <u32>due);
 }

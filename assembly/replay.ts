@@ -10,8 +10,10 @@ import {
   J_ENDED,
   J_ENQUEUED,
   J_FLAG_SENT,
+  J_FLAG_SHARED,
   J_FREED,
   J_HEAD,
+  J_LEFT,
   J_MESSAGE,
   J_OPENED,
   J_RECEIVED,
@@ -31,10 +33,12 @@ import {
 } from "./abi";
 import { describeStored } from "./described";
 import { skipUnsent } from "./gap";
+import { groupOfRecord, isGroupIdentifier } from "./groups";
 import { journalPause } from "./journal";
+import { startLeaving } from "./leave";
 import { alloc, free } from "./memory";
 import { M_QOS, M_RETAIN, M_TEXT, newMessage, releaseMessage } from "./message";
-import { appendEntry, forgetQueued, newEntry } from "./queue";
+import { appendEntry, E_FLAGS, E_SHARED, forgetQueued, newEntry } from "./queue";
 import { addReceived, isReceived, removeReceived } from "./received";
 import { deleteRetained, replaceRetained } from "./retained";
 import { announced, unannounce } from "./sent-mark";
@@ -46,6 +50,7 @@ import {
   SESSION_FLAGS,
   SESSION_HEAD,
   SESSION_NEXT,
+  SESSION_OWES_SHARED,
   SESSION_RECORDED_END,
   SESSION_RECORDED_HEAD,
   SESSION_STORED_END,
@@ -65,7 +70,6 @@ import {
   stateOf,
 } from "./slots";
 import { addSubscription, removeSubscription } from "./subscriptions";
-
 import { finish, release, sendUpTo } from "./window";
 
 /** The page is not of a format that this engine reads, or is damaged. */
@@ -141,6 +145,11 @@ function loadMessage(offset: u32): usize {
 function opened(number: u32, at: usize): i32 {
   const expiryInterval = load<u32>(at, 8);
   let session = sessionFor(number);
+  if (isGroupIdentifier(at + 16, load<u32>(at, 12))) {
+    current = groupOfRecord(at + 16, load<u32>(at, 12), number);
+    if (current !== 0) changed(current);
+    return 0;
+  }
   if (session === 0) {
     session = createSession(at + 16, load<u32>(at, 12), number, load<u32>(at, 4), expiryInterval);
     current = session;
@@ -177,13 +186,19 @@ function enqueued(session: usize, at: usize, bytes: u32): i32 {
   describeStored(message);
   // {count, identifiers}: the count goes where the flags of the record were.
   store<u32>(at, listed, 12);
-  const several = listed > 1;
+  const shared = flags & J_FLAG_SHARED;
+  if (shared && listed === 0) return DAMAGED;
+  const several = listed > 1 || shared !== 0;
   const identifiers: u32 = several ? <u32>at + 12 : listed === 1 ? load<u32>(at, 16) : 0;
   const retain = (flags & M_RETAIN) !== 0;
   const entry = newEntry(sequence, flags & M_QOS, retain, several, identifiers);
   store<u32>(at, flags, 12);
   releaseMessage(message);
   if (entry === 0) return NO_MEMORY;
+  if (shared) {
+    store<u32>(entry, load<u32>(entry, E_FLAGS) | E_SHARED, E_FLAGS);
+    store<u32>(session, load<u32>(session, SESSION_FLAGS) | SESSION_OWES_SHARED, SESSION_FLAGS);
+  }
   if (sequence < load<u64>(session, SESSION_CURSOR)) {
     const state = (flags & M_QOS) === 1 ? AWAITS_PUBACK : AWAITS_PUBREC;
     return placeEntry(session, sequence, entry, state) ? 0 : NO_MEMORY;
@@ -314,6 +329,7 @@ function ofSession(type: u32, session: usize, at: usize, bytes: u32): i32 {
   else if (type === J_RECEIVED) return receivedAgain(session, load<u32>(at));
   else if (type === J_FREED) removeReceived(session, load<u32>(at));
   else if (type === J_CLOSED) detachSession(session, load<u32>(at, 4));
+  else if (type === J_LEFT) startLeaving(session);
   else if (type === J_ENDED) {
     endSession(session);
     current = 0;
@@ -328,7 +344,7 @@ function fixedBytes(type: u32): u32 {
   if (type === J_SUBSCRIBED || type === J_WILL) return 12;
   if (type === J_SENT || type === J_DONE || type === J_RELEASED) return 8;
   if (type === J_HEAD || type === J_SKIPPED) return 8;
-  if (type === J_ENDED) return 0;
+  if (type === J_ENDED || type === J_LEFT) return 0;
   return type >= J_OPENED && type <= J_RETAINED_DELETED ? 4 : u32.MAX_VALUE;
 }
 

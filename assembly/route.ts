@@ -27,7 +27,7 @@ import {
   S_PUBLISH_RECEIVED,
   S_REFUSED_MEMORY,
 } from "./abi";
-import { admitStored, isDurable, payloadHolds } from "./admission";
+import { admitStored, isDurable, keepsUnacknowledged, payloadHolds } from "./admission";
 import { resolveAlias } from "./alias";
 import {
   C_DROPPED,
@@ -72,7 +72,7 @@ import {
   receiverSeveral,
 } from "./receiver";
 import { retain } from "./retained";
-import { hasRules, keepsQos0, useRuleFor } from "./rules";
+import { hasRules } from "./rules";
 import {
   SESSION_CONNECTION,
   SESSION_DURABLE,
@@ -88,12 +88,12 @@ import {
   payloadBytesMax,
   payloadsChecked,
   queueOverflow,
-  queueQos0,
   REJECT,
   receiveMaximum,
   refusing,
   retainAvailable,
 } from "./settings";
+import { giveToGroup } from "./shared";
 import {
   FLAG_RETAIN,
   MESSAGE_EXPIRY_INTERVAL,
@@ -109,7 +109,15 @@ import {
   TOPIC_ALIAS,
   VERSION_5,
 } from "./spec";
-import { ENTRY_BYTES, ENTRY_NUMBER, ENTRY_SESSION, LIST_COUNT, LIST_ENTRIES } from "./topic-match";
+import {
+  ENTRY_BITS,
+  ENTRY_BYTES,
+  ENTRY_NUMBER,
+  ENTRY_SESSION,
+  LIST_COUNT,
+  LIST_ENTRIES,
+} from "./topic-match";
+import { ENTRY_SHARED } from "./topic-tree";
 import { topicNameStatus } from "./utf8";
 import { allowFresh, owe, queueUnacknowledged } from "./window";
 
@@ -134,12 +142,7 @@ export function budgetLeft(): bool {
 /** A QoS 0 message for a Session whose client is away: it waits only where the operator says so. */
 function keepUnacknowledged(session: usize, retained: bool): void {
   if (!(load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE)) return;
-  if (hasRules()) {
-    useRuleFor(load<u32>(DECODED, D_TOPIC_AT), load<u32>(DECODED, D_TOPIC_BYTES));
-    if (!keepsQos0()) return;
-  } else if (!queueQos0) {
-    return;
-  }
+  if (!keepsUnacknowledged()) return;
   const retainOut = retained && receiverRetain;
   queueUnacknowledged(session, retainOut, receiverSeveral, receiverIdentifiers);
 }
@@ -187,6 +190,10 @@ function deliver(publisher: usize, list: usize, from: u32, qos: u32, retained: b
     const session: usize = load<u32>(entry, ENTRY_SESSION);
     // The list may be older than the Session that has the record now.
     if (load<u32>(session, SESSION_NUMBER) !== load<u32>(entry, ENTRY_NUMBER)) continue;
+    if (load<u32>(entry, ENTRY_BITS) & ENTRY_SHARED) {
+      if (giveToGroup(session, qos, retained, publisher)) holdAcknowledgement = true;
+      continue;
+    }
     if (!receiverOptions(list, entry, session === publisher)) continue;
     const effective = min(qos, receiverQos); // [MQTT-3.8.4-8]
     if (effective === 0) {

@@ -18,6 +18,7 @@ import {
   ROW_ENTRY_COUNTED,
   ROW_ENTRY_FLAGS,
   ROW_ENTRY_IDENTIFIERS_SHIFT,
+  ROW_ENTRY_IS_SHARED,
   ROW_ENTRY_LENGTH,
   ROW_ENTRY_REFERS,
   ROW_SEGMENT_BYTES,
@@ -123,7 +124,8 @@ function writeEntry(entry: usize, at: usize, delta: u32, bytes: u32, index: u32)
   const flags = load<u32>(entry, E_FLAGS);
   const listAt: usize = load<u32>(entry, E_IDENTIFIERS);
   store<u32>(at, delta);
-  const kept = (flags & (M_QOS | M_RETAIN)) | (isApart ? ROW_ENTRY_REFERS : 0);
+  const kept =
+    (flags & (M_QOS | M_RETAIN | ROW_ENTRY_IS_SHARED)) | (isApart ? ROW_ENTRY_REFERS : 0);
   store<u32>(at, kept | (listedCount << ROW_ENTRY_IDENTIFIERS_SHIFT), ROW_ENTRY_FLAGS);
   store<u32>(at, load<u32>(entry, E_BYTES), ROW_ENTRY_COUNTED);
   store<u32>(at, bytes, ROW_ENTRY_LENGTH);

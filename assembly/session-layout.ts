@@ -29,8 +29,13 @@ export {
 
 /** Address of its newest subscription record, or 0. */
 export const SESSION_SUBSCRIPTIONS: u32 = 4;
-/** Scratch of the matcher: where the list under construction has this Session's entry; two u32. */
+/** Scratch of the matcher: where the list under construction has this Session's entry. */
 export const SESSION_MARK: u32 = 8;
+/**
+ * First of its memberships that its groups have set aside (members.ts), or 0; of a group, the
+ * address of what members.ts keeps of it.
+ */
+export const SESSION_SHARES: u32 = 12;
 /** Hash of the Client Identifier; next record of the same bucket. */
 export const SESSION_ID_HASH: u32 = 32;
 export const SESSION_ID_NEXT: u32 = 36;
@@ -134,5 +139,11 @@ export const SESSION_SILENT: u32 = 131072;
 export const SESSION_HAS_LATEST: u32 = 262144;
 /** No record says that something of its queue was sent since its client came: sent-mark.ts. */
 export const SESSION_UNANNOUNCED: u32 = 16777216;
+/** It is no client's: it holds what a group of shared subscriptions is owed (shared.ts). */
+export const SESSION_IS_GROUP: u32 = 524288;
+/** It is owed messages as the member of a group. */
+export const SESSION_OWES_SHARED: u32 = 1048576;
+/** It is no client's any more: what it was owed as a member goes to other members. */
+export const SESSION_IS_LEAVING: u32 = 2097152;
 /** Messages in its queue may expire. */
 export const SESSION_EXPIRES: u32 = 65536;

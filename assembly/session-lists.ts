@@ -8,6 +8,7 @@ import {
   SESSION_CHANGED,
   SESSION_CHANGED_NEXT,
   SESSION_CHANGED_TURN,
+  SESSION_COMMIT_NEXT,
   SESSION_FLAGS,
   SESSION_IN_PAGE,
   SESSION_NUMBER,
@@ -20,6 +21,7 @@ import { isRecording, turn } from "./settings";
 /** Bits of the lists. */
 const LISTS: u32 = SESSION_CHANGED | SESSION_IN_PAGE | SESSION_WAITS_COMMIT;
 
+let commitHead: u32 = 0;
 let pageHead: u32 = 0;
 let changedHead: u32 = 0;
 let changedTail: u32 = 0;
@@ -108,4 +110,26 @@ export function dropChanged(first: usize): void {
     leaveList(session, SESSION_CHANGED);
     session = next;
   }
+}
+
+/** What the Session waits for goes on, as pump() has it, behind the next commit. */
+export function waitForCommit(session: usize): void {
+  if (!isRecording) return;
+  const flags = load<u32>(session, SESSION_FLAGS);
+  if (flags & SESSION_WAITS_COMMIT) return;
+  store<u32>(session, flags | SESSION_WAITS_COMMIT, SESSION_FLAGS);
+  store<u32>(session, commitHead, SESSION_COMMIT_NEXT);
+  commitHead = <u32>session;
+}
+
+/** Whether some Session waits for a commit. */
+export function hasCommitWaiters(): bool {
+  return commitHead !== 0;
+}
+
+/** First Session of those that wait for a commit; the list is then empty. */
+export function takeCommitWaiters(): usize {
+  const session = commitHead;
+  commitHead = 0;
+  return session;
 }

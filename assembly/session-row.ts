@@ -17,6 +17,7 @@ import {
   ROW_SESSION_IS_DURABLE,
   ROW_SESSION_IS_UNANNOUNCED,
   ROW_SESSION_NEXT,
+  ROW_SESSION_OWES_SHARED,
   ROW_SESSION_PROTOCOL,
   ROW_SESSION_RECEIVED,
   ROW_SESSION_RELEASED,
@@ -48,8 +49,10 @@ import {
   SESSION_HEAD,
   SESSION_ID_AT,
   SESSION_ID_BYTES,
+  SESSION_IS_GROUP,
   SESSION_NEXT,
   SESSION_NUMBER,
+  SESSION_OWES_SHARED,
   SESSION_RECEIVED_COUNT,
   SESSION_RESUBSCRIBED,
   SESSION_RING,
@@ -130,7 +133,8 @@ function putChunks(session: usize, from: usize): i32 {
 function writeSubscriptions(session: usize, row: usize, from: u32): i32 {
   const flags = load<u32>(session, SESSION_FLAGS);
   let bytes: u32 = 0;
-  let subscription = nextSubscription(session, 0);
+  // That of a group stands in its identifier.
+  let subscription: usize = flags & SESSION_IS_GROUP ? 0 : nextSubscription(session, 0);
   while (subscription !== 0 && bytes <= INLINE_BYTES_MAX) {
     bytes += writeSubscription(subscription, row + from + bytes);
     subscription = nextSubscription(session, subscription);
@@ -221,6 +225,7 @@ function putRow(
   if (flags & SESSION_CARRIED) shown |= ROW_SESSION_IS_CONNECTED;
   if (flags & SESSION_HAS_LATEST) shown |= ROW_SESSION_HAS_LATEST;
   if (flags & SESSION_UNANNOUNCED) shown |= ROW_SESSION_IS_UNANNOUNCED;
+  if (flags & SESSION_OWES_SHARED) shown |= ROW_SESSION_OWES_SHARED;
   store<u32>(row, ROW_VERSION | (shown << 8));
   store<u32>(row, load<u32>(session, SESSION_VERSION), ROW_SESSION_PROTOCOL);
   const interval = load<u32>(session, SESSION_EXPIRY_INTERVAL);

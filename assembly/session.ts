@@ -6,9 +6,12 @@
  */
 import { C_SESSION, recordOf } from "./connection";
 import { freeWheel, setExpires, stopExpiry } from "./expiry";
+import { endEmptied } from "./groups";
 import { noteEnded } from "./index-changes";
-import { journalClosed, journalEnded, journalOpened } from "./journal";
+import { isJournalPaused, journalClosed, journalEnded, journalOpened } from "./journal";
 import { keepLatestOfAll } from "./latest";
+import { leaveOn, startLeaving } from "./leave";
+import { endGroup, welcomeMembers } from "./members";
 import { alloc, allocStable, free, STABLE_BYTES } from "./memory";
 import { recordMoved } from "./queue";
 import { dropReceived } from "./received";
@@ -30,8 +33,11 @@ import {
   SESSION_ID_BYTES,
   SESSION_ID_HASH,
   SESSION_ID_NEXT,
+  SESSION_IS_GROUP,
+  SESSION_IS_LEAVING,
   SESSION_NUMBER,
   SESSION_NUMBER_NEXT,
+  SESSION_OWES_SHARED,
   SESSION_QUEUED_COUNT,
   SESSION_RECEIVE_MAXIMUM,
   SESSION_SENT_MOVED,
@@ -39,7 +45,9 @@ import {
 } from "./session-layout";
 import { isListed, keepListed } from "./session-lists";
 import { inFlightMax } from "./settings";
+import { keepLatestOfGroups } from "./shared";
 import { restartWindow, startWindow } from "./slots";
+import { VERSION_5 } from "./spec";
 import { dropSubscriptions } from "./topic-tree";
 import { dropWindow, resendReleases } from "./window";
 
@@ -50,6 +58,10 @@ const BUCKETS_MIN: u32 = 1024;
 let buckets: usize = 0;
 let bucketMask: u32 = 0;
 let sessions: u32 = 0;
+/** Those of them that no client has: groups, and what is leaving. */
+let hidden: u32 = 0;
+/** Numbers past this one are given out while the store is read, to groups that wait for theirs. */
+export const NUMBER_MAX: u32 = 0xefffffff;
 let nextNumber: u32 = 1;
 let hashSeed: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
 
@@ -58,7 +70,8 @@ export function setSessionSeed(seed: u64): void {
   hashSeed = seed | 1;
 }
 
-function hashOf(at: usize, bytes: u32): u32 {
+/** Hash of a Client Identifier. */
+export function hashOf(at: usize, bytes: u32): u32 {
   let hash = hashSeed ^ bytes;
   for (let i: u32 = 0; i < bytes; i++) {
     hash = (hash ^ load<u8>(at + i)) * 0x100000001b3;
@@ -105,14 +118,18 @@ function linkBuckets(session: usize): void {
   const byId = idBucket(load<u32>(session, SESSION_ID_HASH));
   store<u32>(session, load<u32>(byId), SESSION_ID_NEXT);
   store<u32>(byId, <u32>session);
+  linkNumber(session);
+}
+
+function linkNumber(session: usize): void {
   const byNumber = numberBucket(load<u32>(session, SESSION_NUMBER));
   store<u32>(session, load<u32>(byNumber), SESSION_NUMBER_NEXT);
   store<u32>(byNumber, <u32>session);
 }
 
-/** Sessions there are. */
+/** Sessions that clients have. */
 export function sessionCount(): u32 {
-  return sessions;
+  return sessions - hidden;
 }
 
 /** Number that the next Session gets. */
@@ -173,7 +190,11 @@ function unlink(session: usize): void {
   let at = idBucket(load<u32>(session, SESSION_ID_HASH));
   while (load<u32>(at) !== <u32>session) at = load<u32>(at) + SESSION_ID_NEXT;
   store<u32>(at, load<u32>(session, SESSION_ID_NEXT));
-  at = numberBucket(load<u32>(session, SESSION_NUMBER));
+  unlinkNumber(session);
+}
+
+function unlinkNumber(session: usize): void {
+  let at = numberBucket(load<u32>(session, SESSION_NUMBER));
   while (load<u32>(at) !== <u32>session) at = load<u32>(at) + SESSION_NUMBER_NEXT;
   store<u32>(at, load<u32>(session, SESSION_NUMBER_NEXT));
 }
@@ -205,7 +226,7 @@ export function createSession(
   memory.fill(session, 0, STABLE_BYTES);
   memory.copy(id, at, bytes);
   if (number === 0) number = nextNumber;
-  if (number >= nextNumber) nextNumber = number + 1;
+  if (number >= nextNumber && number <= NUMBER_MAX) nextNumber = number + 1;
   store<u32>(session, number, SESSION_NUMBER);
   store<u32>(session, <u32>id, SESSION_ID_AT);
   store<u32>(session, bytes, SESSION_ID_BYTES);
@@ -218,6 +239,44 @@ export function createSession(
   sessions++;
   if (expiryInterval !== 0) recordOpened(session);
   return session;
+}
+
+/** The Session is no client's: it does not count as one. @param flag  SESSION_IS_… */
+export function hide(session: usize, flag: u32): void {
+  const flags = load<u32>(session, SESSION_FLAGS) & ~SESSION_CARRIED;
+  store<u32>(session, flags | flag, SESSION_FLAGS);
+  hidden++;
+}
+
+/** Makes a Session that no client has, not durable yet. @returns its record, or 0: no memory */
+export function createHidden(at: usize, bytes: u32, number: u32, flag: u32): usize {
+  const session = createSession(at, bytes, number, VERSION_5, 0);
+  if (session === 0) return 0;
+  store<u32>(session, u32.MAX_VALUE, SESSION_EXPIRY_INTERVAL);
+  hide(session, flag);
+  return session;
+}
+
+/** Gives a Session another number; 0: the next free one. */
+export function renumber(session: usize, number: u32): void {
+  unlinkNumber(session);
+  store<u32>(session, number !== 0 ? number : nextNumber, SESSION_NUMBER);
+  setNumbers(load<u32>(session, SESSION_NUMBER) + 1);
+  linkNumber(session);
+}
+
+/** Gives a Session another Client Identifier, or without memory the empty one. */
+export function rename(session: usize, at: usize, bytes: u32): void {
+  unlink(session);
+  const identifier = alloc(bytes);
+  if (identifier !== 0) {
+    memory.copy(identifier, at, bytes);
+    free(load<u32>(session, SESSION_ID_AT));
+    store<u32>(session, <u32>identifier, SESSION_ID_AT);
+  }
+  store<u32>(session, identifier !== 0 ? bytes : 0, SESSION_ID_BYTES);
+  store<u32>(session, hashOf(at, bytes), SESSION_ID_HASH);
+  linkBuckets(session);
 }
 
 /**
@@ -260,6 +319,8 @@ export function attachSession(session: usize, connection: u32, receiveMaximum: u
   restartWindow(session);
   resendReleases(session);
   keepLatestOfAll(session);
+  keepLatestOfGroups(session);
+  welcomeMembers(session);
 }
 
 /**
@@ -280,14 +341,29 @@ export function detachSession(session: usize, expiresSeconds: u32): void {
   if (flags & SESSION_DURABLE) journalClosed(session);
 }
 
-/** Ends the Session: its State is gone, and its number is never used again [MQTT-3.1.2-4]. */
+/**
+ * Ends the Session: its State is gone, and its number is never used again [MQTT-3.1.2-4]. What it
+ * was owed as the member of groups goes to other members first.
+ */
 export function endSession(session: usize): void {
-  const number = load<u32>(session, SESSION_NUMBER);
   const flags = load<u32>(session, SESSION_FLAGS);
+  const owes = (flags & (SESSION_OWES_SHARED | SESSION_IS_LEAVING)) === SESSION_OWES_SHARED;
+  if (owes && !isJournalPaused()) {
+    startLeaving(session);
+    leaveOn(session);
+  } else {
+    forget(session, flags);
+  }
+  endEmptied();
+}
+
+function forget(session: usize, flags: u32): void {
+  const number = load<u32>(session, SESSION_NUMBER);
   const record: usize = load<u32>(session, SESSION_CONNECTION);
   if (record !== 0) store<u32>(record, 0, C_SESSION);
   stopExpiry(session);
   dropSubscriptions(session);
+  if (flags & SESSION_IS_GROUP) endGroup(session);
   dropWindow(session);
   dropReceived(session);
   unlink(session);
@@ -295,6 +371,7 @@ export function endSession(session: usize): void {
   const drops: usize = load<u32>(session, SESSION_DROPS);
   if (drops !== 0) free(drops);
   sessions--;
+  if (flags & (SESSION_IS_GROUP | SESSION_IS_LEAVING)) hidden--;
   if (flags & SESSION_DURABLE) journalEnded(number);
   if (flags & SESSION_HAS_ROW) noteEnded(number, (flags & SESSION_HAS_SEGMENTS) !== 0);
   store<u32>(session, 0, SESSION_NUMBER);

@@ -42,6 +42,8 @@ export let queueQos0: bool = false;
 export let messageExpiryMsMax: u64 = 0;
 /** Longest life of a retained message as such, milliseconds; 0 = no bound. */
 export let retainedExpiryMsMax: u64 = 0;
+/** Who of a group is chosen: 0 in turn, or LEAST_INFLIGHT, STICKY_BY_PUBLISHER of shared.ts. */
+export let sharedStrategy: u32 = 0;
 /** Whether what happens to durable Sessions is recorded; otherwise nothing waits for a commit. */
 export let isRecording: bool = true;
 /** See setRecording(). */
@@ -121,6 +123,11 @@ export function configureQueues(
 /** Before the first connection. @param on  1: see payloadsChecked */
 export function setPayloadsChecked(on: u32): void {
   payloadsChecked = on !== 0;
+}
+
+/** @param strategy  how a group's members are chosen: see shared.ts; before the first connection */
+export function configureShared(strategy: u32): void {
+  sharedStrategy = strategy;
 }
 
 /**

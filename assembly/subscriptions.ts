@@ -2,6 +2,7 @@
  * SUBSCRIBE and UNSUBSCRIBE of a Session: the tree, the count, and the journal of a durable one.
  */
 import { NO_MEMORY } from "./abi";
+import { endEmptied, isShared, subscribeShared, unsubscribeShared } from "./groups";
 import { journalSubscribed, journalUnsubscribed } from "./journal";
 import { memoryTight } from "./memory";
 import { recordNow } from "./record";
@@ -34,7 +35,10 @@ export function addSubscription(
 ): i32 {
   if (memoryTight()) return NO_MEMORY;
   if (refusing === REFUSING_FULL && isDurable(session)) return NO_MEMORY;
-  const status = subscribe(session, filterAt, filterBytes, options, identifier);
+  const shared = isShared(filterAt, filterBytes);
+  const status = shared
+    ? subscribeShared(session, filterAt, filterBytes, options, identifier)
+    : subscribe(session, filterAt, filterBytes, options, identifier);
   if (status < 0) return status;
   if (status === 0) addCount(session, 1);
   if (isDurable(session)) {
@@ -46,12 +50,16 @@ export function addSubscription(
 
 /** Removes a subscription [MQTT-3.10.4-1]. @returns 0 removed, 1 there was none */
 export function removeSubscription(session: usize, filterAt: usize, filterBytes: u32): i32 {
-  const status = unsubscribe(session, filterAt, filterBytes);
+  const shared = isShared(filterAt, filterBytes);
+  const status = shared
+    ? unsubscribeShared(session, filterAt, filterBytes)
+    : unsubscribe(session, filterAt, filterBytes);
   if (status !== 0) return status;
   addCount(session, -1);
   if (isDurable(session)) {
     recordNow(session);
     journalUnsubscribed(session, filterAt, filterBytes);
   }
+  if (shared) endEmptied();
   return 0;
 }

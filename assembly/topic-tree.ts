@@ -22,10 +22,14 @@
  * `flags`: the options byte of the SUBSCRIBE, the bits that a receiver list shows (topic-match.ts),
  * and whether the filter ends in `#`. The nodes of a new path and its subscription are allocated
  * one after the other, so that they share cache lines.
+ *
+ * A shared subscription is in its Session's list as any other, but `node` is its group, and what
+ * ends at the node is the group's one subscription: see members.ts.
  */
 import { NO_MEMORY } from "./abi";
+import { dropMember } from "./members";
 import { alloc, free } from "./memory";
-import { SESSION_SUBSCRIPTIONS } from "./session-layout";
+import { SESSION_ID_AT, SESSION_ID_BYTES, SESSION_SUBSCRIPTIONS } from "./session-layout";
 import { equalBytes, isHash, isPlus, levelEnd, NUMBER_SIGN, PLUS_SIGN, SLASH } from "./topic";
 import {
   TABLE_BYTES,
@@ -47,18 +51,20 @@ const NODE_LABEL: u32 = 22;
 const NODE_BYTES_MIN: u32 = 32;
 
 export const SUBSCRIPTION_SESSION: u32 = 0;
-const SUBSCRIPTION_NODE: u32 = 4;
+export const SUBSCRIPTION_NODE: u32 = 4;
 export const SUBSCRIPTION_NEXT_IN_NODE: u32 = 8;
-const SUBSCRIPTION_PREVIOUS_IN_NODE: u32 = 12;
-const SUBSCRIPTION_NEXT_IN_SESSION: u32 = 16;
+export const SUBSCRIPTION_PREVIOUS_IN_NODE: u32 = 12;
+export const SUBSCRIPTION_NEXT_IN_SESSION: u32 = 16;
 const SUBSCRIPTION_PREVIOUS_IN_SESSION: u32 = 20;
 export const SUBSCRIPTION_IDENTIFIER: u32 = 24;
 export const SUBSCRIPTION_FLAGS: u32 = 28;
 const SUBSCRIPTION_BYTES: u32 = 32;
 
-// Flags: bits 0–7 the options byte, bits 8–15 an entry's bits, bit 16 the filter's end.
+// Flags: bits 0–7 the options byte, bits 8–15 an entry's bits, bit 16 the filter's end, bit 17
+// a shared subscription.
 export const FLAGS_ENTRY_SHIFT: u32 = 8;
 const FLAG_HASH: u32 = 1 << 16;
+export const FLAG_MEMBER: u32 = 1 << 17;
 
 // An entry's bits in a receiver list.
 
@@ -73,10 +79,18 @@ export const ENTRY_SEVERAL: u32 = 1 << 4;
 export const ENTRY_NO_LOCAL_ALL: u32 = 1 << 5;
 /** Some matching subscription has a Subscription Identifier. */
 export const ENTRY_IDENTIFIED: u32 = 1 << 6;
+/** The Session is a group: one of its members is to get the message. */
+export const ENTRY_SHARED: u32 = 1 << 7;
 
+/** Besides the options byte: the subscription is that of a group. */
+export const OPTION_GROUP: u32 = 1 << 8;
 const OPTION_QOS_MASK: u32 = 3;
 const OPTION_NO_LOCAL: u32 = 1 << 2;
 const OPTION_RETAIN_AS_PUBLISHED: u32 = 1 << 3;
+
+/** `$share/`: how the filter of a shared subscription begins, §4.8.2. */
+export const SHARE_PREFIX: usize = memory.data<u8>([0x24, 0x73, 0x68, 0x61, 0x72, 0x65, 0x2f]);
+export const SHARE_PREFIX_BYTES: u32 = 7;
 
 const root: usize = memory.data(32, 8);
 const table: usize = memory.data(TABLE_BYTES, 8);
@@ -99,7 +113,12 @@ export function treeRoot(): usize {
   return root;
 }
 
-/** Subscriptions of all Sessions. */
+/** Something that receiver lists say of the tree's Sessions has changed. */
+export function treeChanged(): void {
+  epoch++;
+}
+
+/** Subscriptions of all Sessions, without the shared ones. */
 export function subscriptionCount(): u32 {
   return count;
 }
@@ -223,16 +242,17 @@ function findSubscription(session: usize): usize {
   return 0;
 }
 
-function setOptions(subscription: usize, options: u32, identifier: u32): void {
+/** Sets options and identifier; `form` is what else its flags say. */
+export function setOptions(subscription: usize, options: u32, identifier: u32, form: u32): void {
   let entry = options & OPTION_QOS_MASK;
   if ((options & OPTION_NO_LOCAL) !== 0) entry |= ENTRY_NO_LOCAL | ENTRY_NO_LOCAL_ALL;
   if ((options & OPTION_RETAIN_AS_PUBLISHED) !== 0) entry |= ENTRY_RETAIN_AS_PUBLISHED;
   if (identifier !== 0) entry |= ENTRY_IDENTIFIED;
-  const hash: u32 = endHash ? FLAG_HASH : 0;
+  if ((options & OPTION_GROUP) !== 0) entry |= ENTRY_SHARED;
   store<u32>(subscription, identifier, SUBSCRIPTION_IDENTIFIER);
   store<u32>(
     subscription,
-    (options & 0xff) | (entry << FLAGS_ENTRY_SHIFT) | hash,
+    (options & 0xff) | (entry << FLAGS_ENTRY_SHIFT) | form,
     SUBSCRIPTION_FLAGS,
   );
 }
@@ -240,35 +260,46 @@ function setOptions(subscription: usize, options: u32, identifier: u32): void {
 function linkSubscription(session: usize, subscription: usize): void {
   const list = endNode + (endHash ? NODE_HASH_SUBSCRIPTIONS : NODE_SUBSCRIPTIONS);
   const inNode: usize = load<u32>(list);
-  const inSession: usize = load<u32>(session, SESSION_SUBSCRIPTIONS);
-  store<u32>(subscription, <u32>session, SUBSCRIPTION_SESSION);
   store<u32>(subscription, <u32>endNode, SUBSCRIPTION_NODE);
   store<u32>(subscription, <u32>inNode, SUBSCRIPTION_NEXT_IN_NODE);
   store<u32>(subscription, 0, SUBSCRIPTION_PREVIOUS_IN_NODE);
-  store<u32>(subscription, <u32>inSession, SUBSCRIPTION_NEXT_IN_SESSION);
-  store<u32>(subscription, 0, SUBSCRIPTION_PREVIOUS_IN_SESSION);
   if (inNode !== 0) store<u32>(inNode, <u32>subscription, SUBSCRIPTION_PREVIOUS_IN_NODE);
-  if (inSession !== 0) store<u32>(inSession, <u32>subscription, SUBSCRIPTION_PREVIOUS_IN_SESSION);
   store<u32>(list, <u32>subscription);
+  linkInSession(session, subscription);
+}
+
+/** Puts a subscription first in its Session's list. */
+export function linkInSession(session: usize, subscription: usize): void {
+  const next: usize = load<u32>(session, SESSION_SUBSCRIPTIONS);
+  store<u32>(subscription, <u32>session, SUBSCRIPTION_SESSION);
+  store<u32>(subscription, <u32>next, SUBSCRIPTION_NEXT_IN_SESSION);
+  store<u32>(subscription, 0, SUBSCRIPTION_PREVIOUS_IN_SESSION);
+  if (next !== 0) store<u32>(next, <u32>subscription, SUBSCRIPTION_PREVIOUS_IN_SESSION);
   store<u32>(session, <u32>subscription, SESSION_SUBSCRIPTIONS);
+}
+
+/** Takes a subscription out of its Session's list. */
+export function unlinkFromSession(subscription: usize): void {
+  const session: usize = load<u32>(subscription, SUBSCRIPTION_SESSION);
+  const next: usize = load<u32>(subscription, SUBSCRIPTION_NEXT_IN_SESSION);
+  const previous: usize = load<u32>(subscription, SUBSCRIPTION_PREVIOUS_IN_SESSION);
+  if (next !== 0) store<u32>(next, <u32>previous, SUBSCRIPTION_PREVIOUS_IN_SESSION);
+  if (previous !== 0) store<u32>(previous, <u32>next, SUBSCRIPTION_NEXT_IN_SESSION);
+  else store<u32>(session, <u32>next, SESSION_SUBSCRIPTIONS);
 }
 
 function removeSubscription(subscription: usize): void {
   const node: usize = load<u32>(subscription, SUBSCRIPTION_NODE);
-  const session: usize = load<u32>(subscription, SUBSCRIPTION_SESSION);
-  const hash = (load<u32>(subscription, SUBSCRIPTION_FLAGS) & FLAG_HASH) !== 0;
-  let next: usize = load<u32>(subscription, SUBSCRIPTION_NEXT_IN_NODE);
-  let previous: usize = load<u32>(subscription, SUBSCRIPTION_PREVIOUS_IN_NODE);
+  const flags = load<u32>(subscription, SUBSCRIPTION_FLAGS);
+  const hash = (flags & FLAG_HASH) !== 0;
+  const next: usize = load<u32>(subscription, SUBSCRIPTION_NEXT_IN_NODE);
+  const previous: usize = load<u32>(subscription, SUBSCRIPTION_PREVIOUS_IN_NODE);
   if (next !== 0) store<u32>(next, <u32>previous, SUBSCRIPTION_PREVIOUS_IN_NODE);
   if (previous !== 0) store<u32>(previous, <u32>next, SUBSCRIPTION_NEXT_IN_NODE);
   else store<u32>(node + (hash ? NODE_HASH_SUBSCRIPTIONS : NODE_SUBSCRIPTIONS), <u32>next);
-  next = load<u32>(subscription, SUBSCRIPTION_NEXT_IN_SESSION);
-  previous = load<u32>(subscription, SUBSCRIPTION_PREVIOUS_IN_SESSION);
-  if (next !== 0) store<u32>(next, <u32>previous, SUBSCRIPTION_PREVIOUS_IN_SESSION);
-  if (previous !== 0) store<u32>(previous, <u32>next, SUBSCRIPTION_NEXT_IN_SESSION);
-  else store<u32>(session, <u32>next, SESSION_SUBSCRIPTIONS);
+  unlinkFromSession(subscription);
   free(subscription);
-  count--;
+  if (!((flags >> FLAGS_ENTRY_SHIFT) & ENTRY_SHARED)) count--;
   prune(node);
 }
 
@@ -276,7 +307,7 @@ function removeSubscription(subscription: usize): void {
  * Subscribes the Session to a valid Topic Filter.                                  [MQTT-3.8.4-3]
  *
  * @param session  address of its record, which holds the head of its subscriptions
- * @param options  the options byte of the SUBSCRIBE
+ * @param options  the options byte of the SUBSCRIBE; OPTION_GROUP
  * @param identifier  Subscription Identifier, 0 = none
  * @returns 0 new, 1 replaced in place, NO_MEMORY with nothing changed
  */
@@ -288,9 +319,10 @@ export function subscribe(
   identifier: u32,
 ): i32 {
   if (!findEnd(filterAt, filterBytes, true)) return NO_MEMORY;
+  const form: u32 = endHash ? FLAG_HASH : 0;
   let subscription = findSubscription(session);
   if (subscription !== 0) {
-    setOptions(subscription, options, identifier);
+    setOptions(subscription, options, identifier, form);
     epoch++;
     return 1;
   }
@@ -300,8 +332,8 @@ export function subscribe(
     return NO_MEMORY;
   }
   linkSubscription(session, subscription);
-  setOptions(subscription, options, identifier);
-  count++;
+  setOptions(subscription, options, identifier, form);
+  if ((options & OPTION_GROUP) === 0) count++;
   epoch++;
   return 0;
 }
@@ -316,6 +348,15 @@ export function unsubscribe(session: usize, filterAt: usize, filterBytes: u32): 
   return 0;
 }
 
+/** Writes `$share/NAME/filter`, of which a group has all but the beginning as its identifier. */
+function sharedFilterOf(group: usize, destination: usize): u32 {
+  const bytes = load<u32>(group, SESSION_ID_BYTES);
+  memory.copy(destination, SHARE_PREFIX, SHARE_PREFIX_BYTES);
+  const name: usize = load<u32>(group, SESSION_ID_AT) + 1;
+  memory.copy(destination + SHARE_PREFIX_BYTES, name, bytes - 1);
+  return SHARE_PREFIX_BYTES + bytes - 1;
+}
+
 /** Ends all subscriptions of a Session. O(1) each. */
 export function dropSubscriptions(session: usize): void {
   if (load<u32>(session, SESSION_SUBSCRIPTIONS) === 0) return;
@@ -323,7 +364,8 @@ export function dropSubscriptions(session: usize): void {
   for (;;) {
     const subscription: usize = load<u32>(session, SESSION_SUBSCRIPTIONS);
     if (subscription === 0) return;
-    removeSubscription(subscription);
+    if (load<u32>(subscription, SUBSCRIPTION_FLAGS) & FLAG_MEMBER) dropMember(subscription);
+    else removeSubscription(subscription);
   }
 }
 
@@ -355,6 +397,9 @@ function isPlusNode(node: usize): bool {
  */
 export function filterOf(subscription: usize, destination: usize): u32 {
   const last: usize = load<u32>(subscription, SUBSCRIPTION_NODE);
+  if (load<u32>(subscription, SUBSCRIPTION_FLAGS) & FLAG_MEMBER) {
+    return sharedFilterOf(last, destination);
+  }
   const hash = (load<u32>(subscription, SUBSCRIPTION_FLAGS) & FLAG_HASH) !== 0;
   let bytes: u32 = hash ? 2 : 0;
   for (let node = last; node !== root; node = load<u32>(node, NODE_PARENT)) {

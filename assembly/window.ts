@@ -15,12 +15,13 @@ import {
   S_DROPPED_QUEUE_FULL,
 } from "./abi";
 import { C_FLAGS, C_OUT_BYTES, C_WANTS_PUMP, connectionOf, raise } from "./connection";
-import { describeStored, storeDescribed } from "./described";
+import { describedMessage, describeStored, storeDescribed } from "./described";
 import { retainFlag, sendPublish, TOO_LARGE } from "./encode";
 import { forgetStoredQueue, passGap } from "./gap";
 import { writeAcknowledgement } from "./held";
 import { journalSequence } from "./journal";
 import { keepLatestIfFull } from "./latest";
+import { leaveOn } from "./leave";
 import { free, memoryTight } from "./memory";
 import { M_EXPIRES_MS, M_QOS, M_RETAIN } from "./message";
 import {
@@ -32,10 +33,10 @@ import {
   E_BYTES,
   E_FLAGS,
   E_FRESH,
-  E_IDENTIFIERS,
   E_MESSAGE,
   E_SEQUENCE,
   E_SEVERAL,
+  E_SHARED,
   E_TURN,
   firstUnsent,
   freeEntry,
@@ -51,7 +52,6 @@ import { announce, keepFresh, recordFresh, recordSent } from "./record";
 import { overflowOf, ruleBytesMax, ruleMessagesMax, useRule } from "./rules";
 import { isMarkUnderway, isNearMark, isUnannounced } from "./sent-mark";
 import {
-  SESSION_COMMIT_NEXT,
   SESSION_CONNECTION,
   SESSION_CURSOR,
   SESSION_DURABLE,
@@ -60,6 +60,8 @@ import {
   SESSION_HAS_LATEST,
   SESSION_HEAD,
   SESSION_IN_FLIGHT,
+  SESSION_IS_GROUP,
+  SESSION_IS_LEAVING,
   SESSION_LOADING,
   SESSION_NEXT,
   SESSION_NUMBER,
@@ -70,11 +72,11 @@ import {
   SESSION_RESEND,
   SESSION_RING,
   SESSION_SENT_MOVED,
+  SESSION_SHARES,
   SESSION_SILENT,
   SESSION_SKIP_MOVED,
-  SESSION_WAITS_COMMIT,
 } from "./session-layout";
-import { touch } from "./session-lists";
+import { touch, waitForCommit } from "./session-lists";
 import {
   DROP_OLDEST,
   freshMsMax,
@@ -84,6 +86,8 @@ import {
   refusing,
   turnCommitted,
 } from "./settings";
+import { drain, serveGroups } from "./shared";
+import { identifierOfEntry, isOfGroup } from "./shared-entry";
 import {
   AWAITS_PUBACK,
   AWAITS_PUBCOMP,
@@ -100,7 +104,6 @@ import {
 } from "./slots";
 import { FLAG_DUP, PUBREL } from "./spec";
 
-let commitHead: u32 = 0;
 /** Whether what is sent now may wait for its receiver instead of a record. */
 let mayBeFresh: bool = false;
 
@@ -151,7 +154,8 @@ function sendNow(
   const sequence = load<u64>(session, SESSION_NEXT);
   const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
   let entry: usize = 0;
-  if (durable) {
+  // What is a group's is kept: another member gets it where this one ends.
+  if (durable || isOfGroup()) {
     entry = newEntry(sequence, qos, retain, several, identifiers);
     if (entry === 0) return dropForMemory(session);
   }
@@ -183,8 +187,11 @@ function dropFull(session: usize): bool {
 }
 
 function enqueue(session: usize, qos: u32, retain: bool, several: bool, identifiers: u32): bool {
-  if (memoryTight()) return dropForMemory(session);
-  const durable = (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) !== 0;
+  const flags = load<u32>(session, SESSION_FLAGS);
+  // What goes from a group to a member, or back, is in memory already.
+  const isMoved = describedMessage() !== 0 && (isOfGroup() || (flags & SESSION_IS_GROUP) !== 0);
+  if (memoryTight() && !isMoved) return dropForMemory(session);
+  const durable = (flags & SESSION_DURABLE) !== 0;
   if (durable && refusing !== 0 && qos === 0) return dropFull(session);
   const sequence = load<u64>(session, SESSION_NEXT);
   const entry = newEntry(sequence, qos, retain, several, identifiers);
@@ -201,12 +208,12 @@ function enqueue(session: usize, qos: u32, retain: bool, several: bool, identifi
   appendEntry(session, entry);
   noteFilling(session, ruleMessagesMax, ruleBytesMax);
   if (durable) {
-    if (load<u32>(session, SESSION_FLAGS) & SESSION_HAS_FRESH) recordFresh(session, true);
+    if (flags & SESSION_HAS_FRESH) recordFresh(session, true);
     recordEnqueued(session, entry, false);
     const isThere = load<u32>(session, SESSION_CONNECTION) !== 0;
     // With what is to be sent, so that this waits for one commit only.
     if (isThere && isUnannounced(session)) announce(session);
-    if (qos === 2) waitForCommit(session);
+    if (qos === 2 && !(flags & SESSION_IS_GROUP)) waitForCommit(session);
   }
   const record: usize = load<u32>(session, SESSION_CONNECTION);
   if (record !== 0 && load<u32>(record, C_OUT_BYTES) >= outgoingBytesMax) wantPump(record);
@@ -223,29 +230,17 @@ export function queueUnacknowledged(
   return enqueue(session, 0, retain, several, identifiers);
 }
 
+/**
+ * Queues the described message in a group (shared.ts), as it was published.
+ *
+ * @returns false where it was dropped; counted
+ */
+export function queueForGroup(group: usize, qos: u32, retained: bool): bool {
+  return enqueue(group, qos, retained, false, 0);
+}
+
 function wantPump(record: usize): void {
   store<u32>(record, load<u32>(record, C_FLAGS) | C_WANTS_PUMP, C_FLAGS);
-}
-
-function waitForCommit(session: usize): void {
-  if (!isRecording) return;
-  const flags = load<u32>(session, SESSION_FLAGS);
-  if (flags & SESSION_WAITS_COMMIT) return;
-  store<u32>(session, flags | SESSION_WAITS_COMMIT, SESSION_FLAGS);
-  store<u32>(session, commitHead, SESSION_COMMIT_NEXT);
-  commitHead = <u32>session;
-}
-
-/** Whether some Session waits for a commit. */
-export function hasCommitWaiters(): bool {
-  return commitHead !== 0;
-}
-
-/** First Session of those that wait for a commit; the list is then empty. */
-export function takeCommitWaiters(): usize {
-  const session = commitHead;
-  commitHead = 0;
-  return session;
 }
 
 /**
@@ -278,13 +273,13 @@ function sendEntry(record: usize, entry: usize, identifier: u32, dup: bool): i32
     flags & M_QOS,
     retainFlag(retain) | (dup ? FLAG_DUP : 0),
     identifier,
-    (flags & E_SEVERAL) !== 0,
-    load<u32>(entry, E_IDENTIFIERS),
+    (flags & (E_SEVERAL | E_SHARED)) === E_SEVERAL,
+    identifierOfEntry(entry),
   );
 }
 
 /** Asks the host to load what is in the store; loadWanted() of load.ts tells what. */
-function wantLoad(session: usize): void {
+export function wantLoad(session: usize): void {
   const flags = load<u32>(session, SESSION_FLAGS);
   if (flags & SESSION_LOADING) return;
   if (raise(E_LOAD, load<u32>(session, SESSION_NUMBER), <u32>session)) {
@@ -399,7 +394,7 @@ function sendQueued(session: usize, record: usize): bool {
   if (status === NO_MEMORY) broken(record);
   if (status === TOO_LARGE) {
     finishTooLarge(session, sequence);
-  } else if (!durable) {
+  } else if (!durable && !(flags & E_SHARED)) {
     store<u32>(slot, state);
     freeEntry(entry);
   }
@@ -409,10 +404,18 @@ function sendQueued(session: usize, record: usize): bool {
 /** Sends what the window and the connection's output take: first again, then anew. */
 export function pump(session: usize): void {
   const record: usize = load<u32>(session, SESSION_CONNECTION);
-  if (record === 0) return;
+  if (record === 0) {
+    const flags = load<u32>(session, SESSION_FLAGS);
+    if (flags & SESSION_IS_GROUP) drain(session);
+    else if (flags & SESSION_IS_LEAVING) leaveOn(session);
+    return;
+  }
   for (;;) {
     const resending = load<u64>(session, SESSION_RESEND) < load<u64>(session, SESSION_CURSOR);
-    if (!resending && load<u32>(session, SESSION_QUEUED_COUNT) === 0) return;
+    if (!resending && load<u32>(session, SESSION_QUEUED_COUNT) === 0) {
+      if (load<u32>(session, SESSION_SHARES) !== 0) serveGroups(session, record);
+      return;
+    }
     if (load<u32>(record, C_OUT_BYTES) >= outgoingBytesMax) {
       wantPump(record);
       return;

@@ -86,10 +86,12 @@ function startEngine(settings: Settings): Engine {
     settings.topicAliasOutMax,
   );
   engine.calls.setPayloadsChecked(settings.payloadUtf8Checked ? 1 : 0);
+  engine.calls.configureShared(STRATEGY[settings.sharedStrategy]);
   configureQueues(engine, settings);
   return engine;
 }
 
+const STRATEGY = { "round-robin": 0, "least-inflight": 1, "sticky-by-publisher": 2 } as const;
 const OVERFLOW = { "drop-oldest": 0, "drop-newest": 1, reject: 2 } as const;
 
 /** Seconds without bound are 0 to the engine. */

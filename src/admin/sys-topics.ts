@@ -90,7 +90,7 @@ export class SysTopics {
       ["clients/inactive", total - connected],
       ["clients/expired", sessions.expiredCount],
       ["subscriptions/count", engine.calls.subscriptionCount()],
-      ["shared_subscriptions/count", 0],
+      ["shared_subscriptions/count", engine.calls.sharedCount()],
       ["retained messages/count", engine.calls.retainedCount()],
       ["connections/socket/count", connected],
     ];

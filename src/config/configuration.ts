@@ -123,6 +123,8 @@ function settingsOf(
     responseInformation: value("response_information"),
     scramFile: value("scram_file"),
     redirectOnStop: value("server_redirect_on_stop"),
+    sharedSubscriptionAvailable: value("shared_subscription_available") ?? true,
+    sharedStrategy: value("shared_strategy") ?? "round-robin",
     sessionExpirySecondsMax: Math.min(
       value("persistent_client_expiration") ?? SECONDS_NEVER,
       value("max_session_expiry_interval") ?? SECONDS_NEVER,

@@ -247,6 +247,18 @@ export const OPTIONS = {
     "Holdfast's own: what clients that ask are told to begin Response Topics with; %c: their own.",
     { defaultText: "none", since: THIRD },
   ),
+  shared_subscription_available: global(
+    SWITCH,
+    true,
+    "Holdfast's own: whether clients may share a subscription, with `$share/NAME/filter`.",
+    { since: THIRD },
+  ),
+  shared_strategy: global(
+    oneOf(["round-robin", "least-inflight", "sticky-by-publisher"]),
+    "round-robin",
+    "Holdfast's own: which of those that share a subscription and have room gets a message.",
+    { since: THIRD },
+  ),
 
   // Sessions, and what waits in them.
   persistent_client_expiration: global(

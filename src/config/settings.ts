@@ -41,6 +41,12 @@ export type Durability = "fsync" | "process" | "memory";
  */
 export type QueueOverflow = "drop-oldest" | "drop-newest" | "reject";
 
+/**
+ * Who of a group of shared subscriptions gets a message, of those that have room: each in turn, the
+ * one with the fewest in flight, or the one that got the last of the same publisher.
+ */
+export type SharedStrategy = "round-robin" | "least-inflight" | "sticky-by-publisher";
+
 /** The bounds for the messages of some topics; what a rule leaves out is as the options say. */
 export interface QueueRule {
   /** Whose Topic Name it matches; the first rule that does counts. Valid, without `$share`. */
@@ -107,6 +113,9 @@ export interface Settings {
   readonly scramFile: string | null;
   /** Where clients of 5.0 are sent when the broker stops; null: nowhere. */
   readonly redirectOnStop: RedirectSettings | null;
+  /** Shared Subscription Available: whether `$share/NAME/filter` is more than a refusal. */
+  readonly sharedSubscriptionAvailable: boolean;
+  readonly sharedStrategy: SharedStrategy;
 
   /** Longest Session Expiry Interval granted to MQTT 5.0 clients; SECONDS_NEVER: no limit. */
   readonly sessionExpirySecondsMax: number;

@@ -38,6 +38,7 @@ interface EngineExports {
     expirySecondsMax: number,
     retainedSecondsMax: number,
   ): void;
+  configureShared(strategy: number): void;
   /** @returns 0, or 1 where there is no room for one more */
   addQueueRule(
     at: number,
@@ -119,6 +120,8 @@ interface EngineExports {
   dropRetained(at: number, bytes: number): void;
   retainedCount(): number;
   subscriptionCount(): number;
+  sharedCount(): number;
+  drainShared(group: number, number: number): void;
   firstFilter(): number;
   nextFilter(): number;
   send(connection: number, at: number, bytes: number, hold: number): number;

@@ -109,7 +109,7 @@ function writeLimits(list: PacketWriter, qosMax: number, settings: Settings): vo
   if (!settings.subscriptionIdentifiersAvailable) {
     list.byte(SUBSCRIPTION_IDENTIFIER_AVAILABLE).byte(0);
   }
-  list.byte(SHARED_SUBSCRIPTION_AVAILABLE).byte(0);
+  if (!settings.sharedSubscriptionAvailable) list.byte(SHARED_SUBSCRIPTION_AVAILABLE).byte(0);
 }
 
 /** What answers this CONNECT. */

@@ -16,6 +16,7 @@ import {
   SUBACK,
   SUBSCRIPTION_IDENTIFIER,
   SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
+  TOPIC_FILTER_INVALID,
   UNSPECIFIED_ERROR,
   UNSUBACK,
   WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
@@ -26,7 +27,9 @@ import { PacketWriter } from "./packet-writer.ts";
 import type { Plane } from "./plane.ts";
 import { reasonText } from "./reasons.ts";
 
+/** `$share/NAME/filter` is a shared subscription, §4.8.2. */
 const SHARED_PREFIX = Buffer.from("$share/");
+const SLASH = 0x2f;
 // Retain Handling, §3.8.3.1.
 const RETAIN_IF_NEW = 1;
 const RETAIN_NEVER = 2;
@@ -52,6 +55,7 @@ export class Subscribing {
     this.#judgeWhole(connection);
     const packetIdentifier = engine.decoded(abi.D_PACKET_ID);
     const identifier = engine.numberProperty(SUBSCRIPTION_IDENTIFIER, 0);
+    this.#judgeShared();
     const codes: number[] = [];
     let isRetainedDue = false;
     for (let more = engine.calls.firstFilter(); more === 1; more = engine.calls.nextFilter()) {
@@ -103,23 +107,18 @@ export class Subscribing {
     options: number,
     identifier: number,
   ): { reason: number; retainedDue: boolean } {
-    const { engine, log } = this.#plane;
+    const { engine, log, settings } = this.#plane;
     const at = engine.decoded(abi.D_FILTER_AT);
     const byteCount = engine.decoded(abi.D_FILTER_BYTES);
-    const shared = engine.bytes.subarray(at, at + Math.min(byteCount, SHARED_PREFIX.length));
-    if (shared.equals(SHARED_PREFIX)) {
-      if ((options & OPTION_NO_LOCAL) !== 0) {
-        // [MQTT-3.8.3-4]
-        throw new ProtocolError(PROTOCOL_ERROR, "No Local on a shared subscription");
-      }
+    const isShared = this.#isShared();
+    if (isShared && !settings.sharedSubscriptionAvailable) {
       return { reason: SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, retainedDue: false };
     }
-    const { settings } = this.#plane;
     if (!settings.wildcardsAvailable && this.#hasWildcard()) {
       return { reason: UNSPECIFIED_ERROR, retainedDue: false }; // [MQTT-3.8.3-2 @3.1.1]
     }
     const { session } = connection;
-    if (engine.calls.retainedRoom(connection.number, byteCount) === 0) {
+    if (!isShared && engine.calls.retainedRoom(connection.number, byteCount) === 0) {
       return { reason: QUOTA_EXCEEDED, retainedDue: false };
     }
     const status = engine.calls.addSubscription(session, at, byteCount, options, identifier);
@@ -128,12 +127,48 @@ export class Subscribing {
       const qos = options & OPTION_QOS;
       log.subscribe(`${connection.clientId} ${qos} ${engine.text(at, byteCount)}`);
     }
+    // What is retained is nobody's of a group [§4.8.2].
+    if (isShared) return { reason: options & OPTION_QOS, retainedDue: false };
     const handling = (options >>> OPTION_RETAIN_HANDLING_SHIFT) & 3;
     const isNew = status === 0;
     // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
     const isWanted = handling !== RETAIN_NEVER && (handling !== RETAIN_IF_NEW || isNew);
     const retainedDue = isWanted && settings.retainAvailable;
     return { reason: options & OPTION_QOS, retainedDue };
+  }
+
+  /** Whether the filter at hand is that of a shared subscription. */
+  #isShared(): boolean {
+    const { engine } = this.#plane;
+    const at = engine.decoded(abi.D_FILTER_AT);
+    const byteCount = engine.decoded(abi.D_FILTER_BYTES);
+    const prefix = engine.bytes.subarray(at, at + Math.min(byteCount, SHARED_PREFIX.length));
+    return prefix.equals(SHARED_PREFIX);
+  }
+
+  /**
+   * Judges the shared filters of the packet in DECODED, before any of it is acted on.
+   *
+   * @throws ProtocolError 0x8F or 0x82
+   */
+  #judgeShared(): void {
+    const { engine } = this.#plane;
+    for (let more = engine.calls.firstFilter(); more === 1; more = engine.calls.nextFilter()) {
+      if (!this.#isShared()) continue;
+      const at = engine.decoded(abi.D_FILTER_AT) + SHARED_PREFIX.length;
+      const end = engine.decoded(abi.D_FILTER_AT) + engine.decoded(abi.D_FILTER_BYTES);
+      const nameBytes = engine.bytes.subarray(at, end).indexOf(SLASH);
+      const name = engine.bytes.subarray(at, at + Math.max(nameBytes, 0));
+      const isNamed = nameBytes > 0 && !name.includes(PLUS) && !name.includes(HASH);
+      // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+      if (!isNamed || at + nameBytes + 1 === end) {
+        throw new ProtocolError(TOPIC_FILTER_INVALID, "$share without a name or a filter");
+      }
+      if ((engine.decoded(abi.D_FILTER_OPTIONS) & OPTION_NO_LOCAL) !== 0) {
+        // [MQTT-3.8.3-4]
+        throw new ProtocolError(PROTOCOL_ERROR, "No Local on a shared subscription");
+      }
+    }
   }
 
   #startRetained(connection: NetworkConnection, options: number, identifier: number): boolean {
@@ -148,6 +183,7 @@ export class Subscribing {
   unsubscribe(connection: NetworkConnection): void {
     const { engine, log } = this.#plane;
     const packetIdentifier = engine.decoded(abi.D_PACKET_ID);
+    this.#judgeShared();
     const codes: number[] = [];
     for (let more = engine.calls.firstFilter(); more === 1; more = engine.calls.nextFilter()) {
       const at = engine.decoded(abi.D_FILTER_AT);

@@ -44,9 +44,11 @@ export class Sessions {
     return (this.#engine.word(session + abi.SESSION_FLAGS) & abi.SESSION_DURABLE) !== 0;
   }
 
+  /** Client Identifier of the Session; of a group of shared subscriptions, their filter. */
   clientIdOf(session: number): string {
     const at = this.#engine.word(session + abi.SESSION_ID_AT);
-    return this.#engine.text(at, this.#engine.word(session + abi.SESSION_ID_BYTES));
+    const text = this.#engine.text(at, this.#engine.word(session + abi.SESSION_ID_BYTES));
+    return text.startsWith("\0") ? `$share/${text.slice(1)}` : text;
   }
 
   /** @returns address of a new Session, or 0: no memory */

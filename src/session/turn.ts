@@ -32,6 +32,14 @@ export interface PageStore {
   load(number: number, session: number): void;
 }
 
+/** Events that name a Session: its number, its address. */
+const EVENTS_OF_SESSIONS: ReadonlySet<number> = new Set([
+  abi.E_QUEUE_FULL,
+  abi.E_QUEUE_FILLS,
+  abi.E_LOAD,
+  abi.E_DRAIN,
+]);
+
 export class Turn {
   readonly #engine: Engine;
   readonly #connections: (NetworkConnection | undefined)[] = [undefined];
@@ -397,7 +405,7 @@ export class Turn {
       const kind = copied[i] as number;
       const subject = copied[i + 1] as number;
       const argument = copied[i + 2] as number;
-      if (kind === abi.E_QUEUE_FULL || kind === abi.E_QUEUE_FILLS || kind === abi.E_LOAD) {
+      if (EVENTS_OF_SESSIONS.has(kind)) {
         this.#actForSession(kind, subject, argument);
         continue;
       }
@@ -412,6 +420,7 @@ export class Turn {
 
   #actForSession(kind: number, number: number, session: number): void {
     if (kind === abi.E_LOAD) this.#store?.load(number, session);
+    else if (kind === abi.E_DRAIN) this.#engine.calls.drainShared(session, number);
     // It may have ended since, and its record be another's.
     else if (this.#engine.word(session + abi.SESSION_NUMBER) !== number) return;
     else if (kind === abi.E_QUEUE_FULL) this.#handlers?.onQueueFull(session);

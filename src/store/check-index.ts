@@ -156,8 +156,8 @@ class IndexCheck {
       const number = key.readUInt32BE(0);
       const name = `Session ${number}`;
       this.#strays(chunks, segments, number);
-      this.#count("Sessions");
       const row = this.#judge(name, () => readSessionRow(value));
+      if (row === null || !row.isHidden) this.#count("Sessions");
       const chunked = this.#subscriptions(chunks, number);
       const sums = this.#queue(segments, number, row);
       if (this.#wipes.has(number)) this.#say(`${name}: it is there and in wipes`);

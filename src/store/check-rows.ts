@@ -25,6 +25,8 @@ export class RowFault extends Error {
 
 export interface SessionRow {
   readonly clientId: string;
+  /** No client's: a group of shared subscriptions, or what a member left to others. */
+  readonly isHidden: boolean;
   readonly head: number;
   readonly sent: number;
   readonly next: number;
@@ -105,6 +107,7 @@ export function readSessionRow(row: Buffer): SessionRow {
   demand(isInOnePlace, "it has subscriptions in its row and elsewhere");
   const done = new Set(lists.done.map((offset) => head + offset));
   return {
+    isHidden: clientId.startsWith("\0"),
     ...{ clientId, head, sent, next, storedEnd, unsent, unsentCount },
     ...{ subscriptionCount, subscriptionsElsewhere, done },
   };

@@ -47,11 +47,6 @@ describe("an accepted CONNECT", () => {
     await client.ping();
   });
 
-  test("CONNACK says that shared subscriptions are not there yet [§3.2.2.3.13]", async () => {
-    const client = await connect();
-    expect(client.connack?.properties?.sharedSubscriptionAvailable).toBe(false);
-  });
-
   test("CONNACK carries no Response Information unasked [MQTT-3.1.2-28]", async () => {
     const client = await connect({ properties: { requestResponseInformation: false } });
     expect(client.connack?.properties?.responseInformation).toBeUndefined();

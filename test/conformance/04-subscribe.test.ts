@@ -77,16 +77,6 @@ describe("No Local", () => {
     await client.receive({ payload: "mine", qos: 0 });
     await client.expectNothing();
   });
-
-  test("on a shared subscription is a Protocol Error [MQTT-3.8.3-4]", async () => {
-    const client = await connect();
-    client.send({
-      cmd: "subscribe",
-      messageId: 1,
-      subscriptions: [subscription("$share/group/x", { noLocal: true })],
-    });
-    await client.expectDisconnect(0x82);
-  });
 });
 
 describe("overlapping subscriptions", () => {
@@ -215,25 +205,6 @@ describe("SUBSCRIBE that ends the connection", () => {
     const answer = await Promise.race([client.expect("suback"), client.expect("disconnect")]);
     if (answer.cmd === "suback") expect(answer.granted).toEqual([0x8f]);
     else expect(answer.reasonCode).toBe(0x8f);
-  });
-});
-
-describe("shared subscriptions, which are not there yet", () => {
-  test("5.0: SUBACK 0x9E, and the other filters hold [§3.9.3] [MQTT-3.9.3-2]", async () => {
-    const client = await connect();
-    const entries = [subscription("shared/a"), subscription("$share/group/shared/#")];
-    expect(await client.subscribeAll([...entries, subscription("shared/b")])).toEqual([0, 0x9e, 0]);
-    await client.publish("shared/a", "a");
-    await client.publish("shared/b", "b");
-    await client.publish("shared/c", "c");
-    await client.expectPublish({ payload: "a" });
-    await client.expectPublish({ payload: "b" });
-    await client.expectNothing();
-  });
-
-  test("3.1.1: SUBACK 0x80 [MQTT-3.9.3-2 @3.1.1]", async () => {
-    const client = await connect({ version: 4 });
-    expect(await client.subscribe("$share/group/shared/#")).toBe(0x80);
   });
 });
 

@@ -13,6 +13,7 @@ const CLIENTS = 5;
 
 const TOPICS = ["a", "a/b", "a/b/c", "b/b", "$x/a"];
 const FILTERS = ["#", "a/#", "+/b", "a/b", "a/+/c", "+", "$x/#", "b/b"];
+const SHARED_FILTERS = ["$share/one/a/#", "$share/two/a/#", "$share/one/$x/#"];
 const SIZES = [0, 10, 300, 1_000, 20_000, 70_000, 200_000];
 
 type Client = { readonly client: number };
@@ -61,7 +62,7 @@ export type Command =
 const client = fc.nat(CLIENTS - 1);
 const qos: Arbitrary<QoS> = fc.constantFrom(0, 1, 2);
 const topic = fc.constantFrom(...TOPICS);
-const filter = fc.constantFrom(...FILTERS);
+const filter = fc.constantFrom(...FILTERS, ...SHARED_FILTERS);
 
 const connectCommand = fc.record({
   kind: fc.constant("connect" as const),

@@ -133,6 +133,8 @@ export class EngineHarness {
       Number.isFinite(retainedExpirySecondsMax) ? retainedExpirySecondsMax : 0,
     );
     engine.calls.setPayloadsChecked(settings.payloadUtf8Checked ? 1 : 0);
+    const strategies = ["round-robin", "least-inflight", "sticky-by-publisher"];
+    engine.calls.configureShared(strategies.indexOf(settings.sharedStrategy));
     setClock(this.nowMs);
     return engine;
   }

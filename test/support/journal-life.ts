@@ -14,6 +14,8 @@ export const CLIENT_IDENTIFIERS = ["one", "two", "three", "four", "transient"];
 
 const TOPICS = ["a", "a/b", "a/b/c", "b/b", "$x/a"];
 const FILTERS = ["#", "a/#", "+/b", "a/b", "a/+/c", "+", "$x/#"];
+/** One: the order of what several groups kept for a client is not part of its State. */
+const SHARED_FILTER = "$share/one/a/#";
 /** The last two are kept apart from the page. */
 const SIZES = [0, 10, 10, 300, 5_000, 70_000, 150_000];
 
@@ -74,7 +76,7 @@ export type LifeEvent =
 
 const client = fc.nat(CLIENT_IDENTIFIERS.length - 1);
 const qos: Arbitrary<QoS> = fc.constantFrom(0, 1, 1, 2, 2);
-const filter = fc.constantFrom(...FILTERS);
+const filter = fc.constantFrom(...FILTERS, SHARED_FILTER);
 const packetIdentifier = fc.integer({ min: 1, max: 5 });
 
 const connectEvent: Arbitrary<Connect> = fc.record({

@@ -60,7 +60,7 @@ export interface SessionState {
 export type SessionStates = Readonly<Record<string, SessionState>>;
 
 interface OpenSession {
-  readonly clientIdentifier: string;
+  clientIdentifier: string;
   version: number;
   isDurable: boolean;
   expirySeconds: number;
@@ -120,6 +120,9 @@ export class JournalState {
         return;
       case abi.J_ENDED:
         this.#sessions.delete(record.session);
+        return;
+      case abi.J_LEFT:
+        this.#leave(record);
         return;
       case abi.J_RETAINED: {
         const message = this.#message(this.#u32(at));
@@ -182,6 +185,17 @@ export class JournalState {
       default:
         throw new Error(`no record has type ${type}`);
     }
+  }
+
+  /** The Session is no client's any more: what it is owed is all that is left of it. */
+  #leave({ session: number }: JournalRecord): void {
+    const session = this.#sessions.get(number);
+    if (session === undefined) throw new Error(`Session ${number} left before it was there`);
+    const digits = number.toString(16).padStart(8, "0");
+    const fields = { expirySeconds: 0xffffffff, expiresSeconds: 0 };
+    Object.assign(session, { clientIdentifier: `\0\0${digits}`, ...fields });
+    session.subscriptions.clear();
+    session.received.clear();
   }
 
   #open({ session: number, at }: JournalRecord): void {

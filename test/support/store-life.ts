@@ -164,8 +164,9 @@ export class StoreLife {
     const count = calls.takeEvents();
     for (let index = 0; index < count; index++) {
       const at = (abi.EVENTS + index * abi.EVENT_BYTES) >>> 2;
-      if (words[at] !== abi.E_LOAD) continue;
-      this.store.load(words[at + 1] as number, words[at + 2] as number);
+      const [number, session] = [words[at + 1] as number, words[at + 2] as number];
+      if (words[at] === abi.E_LOAD) this.store.load(number, session);
+      else if (words[at] === abi.E_DRAIN) calls.drainShared(session, number);
     }
   }
 

@@ -47,7 +47,7 @@ const modules = [
   "retained-tree",
   "retained-cursor",
 ];
-const sources = [...modules, "abi", "session-layout", "topic-match", "topic-table"];
+const sources = [...modules, "abi", "members", "session-layout", "topic-match", "topic-table"];
 const commonFlags = [
   "--runtime=stub",
   "--importMemory",

@@ -87,7 +87,7 @@ describe("Paho C", () => {
     ["31", "0"],
     ["311", "1"],
     ["5", "2"],
-  ])("paho_c_pub and paho_c_sub, version %s, QoS %s", async ([version, qos]) => {
+  ] as const)("paho_c_pub and paho_c_sub, version %s, QoS %s", async ([version, qos]) => {
     const topic = `paho-c/programs/${version}`;
     const common = ["-h", "127.0.0.1", "-p", `${broker.port}`, "-V", version, "-q", qos];
     const client = await TestClient.connect(broker);

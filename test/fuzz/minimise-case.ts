@@ -6,20 +6,21 @@ import { concatenate } from "../support/naive-encoder.ts";
 import { referenceCut } from "../support/reference-decoder.ts";
 import type { FuzzCase, Step } from "./case.ts";
 
-/** Plays of a case that a search may cost. */
-const TRIES_MAX = 4_000;
+/** Plays of a case that a search may cost, unless FUZZ_TRIES says how many. */
+export const TRIES_MAX = 4_000;
 
 /** @param fails  whether a case still fails in the way that is looked for */
 export async function minimiseCase(
   fuzzCase: FuzzCase,
   fails: (candidate: FuzzCase) => Promise<boolean>,
+  triesMax = TRIES_MAX,
 ): Promise<FuzzCase> {
   let best = fuzzCase;
   let tries = 0;
   for (let isShorter = true; isShorter; ) {
     isShorter = false;
     for (const candidate of shorterCases(best)) {
-      if (++tries > TRIES_MAX) return best;
+      if (++tries > triesMax) return best;
       if (!(await fails(candidate))) continue;
       best = candidate;
       isShorter = true;

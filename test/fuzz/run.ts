@@ -5,8 +5,10 @@ import { EngineHarness } from "../support/engine-harness.ts";
 import { randomFrom } from "../support/mutate.ts";
 import { type FuzzCase, formatCase } from "./case.ts";
 import { generateCase, seedsFrom } from "./generate.ts";
-import { minimiseCase } from "./minimise-case.ts";
+import { minimiseCase, TRIES_MAX } from "./minimise-case.ts";
 import { type Fault, LIMITS, leaksAfter, playCase } from "./play.ts";
+
+const { FUZZ_TRIES } = process.env;
 
 /** Cases after which the engine is emptied and must be empty, and new seeds are drawn. */
 export const BATCH_CASES = 2_000;
@@ -61,7 +63,7 @@ export class FuzzRun {
       const text = `${fault.text}\nonly behind the cases before it in its batch`;
       return { fault: { ...fault, text }, fuzzCase };
     }
-    const shortest = await minimiseCase(fuzzCase, fails);
+    const shortest = await minimiseCase(fuzzCase, fails, Number(FUZZ_TRIES ?? TRIES_MAX));
     return { fault: (await playAlone(shortest)) ?? fault, fuzzCase: shortest };
   }
 

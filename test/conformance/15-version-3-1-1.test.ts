@@ -283,6 +283,11 @@ describe("WebSocket", () => {
     webSocket.destroy();
   });
 
+  test("who does not offer mqtt is refused [MQTT-6.0.0-3] [MQTT-6.0.0-3 @3.1.1]", async () => {
+    const opening = RawWebSocket.open(chapter.broker().webSocketPort, "other, MQTT");
+    await expect(opening).rejects.toThrow(/400/);
+  });
+
   test("mqtt is offered and returned [MQTT-6.0.0-3, -4 @3.1.1]", async () => {
     const webSocket = await openRaw();
     expect(webSocket.responseHeaders.get("sec-websocket-protocol")).toBe("mqtt");

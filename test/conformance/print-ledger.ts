@@ -1,10 +1,10 @@
 /**
  * `npm run conformance`: the conformance ledger as a table, with its totals.
  *
- *   --write    writes test/conformance/ledger.tsv anew, and prints the lines that README.md needs
+ *   --write    writes test/conformance/ledger.tsv anew, and the totals in README.md
  *   --open     shows only what has neither test nor reason
  */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import {
   isDuty,
   LEDGER_PATH,
@@ -35,10 +35,21 @@ function print(entry: LedgerEntry): void {
   console.log(`${clause.id.padEnd(20)} ${clause.class.padEnd(8)} ${summary} ${proofOf(entry)}`);
 }
 
+/** Puts the totals between their marks. */
+function writeReadme(totals: string): void {
+  const file = new URL("../../README.md", import.meta.url);
+  const text = readFileSync(file, "utf8");
+  const [before, , behind] = text.split(
+    /(?<=<!-- conformance:begin -->\n)|(?=<!-- conformance:end -->)/,
+  );
+  writeFileSync(file, `${before}${totals}${behind}`);
+}
+
 const wishes = new Set(process.argv.slice(2));
 const ledger = readLedger();
 if (wishes.has("--write")) {
   writeFileSync(new URL(`../../${LEDGER_PATH}`, import.meta.url), ledgerText(ledger));
+  writeReadme(totalsAsMarkdown(totalsOf(ledger)));
 } else {
   for (const entry of ledger) {
     if (!wishes.has("--open") || proofOf(entry) === OPEN) print(entry);

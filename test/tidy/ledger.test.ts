@@ -111,7 +111,7 @@ describe("behaviours that brokers get wrong", () => {
 });
 
 describe("README.md", () => {
-  test("states the totals: npm run conformance -- --write prints them", () => {
+  test("states the totals: npm run conformance -- --write", () => {
     const [, behind = ""] = sourceFile("README.md").text.split("<!-- conformance:begin -->\n");
     const [stated = ""] = behind.split("<!-- conformance:end -->");
     expect(stated).toBe(totalsAsMarkdown(totalsOf(ledger)));

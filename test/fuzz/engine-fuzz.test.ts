@@ -13,7 +13,7 @@ import { randomFrom } from "../support/mutate.ts";
 import { type FuzzCase, formatCase, parseCase } from "./case.ts";
 import { generateCase, seedsFrom } from "./generate.ts";
 import { minimiseCase } from "./minimise-case.ts";
-import { LIMITS, playCase } from "./play.ts";
+import { playCase, SETTINGS } from "./play.ts";
 import { BATCH_CASES, describeFinding, FuzzRun, playAlone } from "./run.ts";
 
 const CORPUS = new URL("./corpus/", import.meta.url);
@@ -89,12 +89,12 @@ describe("the fuzzer itself", () => {
   });
 
   test("notices a connection that ends where it must not, and one that stays", async () => {
-    const harness = new EngineHarness({ ...LIMITS, topicAliasMax: 1 });
+    const harness = new EngineHarness({ ...SETTINGS, topicAliasMax: 1 });
     const aliased = parseCase(
       readFileSync(new URL("alias-overwritten-then-empty.case", CORPUS), "utf8"),
     );
     expect((await playCase(harness, aliased)).fault?.kind).toBe("ending");
-    const larger = new EngineHarness({ ...LIMITS, packetBytesMax: 60_000 });
+    const larger = new EngineHarness({ ...SETTINGS, packetBytesMax: 60_000 });
     const oversize = Uint8Array.of(0x30, 0xa1, 0x9c, 0x01);
     const opening = parseCase(readFileSync(new URL("connect-cut-everywhere.case", CORPUS), "utf8"));
     const stays = [...opening, { connection: 0, bytes: oversize }];

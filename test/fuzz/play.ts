@@ -9,7 +9,9 @@ import type { ServerPacket } from "../support/packets-types.ts";
 import { readServerPackets } from "../support/reference-decoder-server.ts";
 import type { FuzzCase } from "./case.ts";
 
-export const LIMITS = { packetBytesMax: 20_000, topicAliasMax: 5 };
+/** What the engine is told, and what the reference judges by. */
+export const SETTINGS = { packetBytesMax: 20_000, topicAliasMax: 5 };
+const LIMITS = SETTINGS;
 
 export type FaultKind = "trap" | "leak" | "ending" | "answer";
 

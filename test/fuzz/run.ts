@@ -6,7 +6,7 @@ import { randomFrom } from "../support/mutate.ts";
 import { type FuzzCase, formatCase } from "./case.ts";
 import { generateCase, seedsFrom } from "./generate.ts";
 import { minimiseCase, TRIES_MAX } from "./minimise-case.ts";
-import { type Fault, LIMITS, leaksAfter, playCase } from "./play.ts";
+import { type Fault, leaksAfter, playCase, SETTINGS } from "./play.ts";
 
 const { FUZZ_TRIES } = process.env;
 
@@ -29,7 +29,7 @@ export interface BatchResult {
 /** Plays cases to one engine, batch after batch, until a case fails. */
 export class FuzzRun {
   readonly #seed: number;
-  #harness = new EngineHarness(LIMITS);
+  #harness = new EngineHarness(SETTINGS);
 
   constructor(seed: number) {
     this.#seed = seed;
@@ -57,7 +57,7 @@ export class FuzzRun {
   }
 
   async #reduce(fault: Fault, fuzzCase: FuzzCase): Promise<Finding> {
-    this.#harness = new EngineHarness(LIMITS);
+    this.#harness = new EngineHarness(SETTINGS);
     const fails = async (candidate: FuzzCase) => (await playAlone(candidate))?.kind === fault.kind;
     if (!(await fails(fuzzCase))) {
       const text = `${fault.text}\nonly behind the cases before it in its batch`;
@@ -69,7 +69,7 @@ export class FuzzRun {
 
   /** Says which case of the batch left something behind, played again one by one. */
   async #findLeak(leak: string, batch: readonly FuzzCase[]): Promise<Finding> {
-    this.#harness = new EngineHarness(LIMITS);
+    this.#harness = new EngineHarness(SETTINGS);
     for (const fuzzCase of batch) {
       if ((await playAlone(fuzzCase))?.kind !== "leak") continue;
       return await this.#reduce({ kind: "leak", text: leak }, fuzzCase);
@@ -81,7 +81,7 @@ export class FuzzRun {
 
 /** Plays one case on an engine of its own, its memory checked. */
 export async function playAlone(fuzzCase: FuzzCase): Promise<Fault | null> {
-  const harness = new EngineHarness(LIMITS);
+  const harness = new EngineHarness(SETTINGS);
   const { fault } = await playCase(harness, fuzzCase);
   if (fault !== null) return fault;
   const leak = await leaksAfter(harness);

@@ -69,8 +69,14 @@ export interface Outcome {
   readonly milliseconds: number;
 }
 
+function isEngine(path: string): boolean {
+  return path.startsWith("assembly/");
+}
+
 export class Workshop {
   readonly #folder = mkdtempSync(join(tmpdir(), "holdfast-mutation-"));
+  /** A file of the half that was built with a mutant last. */
+  #stale = "";
 
   constructor() {
     for (const name of [...COPIED, ...COPIED_TOO]) {
@@ -90,14 +96,17 @@ export class Workshop {
     const { text } = sourceFile(mutant.path);
     const file = join(this.#folder, mutant.path);
     writeFileSync(file, mutated(text, mutant));
+    // The half that this build leaves as it is must not keep the mutant before.
+    if (this.#stale !== "" && isEngine(this.#stale) !== isEngine(mutant.path)) {
+      await this.#build(this.#stale);
+    }
+    this.#stale = mutant.path;
     try {
       const builds = await this.#build(mutant.path);
       const { isKilled, by } = builds ? await this.#tryStages() : { isKilled: true, by: "build" };
       return { isKilled, by, milliseconds: performance.now() - begin };
     } finally {
       writeFileSync(file, text);
-      // The other half of the program must not keep the mutant.
-      await this.#build(mutant.path);
     }
   }
 
@@ -107,13 +116,12 @@ export class Workshop {
 
   async #build(path: string): Promise<boolean> {
     const bin = join(this.#folder, "node_modules/.bin");
-    const isEngine = path.startsWith("assembly/");
-    const command = isEngine
+    const command = isEngine(path)
       ? [join(bin, "asc"), "assembly/index.ts", "--target", "release"]
       : [join(bin, "tsc"), "-p", "tsconfig.json", "--noEmitOnError", "false"];
     const code = await this.#run(command, BUILD_MS_MAX);
     // What the types refuse is no mutant that could be in the program; but it may be built.
-    return isEngine ? code === 0 : code !== null;
+    return isEngine(path) ? code === 0 : code !== null;
   }
 
   async #tryStages(): Promise<Pick<Outcome, "isKilled" | "by">> {

@@ -35,7 +35,7 @@ const STAGES: readonly Stage[] = [
   {
     name: "messages",
     files: [
-      ...["02-publish", "03-", "04-", "05-", "15-", "16-"].map((name) => `${CONFORMANCE}/${name}`),
+      ...["02-publish", "03-", "04-", "05-", "17-", "18-"].map((name) => `${CONFORMANCE}/${name}`),
     ],
   },
   {

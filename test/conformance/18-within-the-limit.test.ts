@@ -1,5 +1,5 @@
 /**
- * Chapter 16: what the broker says stays within the client's Maximum Packet Size, for the packets
+ * Chapter 18: what the broker says stays within the client's Maximum Packet Size, for the packets
  * in which Reason String and User Properties may be left out, and what its DISCONNECT never holds.
  * MQTT 5.0 §3.2.2.3, §3.4.2.2 to §3.7.2.2, §3.9.2.1, §3.11.2.1, §3.14.2.2.
  *
@@ -111,8 +111,8 @@ describe("DISCONNECT from the broker", () => {
   });
 
   test("has no Session Expiry Interval: a takeover [MQTT-3.14.2-2]", async () => {
-    const client = await connect({ clientId: "taken16", properties: lasting });
-    await connect({ clientId: "taken16", clean: false, properties: lasting });
+    const client = await connect({ clientId: "taken18", properties: lasting });
+    await connect({ clientId: "taken18", clean: false, properties: lasting });
     const packet = await client.expect("disconnect");
     expect(packet.reasonCode).toBe(0x8e);
     expect(packet.properties?.sessionExpiryInterval).toBeUndefined();

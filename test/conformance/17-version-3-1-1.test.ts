@@ -1,5 +1,5 @@
 /**
- * Chapter 15: what 3.1.1 says in numbers of its own, spoken in 3.1.1 from the first byte to the
+ * Chapter 17: what 3.1.1 says in numbers of its own, spoken in 3.1.1 from the first byte to the
  * last. MQTT 3.1.1 §1.5.3, §2.3.1, §3.1 to §3.10, §4, §6, §7.
  */
 import { describe, expect, test } from "vitest";

@@ -127,7 +127,7 @@ export class Workshop {
   async #tryStages(): Promise<Pick<Outcome, "isKilled" | "by">> {
     const vitest = join(this.#folder, "node_modules/vitest/vitest.mjs");
     for (const { name, files } of STAGES) {
-      const options = ["--bail=1", "--maxWorkers=1", "--reporter=dot"];
+      const options = ["--bail=1", "--maxWorkers=3", "--reporter=dot"];
       const command = [process.execPath, vitest, "run", ...options, ...files];
       const code = await this.#run(command, STAGE_MS_MAX);
       if (code !== 0) return { isKilled: true, by: code === null ? `${name}: time` : name };

@@ -48,7 +48,7 @@ const STAGES: readonly Stage[] = [
   },
   {
     name: "queues",
-    files: ["12-persistent-session.test", "13-queue-bounds.test", "14-expiry-m"].map(
+    files: ["12-persistent-session.test", "13-queue-bounds", "14-expiry-m"].map(
       (name) => `${CONFORMANCE}/${name}`,
     ),
   },

@@ -148,6 +148,8 @@ def resume():
         came.append(int(keeper.receive().payload))
         if len(came) in (10, 30):
             keeper.break_off()  # The loop connects again, to the same Session.
+            flags = keeper.connacks.get(timeout=SECONDS_MAX)[0]
+            assert flags["session present"]
     assert came == list(range(60)), came
     keeper.leave()
     publisher.leave()

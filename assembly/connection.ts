@@ -81,7 +81,11 @@ export const C_OUT_OF_BUDGET: u32 = 512;
 /** In the list of connections that wait for an answer to a packet of their own. */
 export const C_URGENT: u32 = 1024;
 /** The acknowledgement of the PUBLISH in C_SLICE_LIST is held. */
-export const C_SLICE_HELD: u32 = 2048;
+export const C_SLICE_HELD: u32 = 16384;
+/** CONNECT came and its client proves who it is: AUTH and DISCONNECT only until the CONNACK. */
+export const C_AUTHENTICATES: u32 = 2048;
+/** Two bits: how far below 2 the highest QoS is that the client may publish with. */
+export const C_QOS_DENIED_SHIFT: u32 = 12;
 /** Retained messages are due and wait for output to drain, or for room in the window. */
 export const C_RETAINED_WAITS: u32 = 256;
 

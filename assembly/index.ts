@@ -33,7 +33,9 @@ export {
   closeConnection,
   committed,
   flushDone,
+  limitQos,
   openConnection,
+  setAuthenticating,
   written,
 } from "./lifecycle";
 export {

@@ -14,6 +14,7 @@ import { dropAliases } from "./alias";
 import { allowAliases, dropAliasesOut } from "./alias-out";
 import {
   C_ACTIVE_SECONDS,
+  C_AUTHENTICATES,
   C_BUSY,
   C_CLOSING,
   C_DIRTY,
@@ -28,6 +29,7 @@ import {
   C_OUT_HEAD,
   C_PACKET_BYTES_MAX,
   C_PAUSED,
+  C_QOS_DENIED_SHIFT,
   C_RETAINED_WAITS,
   C_SESSION,
   C_URGENT,
@@ -87,6 +89,24 @@ export function acceptConnection(
   store<u32>(record, version, C_VERSION);
   store<u32>(record, clientPacketBytesMax, C_PACKET_BYTES_MAX);
   allowAliases(record, clientAliasMax);
+}
+
+/**
+ * CONNECT came, and its client is to prove who it is.
+ *
+ * @param on  1: AUTH and DISCONNECT are taken, nothing else; 0: the CONNECT is decided
+ */
+export function setAuthenticating(connection: u32, on: u32): void {
+  const record = recordOf(connection);
+  const flags = load<u32>(record, C_FLAGS) & ~C_AUTHENTICATES;
+  store<u32>(record, on !== 0 ? flags | C_AUTHENTICATES : flags, C_FLAGS);
+}
+
+/** @param qosMax  highest QoS that the client may publish with: 0, 1, or 2 as without this call */
+export function limitQos(connection: u32, qosMax: u32): void {
+  const record = recordOf(connection);
+  const flags = load<u32>(record, C_FLAGS) & ~(3 << C_QOS_DENIED_SHIFT);
+  store<u32>(record, flags | ((2 - qosMax) << C_QOS_DENIED_SHIFT), C_FLAGS);
 }
 
 /**

@@ -29,6 +29,7 @@ import {
 import { acknowledgement } from "./acknowledge";
 import {
   C_ACTIVE_SECONDS,
+  C_AUTHENTICATES,
   C_FLAGS,
   C_OUT_BYTES,
   C_OUT_OF_BUDGET,
@@ -49,7 +50,9 @@ import { room } from "./out";
 import { budgetLeft, publish, startBudget } from "./route";
 import { count, nowMs, outgoingBytesMax, packetBytesMax } from "./settings";
 import {
+  AUTH,
   CONNECT,
+  DISCONNECT,
   MALFORMED_PACKET,
   PINGREQ,
   PINGRESP,
@@ -58,6 +61,7 @@ import {
   PUBCOMP,
   PUBLISH,
   QUOTA_EXCEEDED,
+  VERSION_5,
 } from "./spec";
 import { readVarint, varintBytes } from "./varint";
 
@@ -221,8 +225,14 @@ function answerPing(bytes: u32): i32 {
 /** A packet for TypeScript; CONNECT comes first and only once [MQTT-3.1.0-1] [MQTT-3.1.0-2]. */
 function control(version: u32, type: u32, bytes: u32): i32 {
   store<u32>(DECODED, 0, D_TYPE);
-  if ((version === 0) !== (type === CONNECT)) return -PROTOCOL_ERROR;
-  const status = decodePacket(version, at, at + bytes);
+  let spoken = version;
+  if (version === 0 && load<u32>(record, C_FLAGS) & C_AUTHENTICATES) {
+    if (type !== AUTH && type !== DISCONNECT) return -PROTOCOL_ERROR; // [MQTT-3.1.2-30]
+    spoken = VERSION_5;
+  } else if ((version === 0) !== (type === CONNECT)) {
+    return -PROTOCOL_ERROR;
+  }
+  const status = decodePacket(spoken, at, at + bytes);
   return status < 0 ? status : R_CONTROL;
 }
 

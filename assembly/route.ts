@@ -36,6 +36,7 @@ import {
   C_HELD_PUBACKS,
   C_OUT_BYTES,
   C_PAUSED,
+  C_QOS_DENIED_SHIFT,
   C_SESSION,
   C_SLICE_HELD,
   C_SLICE_INDEX,
@@ -100,6 +101,7 @@ import {
   PAYLOAD_FORMAT_INVALID,
   PUBACK,
   PUBREC,
+  QOS_NOT_SUPPORTED,
   QUOTA_EXCEEDED,
   RECEIVE_MAXIMUM_EXCEEDED,
   RETAIN_NOT_SUPPORTED,
@@ -255,10 +257,13 @@ function dropTooLong(record: usize, version: u32, qos: u32): i32 {
  * @returns 0 to route it; R_PAUSED; −Reason Code; 1 where it is a repeat of a QoS 2 message
  */
 function admitQos(record: usize, session: usize, version: u32, qos: u32): i32 {
+  const flags = load<u32>(record, C_FLAGS);
   if (load<u32>(record, C_HELD_COUNT) >= HELD_MAX) {
-    store<u32>(record, load<u32>(record, C_FLAGS) | C_PAUSED, C_FLAGS);
+    store<u32>(record, flags | C_PAUSED, C_FLAGS);
     return R_PAUSED;
   }
+  // [MQTT-3.2.2-11]
+  if (qos + ((flags >> C_QOS_DENIED_SHIFT) & 3) > 2) return -QOS_NOT_SUPPORTED;
   if (qos === 2 && isReceived(session, load<u32>(DECODED, D_PACKET_ID))) return 1;
   const unfinished = load<u32>(session, SESSION_RECEIVED_COUNT) + load<u32>(record, C_HELD_PUBACKS);
   if (version === VERSION_5 && unfinished >= receiveMaximum) return -RECEIVE_MAXIMUM_EXCEEDED;
@@ -331,7 +336,7 @@ function describePublisher(session: usize, qos: u32, first: u32): void {
 export function publish(record: usize, version: u32, at: usize, end: usize): i32 {
   const status = decodePublish(version, at, end);
   if (status < 0) return status;
-  const first = <u32>load<u8>(at);
+  let first = <u32>load<u8>(at);
   const qos = (first >> 1) & 3;
   const session: usize = load<u32>(record, C_SESSION);
   if (load<u32>(record, C_SLICE_LIST) !== 0) return publishSlice(record, version, at, end);
@@ -341,7 +346,12 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
     if (admitted !== 0) return admitted;
   }
   if (journalFull()) return R_COMMIT;
-  if (first & FLAG_RETAIN && !retainAvailable) return -RETAIN_NOT_SUPPORTED; // [MQTT-3.2.2-14]
+  if (first & FLAG_RETAIN && !retainAvailable) {
+    if (session !== 0) return -RETAIN_NOT_SUPPORTED; // [MQTT-3.2.2-14]
+    // What the broker itself says is sent all the same, and not kept.
+    first &= ~FLAG_RETAIN;
+    store<u8>(at, <u8>first);
+  }
   const found = findReceivers(record, version);
   if (found === NO_MEMORY) return refuse(record, version, qos);
   if (found < 0) return <i32>found;

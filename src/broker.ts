@@ -2,7 +2,13 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as abi from "#assembly/abi";
-import { KEEP_ALIVE_TIMEOUT, SERVER_SHUTTING_DOWN } from "#assembly/spec";
+import {
+  KEEP_ALIVE_TIMEOUT,
+  SERVER_MOVED,
+  SERVER_SHUTTING_DOWN,
+  USE_ANOTHER_SERVER,
+} from "#assembly/spec";
+import { loadScramFile, type ScramCredentials } from "./access/scram-credentials.ts";
 import { SysTopics } from "./admin/sys-topics.ts";
 import { StartError } from "./base/errors.ts";
 import {
@@ -14,14 +20,14 @@ import {
 } from "./base/limits.ts";
 import type { Log } from "./base/log.ts";
 import { readVersion } from "./base/version.ts";
-import type { ListenerSettings, Settings } from "./config/settings.ts";
+import type { ListenerSettings, RedirectSettings, Settings } from "./config/settings.ts";
 import { Engine } from "./engine/engine.ts";
 import type { Wire } from "./engine/wire.ts";
 import { Dispatch } from "./protocol/dispatch.ts";
 import type { Plane } from "./protocol/plane.ts";
 import { unixSeconds } from "./protocol/plane.ts";
 import { KeepAlive } from "./session/keep-alive.ts";
-import type { ListenerRules, NetworkConnection } from "./session/network-connection.ts";
+import type { ListenerRules, NetworkConnection, Redirect } from "./session/network-connection.ts";
 import { RetainedSweep } from "./session/retained-sweep.ts";
 import { Sessions } from "./session/sessions.ts";
 import { Turn } from "./session/turn.ts";
@@ -125,6 +131,15 @@ const DURABILITY = {
   fsync: "fsync (what is acknowledged survives a power cut)",
 } as const;
 
+/** What clients are told at the stop, if there is no other server for them. */
+const STOPPING: Redirect = { reasonCode: SERVER_SHUTTING_DOWN, serverReference: "" };
+
+function redirectOf(settings: RedirectSettings | null): Redirect | null {
+  if (settings === null) return null;
+  const { isPermanent, serverReference } = settings;
+  return { reasonCode: isPermanent ? SERVER_MOVED : USE_ANOTHER_SERVER, serverReference };
+}
+
 class Broker implements RunningBroker {
   readonly #settings: Settings;
   readonly #log: Log;
@@ -133,6 +148,7 @@ class Broker implements RunningBroker {
   readonly #keepAlive: KeepAlive;
   readonly #sessions: Sessions;
   readonly #wills: Wills;
+  readonly #credentials: ScramCredentials | null;
   readonly #dispatch: Dispatch;
   readonly #retainedSweep: RetainedSweep;
   readonly #listeners: TransportListener[] = [];
@@ -151,6 +167,9 @@ class Broker implements RunningBroker {
     this.#settings = settings;
     this.#log = log;
     this.durability = DURABILITY[settings.durability];
+    const { scramFile } = settings;
+    this.#credentials =
+      scramFile === null ? null : loadScramFile(scramFile, (sentence) => log.warn(sentence));
     this.#engine = startEngine(settings);
     this.#turn = new Turn(this.#engine);
     this.#wills = new Wills(this.#engine, this.#turn, unixSeconds());
@@ -172,6 +191,7 @@ class Broker implements RunningBroker {
       wills: this.#wills,
       keepAlive: this.#keepAlive,
       settings: this.#settings,
+      credentials: this.#credentials,
       log: this.#log,
     };
   }
@@ -268,7 +288,8 @@ class Broker implements RunningBroker {
   }
 
   async #listen(listener: ListenerSettings): Promise<void> {
-    const rules = { port: listener.port, allowAnonymous: listener.allowAnonymous };
+    const { port, allowAnonymous, qosMax } = listener;
+    const rules = { port, allowAnonymous, qosMax, redirect: redirectOf(listener.redirect) };
     this.#counts.set(rules, 0);
     const common = {
       engine: this.#engine,
@@ -315,6 +336,7 @@ class Broker implements RunningBroker {
     const now = unixSeconds();
     this.#engine.calls.setClock(Date.now());
     this.#keepAlive.tick(now);
+    this.#dispatch.tick(now);
     if (this.#sessions.tick(now)) setImmediate(() => this.#expireMore());
     this.#wills.tick(now);
     this.#retainedSweep.tick(now);
@@ -343,9 +365,10 @@ class Broker implements RunningBroker {
     for (const listener of this.#listeners) listener.stop();
     const connections = this.#turn.all();
     this.#log.debug(`stop (${reason}): ${connections.length} connections to close`);
+    const { reasonCode, serverReference } = redirectOf(this.#settings.redirectOnStop) ?? STOPPING;
     for (const connection of connections) {
       connection.closeReason = "the broker stops";
-      this.#dispatch.close(connection, SERVER_SHUTTING_DOWN);
+      this.#dispatch.close(connection, reasonCode, serverReference);
     }
     const end = Date.now() + STOP_FLUSH_MILLISECONDS_MAX;
     while (this.#turn.openCount > 0 && Date.now() < end) await sleep(10);

@@ -10,10 +10,13 @@ export class ProtocolError extends Error {
   override readonly name = "ProtocolError";
   /** Reason Code of MQTT 5.0 §2.4. */
   readonly reasonCode: number;
+  /** Server Reference: where the client may go instead, §4.11; "": nowhere. */
+  readonly serverReference: string;
 
-  constructor(reasonCode: number, message: string) {
+  constructor(reasonCode: number, message: string, serverReference = "") {
     super(message);
     this.reasonCode = reasonCode;
+    this.serverReference = serverReference;
   }
 }
 

@@ -7,6 +7,12 @@ import assert from "node:assert";
 /** From the accepted connection to the end of its CONNECT: a slow or silent peer holds a socket. */
 export const CONNECT_SECONDS_MAX = 30;
 
+/**
+ * Bytes of all CONNECT packets that wait while their clients prove who they are: strangers make
+ * them as long as they like. Some 300,000 of the usual size fit.
+ */
+export const AUTHENTICATING_BYTES_MAX = 64 * 1024 * 1024;
+
 /** Network Connections at once: the engine has so many records (abi.ts, CONNECTIONS_MAX). */
 export const CONNECTIONS_MAX = 262_143;
 

@@ -3,9 +3,10 @@
  * that work on what is kept on disk.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { ITERATIONS_MAX, ITERATIONS_MIN } from "../access/scram-file.ts";
 import { nearest } from "../base/nearest.ts";
 import type { CommandLine, Durability } from "../config/settings.ts";
-import { PORT } from "../config/values.ts";
+import { integer, PORT } from "../config/values.ts";
 
 export interface Flags extends CommandLine {
   /** `-c`; null: not given. */
@@ -23,16 +24,30 @@ export interface StoreCommand {
   readonly destination: string | null;
 }
 
+/** `scram`: a user of the credentials file is added, changed or removed. */
+export interface ScramCommand {
+  readonly file: string;
+  readonly user: string;
+  /** null: it is asked for. */
+  readonly password: string | null;
+  /** Whether the file is to be made. */
+  readonly creates: boolean;
+  /** Whether the user is to be removed. */
+  readonly deletes: boolean;
+  readonly iterations: number;
+}
+
 export type StoreCommandName = "backup" | "check" | "compact";
 
 /**
- * What the command line asks for: to run with these flags, to work on what is on disk, or to end
- * with these lines.
+ * What the command line asks for: to run with these flags, to work on what is on disk or on the
+ * credentials file, or to end with these lines.
  * `text` ends in a line feed; with exit code 0 it is what was asked for, otherwise the fault.
  */
 export type Asked =
   | { readonly flags: Flags }
   | { readonly storeCommand: StoreCommand }
+  | { readonly scramCommand: ScramCommand }
   | { readonly exitCode: number; readonly text: string };
 
 /** The options as commander hands them over. */
@@ -51,7 +66,11 @@ interface RawOptions {
 /** A program, and where its commands leave what they were asked for. */
 interface Reader {
   readonly program: Command;
-  readonly asked: { storeCommand: StoreCommand | null; serving: Command | null };
+  readonly asked: {
+    storeCommand: StoreCommand | null;
+    scramCommand: ScramCommand | null;
+    serving: Command | null;
+  };
 }
 
 const NO_DAEMON =
@@ -77,8 +96,9 @@ export function parseFlags(args: readonly string[], version: string): Asked {
     if (error.exitCode === 0) return { exitCode: 0, text: printed };
     return { exitCode: 1, text: `holdfast: ${explain(error, program, args)}\n` };
   }
-  const { storeCommand } = asked;
+  const { storeCommand, scramCommand } = asked;
   if (storeCommand !== null) return { storeCommand };
+  if (scramCommand !== null) return { scramCommand };
   const raw = merged(program.opts<RawOptions>(), asked.serving?.opts<RawOptions>() ?? {});
   if (raw.daemon === true) return { exitCode: 1, text: `holdfast: ${NO_DAEMON}\n` };
   return {
@@ -101,7 +121,7 @@ function merged(before: RawOptions, behind: RawOptions): RawOptions {
 }
 
 function createProgram(version: string, print: (text: string) => void): Reader {
-  const asked: Reader["asked"] = { storeCommand: null, serving: null };
+  const asked: Reader["asked"] = { storeCommand: null, scramCommand: null, serving: null };
   const program = new Command("holdfast")
     .description("MQTT 3.1.1 and 5.0 broker")
     .exitOverride()
@@ -141,8 +161,62 @@ function createProgram(version: string, print: (text: string) => void): Reader {
   add("check", "", "say whether the data directory is sound", CHECK_HELP);
   add("backup", " <dest>", "copy the data directory, also of a running broker", BACKUP_HELP);
   add("compact", "", "write the index anew without its free space", COMPACT_HELP);
+  withScram(program, asked);
   return { program, asked };
 }
+
+/** The command's options as commander hands them over. */
+interface RawScramOptions {
+  readonly create?: boolean;
+  readonly delete?: boolean;
+  readonly batch?: boolean;
+  readonly iterations: number;
+}
+
+function withScram(program: Command, asked: Reader["asked"]): void {
+  const command = program
+    .command("scram <file> <user> [password]")
+    .summary("give a user of the credentials file a password")
+    .description(SCRAM_HELP)
+    .option("-c, --create", "make the file")
+    .option("-D, --delete", "remove the user")
+    .option("-b, --batch", "take the password from the command line")
+    .option(
+      "-i, --iterations <count>",
+      "how dear a guess is, and each CONNECT to the client",
+      readIterations,
+      ITERATIONS_MIN,
+    );
+  command.action((file: string, user: string, password: string | undefined) => {
+    const raw = command.opts<RawScramOptions>();
+    if ((raw.batch ?? false) !== (password !== undefined)) {
+      command.error("error: a password on the command line goes with -b, and -b with one");
+    }
+    if (raw.delete && (raw.create || raw.batch)) {
+      command.error("error: -D removes a user; it goes with neither -c nor -b");
+    }
+    asked.scramCommand = {
+      file,
+      user,
+      password: password ?? null,
+      creates: raw.create ?? false,
+      deletes: raw.delete ?? false,
+      iterations: raw.iterations,
+    };
+  });
+}
+
+function readIterations(written: string): number {
+  const type = integer(ITERATIONS_MIN, ITERATIONS_MAX);
+  const count = type.read(written);
+  if (count === null) throw new InvalidArgumentError(`Expected ${type.form}.`);
+  return count;
+}
+
+const SCRAM_HELP =
+  "Adds a user to the file that the option scram_file names, or gives one that is there another " +
+  "password. It is asked for on the terminal, or is the first line of standard input. The broker " +
+  "reads the file when it starts.";
 
 const CHECK_HELP =
   "Reads everything in the data directory and says what is wrong, a line each; exit code 0 if " +

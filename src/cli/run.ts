@@ -1,6 +1,6 @@
 /**
  * From a command line to an exit code: reads flags and configuration, then serves, or works on what
- * is on disk.
+ * is on disk, or on the credentials file.
  *
  *   0  ended as asked        1  a fault of the command line, the configuration, the machine, or of
  *                               what is on disk
@@ -27,6 +27,11 @@ export async function run(args: readonly string[]): Promise<number> {
     return asked.exitCode;
   }
   if ("storeCommand" in asked) return workOnStore(asked.storeCommand);
+  if ("scramCommand" in asked) {
+    // Loaded only here, as few ask for it.
+    const { runScramCommand } = await import("./scram-command.ts");
+    return runScramCommand(asked.scramCommand);
+  }
   const { flags } = asked;
   if (flags.testConfig && flags.configFile === null) {
     return fail(["--test-config needs a configuration file: -c FILE"]);

@@ -118,6 +118,11 @@ function settingsOf(
     retainAvailable: value("retain_available") ?? true,
     retainedSweepMinutes: value("retain_expiry_interval") ?? 0,
     retainedExpirySecondsMax: value("max_retained_expiry_interval") ?? Number.POSITIVE_INFINITY,
+    wildcardsAvailable: value("wildcard_subscription_available") ?? true,
+    subscriptionIdentifiersAvailable: value("subscription_identifiers_available") ?? true,
+    responseInformation: value("response_information"),
+    scramFile: value("scram_file"),
+    redirectOnStop: value("server_redirect_on_stop"),
     sessionExpirySecondsMax: Math.min(
       value("persistent_client_expiration") ?? SECONDS_NEVER,
       value("max_session_expiry_interval") ?? SECONDS_NEVER,
@@ -285,6 +290,8 @@ function listenerOf(
     port,
     allowAnonymous: valueIn(own, "listener_allow_anonymous") ?? allowAnonymous,
     connectionsMax: connectionsMax === -1 ? Number.POSITIVE_INFINITY : connectionsMax,
+    qosMax: Number(valueIn(own, "max_qos") ?? 2) as 0 | 1 | 2,
+    redirect: valueIn(own, "server_redirect"),
   };
 }
 
@@ -309,12 +316,13 @@ function warningsOfListeners(
   if (flags.ports.length > 0 && opensSome) {
     warnings.push("-p is ignored, because the configuration file opens listeners");
   }
-  for (const { address, port, allowAnonymous } of listeners) {
-    if (allowAnonymous) continue;
+  const canAuthenticate = valueIn(entries, "scram_file") !== null;
+  for (const { address, port, allowAnonymous, redirect } of listeners) {
+    if (allowAnonymous || canAuthenticate || redirect !== null) continue;
     const place = nameOfPlace(address, port);
     warnings.push(
       `the listener on ${place} refuses every client: passwords are not checked yet, ` +
-        "and allow_anonymous is not true",
+        "allow_anonymous is not true, and there is no scram_file",
     );
   }
   return warnings;

@@ -15,6 +15,8 @@ import {
   LOG_TYPE,
   oneOf,
   PORT,
+  REDIRECT,
+  RESPONSE_INFORMATION,
   SWITCH,
   text,
   type ValueType,
@@ -42,7 +44,7 @@ export interface Option<Value> {
 const FIRST = "0.1.0";
 /** The version that keeps Sessions on disk. */
 const SECOND = "0.2.0";
-/** The version that speaks all of MQTT. */
+/** The version that leaves out nothing of the standard. */
 const THIRD = "0.3.0";
 const UINT16_MAX = 0xffff;
 const UINT32_MAX = 0xffffffff;
@@ -109,6 +111,18 @@ export const OPTIONS = {
   listener_allow_anonymous: listener(SWITCH, null, "`allow_anonymous` for this listener alone.", {
     defaultText: "as `allow_anonymous`",
   }),
+  max_qos: listener(
+    oneOf(["0", "1", "2"]),
+    "2",
+    "The highest QoS that clients may publish with; subscriptions are granted no more.",
+    { since: THIRD },
+  ),
+  server_redirect: listener(
+    REDIRECT,
+    null,
+    "Holdfast's own: nobody is served here, each client is sent to another server.",
+    { defaultText: "none", since: THIRD },
+  ),
   set_tcp_nodelay: global(
     SWITCH,
     true,
@@ -119,6 +133,12 @@ export const OPTIONS = {
   allow_anonymous: global(SWITCH, null, "Whether a client without a user name may connect.", {
     defaultText: "false; true if the file opens no listener",
   }),
+  scram_file: global(
+    text("path", TEXT_CHARACTERS_MAX),
+    null,
+    "Holdfast's own: the users that may authenticate with SCRAM-SHA-256; see `holdfast scram`.",
+    { defaultText: "none", since: THIRD },
+  ),
   allow_zero_length_clientid: global(
     SWITCH,
     true,
@@ -208,6 +228,24 @@ export const OPTIONS = {
     null,
     "Holdfast's own: the longest life of a retained message; queued copies keep their own.",
     { unit: SPAN_UNIT, defaultText: "no limit", since: THIRD },
+  ),
+  wildcard_subscription_available: global(
+    SWITCH,
+    true,
+    "Holdfast's own: whether Topic Filters may have wildcards.",
+    { since: THIRD },
+  ),
+  subscription_identifiers_available: global(
+    SWITCH,
+    true,
+    "Holdfast's own: whether a subscription may have an identifier.",
+    { since: THIRD },
+  ),
+  response_information: global(
+    RESPONSE_INFORMATION,
+    null,
+    "Holdfast's own: what clients that ask are told to begin Response Topics with; %c: their own.",
+    { defaultText: "none", since: THIRD },
   ),
 
   // Sessions, and what waits in them.
@@ -306,6 +344,14 @@ export const OPTIONS = {
     0,
     "Holdfast's own: most that is kept on disk; 0: 80 % of the space that is free at the start.",
     { unit: "bytes", since: SECOND },
+  ),
+
+  // The end.
+  server_redirect_on_stop: global(
+    REDIRECT,
+    null,
+    "Holdfast's own: where clients of MQTT 5.0 are sent when the broker stops.",
+    { defaultText: "none", since: THIRD },
   ),
 
   // What the broker tells.

@@ -16,6 +16,18 @@ export interface ListenerSettings {
   readonly allowAnonymous: boolean;
   /** Network Connections held at once; Infinity: no limit of the listener's own. */
   readonly connectionsMax: number;
+  /** Highest QoS that its clients may publish with. */
+  readonly qosMax: 0 | 1 | 2;
+  /** Where its clients are sent, instead of being served; null: they are served. */
+  readonly redirect: RedirectSettings | null;
+}
+
+/** Another server for clients. */
+export interface RedirectSettings {
+  /** Whether they are to go there from now on. */
+  readonly isPermanent: boolean;
+  /** `HOST[:PORT]`, several with a blank between them. */
+  readonly serverReference: string;
 }
 
 /**
@@ -85,6 +97,16 @@ export interface Settings {
   readonly retainedSweepMinutes: number;
   /** Longest life of a retained message as such; Infinity: no limit. */
   readonly retainedExpirySecondsMax: number;
+  /** Whether a Topic Filter may have wildcards. */
+  readonly wildcardsAvailable: boolean;
+  /** Whether a SUBSCRIBE may carry a Subscription Identifier. */
+  readonly subscriptionIdentifiersAvailable: boolean;
+  /** Response Information for clients that ask, `%c` being theirs; null: there is none. */
+  readonly responseInformation: string | null;
+  /** The credentials file of SCRAM-SHA-256; null: nobody can authenticate. */
+  readonly scramFile: string | null;
+  /** Where clients of 5.0 are sent when the broker stops; null: nowhere. */
+  readonly redirectOnStop: RedirectSettings | null;
 
   /** Longest Session Expiry Interval granted to MQTT 5.0 clients; SECONDS_NEVER: no limit. */
   readonly sessionExpirySecondsMax: number;

@@ -57,7 +57,7 @@ const IGNORED: ReadonlySet<string> = new Set(
   ciphers_tls1.3 cleansession clientid connection dhparamfile disable_client_cert_date_checks
   enable_control_api global_max_clients global_max_connections http_dir idle_timeout
   keepalive_interval listener_auto_id_prefix local_cleansession local_clientid local_password
-  local_username log_facility max_inflight_bytes max_qos maximum_qos
+  local_username log_facility max_inflight_bytes maximum_qos
   notification_topic notifications notifications_local_only packet_buffer_size password
   pid_file remote_clientid remote_password remote_username
   restart_timeout retained_persistence retry_interval round_robin start_type

@@ -25,6 +25,13 @@ export interface ListenerValue {
   readonly address: string;
 }
 
+/** `server_redirect KIND HOST[:PORT] …`. */
+export interface RedirectValue {
+  readonly isPermanent: boolean;
+  /** The places, a blank between each two.                                   [MQTT 5.0 §4.11] */
+  readonly serverReference: string;
+}
+
 /** `log_dest KIND`, or `log_dest file PATH`. */
 export interface LogDestinationValue {
   readonly kind: (typeof LOG_DESTINATIONS)[number];
@@ -117,6 +124,41 @@ export const LISTENER: ValueType<ListenerValue> = {
     const address = words[1] ?? "";
     if (port === null || words.length > 2 || /^[/#]/.test(address)) return null;
     return { port, address };
+  },
+};
+
+/** Longest list of places: CONNACK has to stay small. */
+const REDIRECT_CHARACTERS_MAX = 1_024;
+
+/** `HOST`, `HOST:PORT`, or an IPv6 address in brackets, with or without a port. */
+const PLACE = /^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?$/;
+
+/** `temporary HOST[:PORT] …` or `permanent HOST[:PORT] …`. */
+export const REDIRECT: ValueType<RedirectValue> = {
+  name: "KIND HOST[:PORT] …",
+  form: "temporary or permanent, then HOST or HOST:PORT at least once",
+  isRestOfLine: true,
+  read: (written) => {
+    const [kind, ...places] = written.split(/[ \t]+/);
+    if (kind !== "temporary" && kind !== "permanent") return null;
+    const serverReference = places.join(" ");
+    const isValid = places.length > 0 && places.every((place) => PLACE.test(place));
+    if (!isValid || serverReference.length > REDIRECT_CHARACTERS_MAX) return null;
+    return { isPermanent: kind === "permanent", serverReference };
+  },
+};
+
+/** Longest prefix of Response Topics. */
+const RESPONSE_INFORMATION_CHARACTERS_MAX = 1_024;
+
+/** What Topic Names can begin with. */
+export const RESPONSE_INFORMATION: ValueType<string> = {
+  name: "prefix",
+  form: `a prefix of Topic Names, of at most ${RESPONSE_INFORMATION_CHARACTERS_MAX} characters`,
+  isRestOfLine: true,
+  read: (written) => {
+    const isName = !/[+#\0]/.test(written) && written.isWellFormed();
+    return isName && written.length <= RESPONSE_INFORMATION_CHARACTERS_MAX ? written : null;
   },
 };
 

@@ -62,6 +62,8 @@ interface EngineExports {
     topicAliasMaximum: number,
   ): void;
   closeConnection(connection: number): number;
+  setAuthenticating(connection: number, on: number): void;
+  limitQos(connection: number, qosMax: number): void;
   committed(turn: number): void;
   flushDone(): number;
   openConnection(connection: number): number;

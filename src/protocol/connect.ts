@@ -7,7 +7,6 @@ import { randomBytes } from "node:crypto";
 import * as abi from "#assembly/abi";
 import {
   AUTHENTICATION_METHOD,
-  BAD_AUTHENTICATION_METHOD,
   CLIENT_IDENTIFIER_NOT_VALID,
   CONNECT_CLEAN_START,
   CONNECT_USER_NAME,
@@ -18,9 +17,11 @@ import {
   NOT_AUTHORIZED,
   PAYLOAD_FORMAT_INDICATOR,
   PAYLOAD_FORMAT_INVALID,
+  QOS_NOT_SUPPORTED,
   QUOTA_EXCEEDED,
   RECEIVE_MAXIMUM,
   REQUEST_PROBLEM_INFORMATION,
+  REQUEST_RESPONSE_INFORMATION,
   RETAIN_NOT_SUPPORTED,
   SESSION_EXPIRY_INTERVAL,
   SESSION_TAKEN_OVER,
@@ -31,10 +32,14 @@ import { ProtocolError } from "../base/errors.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import { EXPIRY_NEVER } from "../session/sessions.ts";
 import type { Will } from "../session/wills.ts";
-import { type Accepted, sendAccepted } from "./connack.ts";
+import type { Authenticating } from "./auth.ts";
+import { type Accepted, fitted, sendAccepted } from "./connack.ts";
 import type { PacketWriter } from "./packet-writer.ts";
 import { loggedName, type Plane } from "./plane.ts";
 import { withoutProperty } from "./will-properties.ts";
+
+/** Longest string of a packet, in bytes of UTF-8.                                     [§1.5.4] */
+const STRING_BYTES_MAX = 65_535;
 
 /** Ends a connection whose Session goes to another one. */
 export type TakeOver = (connection: NetworkConnection, reasonCode: number) => void;
@@ -45,7 +50,6 @@ interface Request {
   readonly cleanStart: boolean;
   readonly keepAliveSeconds: number;
   readonly expirySeconds: number;
-  readonly packetBytesMax: number;
   readonly receiveMaximum: number;
   readonly topicAliasMaximum: number;
 }
@@ -53,25 +57,42 @@ interface Request {
 export class Connecting {
   readonly #plane: Plane;
   readonly #writer: PacketWriter;
+  readonly #authenticating: Authenticating;
   readonly #takeOver: TakeOver;
   /** Connections whose CONNACK waits for a commit, by the address of their Session. */
   readonly #waiting = new Map<number, NetworkConnection>();
 
-  constructor(plane: Plane, writer: PacketWriter, takeOver: TakeOver) {
+  constructor(
+    plane: Plane,
+    writer: PacketWriter,
+    authenticating: Authenticating,
+    takeOver: TakeOver,
+  ) {
     this.#plane = plane;
     this.#writer = writer;
+    this.#authenticating = authenticating;
     this.#takeOver = takeOver;
   }
 
   /**
    * Acts on the CONNECT in DECODED.
    *
+   * @param authenticationData  last word of the Authentication Method, once the client has proved
+   *   who it is
    * @returns true where the CONNACK is sent and the connection goes on; false where both wait for
    *   the commit of the Session's record
    * @throws ProtocolError with the Reason Code of the CONNACK that refuses
    */
-  connect(connection: NetworkConnection): boolean {
+  connect(connection: NetworkConnection, authenticationData: Uint8Array | null = null): boolean {
     const request = this.#read(connection);
+    const { redirect } = connection.rules;
+    if (redirect !== null) {
+      throw new ProtocolError(redirect.reasonCode, "", redirect.serverReference);
+    }
+    if (authenticationData === null && this.#plane.engine.hasProperty(AUTHENTICATION_METHOD)) {
+      this.#authenticating.connect(connection);
+      return true;
+    }
     const assigned = this.#identify(connection, request);
     this.#admit(connection);
     const { keepAlive, serverKeepAliveSeconds } = this.#keepAlive(request);
@@ -79,14 +100,17 @@ export class Connecting {
     const granted = this.#expiry(request);
     connection.sessionExpirySeconds = granted;
     // Before anything may refuse: who closes the connection frees it.
-    connection.will = this.#readWill();
-    const sessionPresent = this.#openSession(connection, request, granted, assigned);
-    const accepted = {
-      sessionPresent,
+    connection.will = this.#readWill(connection.rules.qosMax);
+    const offered = fitted(this.#writer, connection, this.#plane.settings, {
+      sessionPresent: false,
       assignedClientId: request.version === 5 ? assigned : null,
       serverKeepAliveSeconds,
       sessionExpirySeconds: granted === request.expirySeconds ? null : granted,
-    };
+      responseInformation: this.#responseInformation(connection),
+      authenticationData,
+    });
+    const sessionPresent = this.#openSession(connection, request, granted, assigned);
+    const accepted = { ...offered, sessionPresent };
     this.#logAccepted(connection, request);
     const { session } = connection;
     const isDurable = this.#plane.sessions.isDurable(session);
@@ -102,7 +126,15 @@ export class Connecting {
     this.#plane.turn.afterCommit(() => {
       if (this.#waiting.get(session) === connection) this.#waiting.delete(session);
       if (connection.phase !== "waiting") return;
-      this.#accept(connection, request, accepted);
+      try {
+        this.#accept(connection, request, accepted);
+      } catch (error) {
+        // No memory for the CONNACK: it closes without.
+        if (!(error instanceof ProtocolError)) throw error;
+        connection.closeReason = error.message;
+        this.#takeOver(connection, error.reasonCode);
+        return;
+      }
       this.#plane.turn.resumeNow(connection);
     });
     return false;
@@ -112,6 +144,7 @@ export class Connecting {
     const { engine } = this.#plane;
     const version = engine.decoded(abi.D_VERSION);
     connection.version = version;
+    connection.packetBytesMax = engine.numberProperty(MAXIMUM_PACKET_SIZE, 0);
     connection.problemInformation = engine.numberProperty(REQUEST_PROBLEM_INFORMATION, 1) === 1;
     const cleanStart = (engine.decoded(abi.D_CONNECT_FLAGS) & CONNECT_CLEAN_START) !== 0;
     const asked = engine.numberProperty(SESSION_EXPIRY_INTERVAL, 0);
@@ -121,7 +154,6 @@ export class Connecting {
       keepAliveSeconds: engine.decoded(abi.D_KEEP_ALIVE),
       // Before 5.0 a Session that is not clean lasts [MQTT-3.1.2-4 @3.1.1].
       expirySeconds: version === 5 ? asked : cleanStart ? 0 : EXPIRY_NEVER,
-      packetBytesMax: engine.numberProperty(MAXIMUM_PACKET_SIZE, 0),
       receiveMaximum: engine.numberProperty(RECEIVE_MAXIMUM, 65535),
       topicAliasMaximum: engine.numberProperty(TOPIC_ALIAS_MAXIMUM, 0),
     };
@@ -146,10 +178,8 @@ export class Connecting {
   }
 
   #admit(connection: NetworkConnection): void {
+    if (connection.userName !== "") return;
     const { engine } = this.#plane;
-    if (engine.hasProperty(AUTHENTICATION_METHOD)) {
-      throw new ProtocolError(BAD_AUTHENTICATION_METHOD, "no such Authentication Method");
-    }
     const hasUserName = (engine.decoded(abi.D_CONNECT_FLAGS) & CONNECT_USER_NAME) !== 0;
     if (!connection.rules.allowAnonymous) {
       const who = hasUserName ? "user names cannot be checked" : "anonymous is not allowed";
@@ -178,7 +208,7 @@ export class Connecting {
     return Math.min(request.expirySeconds, Number.isFinite(max) ? max : EXPIRY_NEVER);
   }
 
-  #readWill(): Will | null {
+  #readWill(qosMax: number): Will | null {
     const { engine, settings, wills } = this.#plane;
     const flags = engine.decoded(abi.D_CONNECT_FLAGS);
     if ((flags & CONNECT_WILL) === 0) return null;
@@ -187,6 +217,8 @@ export class Connecting {
       throw new ProtocolError(RETAIN_NOT_SUPPORTED, "Will Retain"); // [MQTT-3.2.2-13]
     }
     if (settings.payloadUtf8Checked) this.#checkWillPayload();
+    const qos = (flags >>> CONNECT_WILL_QOS_SHIFT) & 3;
+    if (qos > qosMax) throw new ProtocolError(QOS_NOT_SUPPORTED, "Will QoS"); // [MQTT-3.2.2-12]
     const part = (at: number, bytes: number): Buffer => {
       const from = engine.decoded(at);
       return Buffer.from(engine.bytes.subarray(from, from + engine.decoded(bytes)));
@@ -197,7 +229,7 @@ export class Connecting {
     const will = wills.keep({
       topic: part(abi.D_WILL_TOPIC_AT, abi.D_WILL_TOPIC_BYTES),
       payload: part(abi.D_WILL_PAYLOAD_AT, abi.D_WILL_PAYLOAD_BYTES),
-      qos: (flags >>> CONNECT_WILL_QOS_SHIFT) & 3,
+      qos,
       retain,
       properties: withoutProperty(
         part(abi.D_WILL_PROPERTIES_AT, abi.D_WILL_PROPERTIES_BYTES),
@@ -219,6 +251,18 @@ export class Connecting {
     if (engine.calls.payloadUtf8Valid(at, byteCount) === 0) {
       throw new ProtocolError(PAYLOAD_FORMAT_INVALID, "Will Payload");
     }
+  }
+
+  /** What the client is to begin its Response Topics with, if it asks [MQTT-3.1.2-28]. */
+  #responseInformation(connection: NetworkConnection): string | null {
+    const { engine, settings } = this.#plane;
+    const { responseInformation } = settings;
+    const isAsked = engine.numberProperty(REQUEST_RESPONSE_INFORMATION, 0) === 1;
+    if (responseInformation === null || !isAsked) return null;
+    const text = responseInformation.replaceAll("%c", () => connection.clientId);
+    // A Client Identifier may be what no Topic Name is.
+    const isName = !/[+#]/.test(text) && Buffer.byteLength(text) <= STRING_BYTES_MAX;
+    return isName ? text : null;
   }
 
   /** Finds or makes the Session, after any other connection gave it up. @returns Session Present */
@@ -271,11 +315,12 @@ export class Connecting {
 
   #accept(connection: NetworkConnection, request: Request, accepted: Accepted): void {
     const { engine, keepAlive, settings } = this.#plane;
-    const { number, session } = connection;
-    connection.phase = "open";
-    const { version, packetBytesMax, topicAliasMaximum } = request;
-    engine.calls.acceptConnection(number, version, packetBytesMax, topicAliasMaximum);
+    const { number, packetBytesMax, rules, session } = connection;
+    const { version, topicAliasMaximum } = request;
     sendAccepted(this.#writer, connection, settings, accepted);
+    connection.phase = "open";
+    engine.calls.acceptConnection(number, version, packetBytesMax, topicAliasMaximum);
+    if (rules.qosMax < 2) engine.calls.limitQos(number, rules.qosMax);
     engine.calls.attachSession(session, number, request.receiveMaximum);
     engine.calls.pump(session);
     keepAlive.watch(connection);
@@ -286,9 +331,10 @@ export class Connecting {
     if (!settings.connectionMessages || !log.has("notice")) return;
     const flags = `p${request.version}, c${request.cleanStart ? 1 : 0}`;
     const { remote } = connection.wire;
+    const user = connection.userName === "" ? "" : `, u'${loggedName(connection.userName)}'`;
     log.notice(
       `New client connected from ${remote} as ${loggedName(connection.clientId)} ` +
-        `(${flags}, k${connection.keepAliveSeconds}).`,
+        `(${flags}, k${connection.keepAliveSeconds}${user}).`,
     );
   }
 }

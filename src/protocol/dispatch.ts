@@ -8,7 +8,10 @@ import {
   CONNECT,
   DISCONNECT,
   DISCONNECT_WITH_WILL,
+  NOT_AUTHORIZED,
   PROTOCOL_ERROR,
+  REASON_STRING,
+  SERVER_REFERENCE,
   SESSION_EXPIRY_INTERVAL,
   SUBSCRIBE,
   SUCCESS,
@@ -18,16 +21,18 @@ import {
 import { ProtocolError } from "../base/errors.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { TurnHandlers } from "../session/turn.ts";
+import { Authenticating } from "./auth.ts";
 import { sendRefused } from "./connack.ts";
 import { Connecting } from "./connect.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import { loggedName, type Plane, unixSeconds } from "./plane.ts";
-import { reasonText } from "./reasons.ts";
+import { reasonText, shorterForms, type Told } from "./reasons.ts";
 import { Subscribing } from "./subscribe.ts";
 
 export class Dispatch implements TurnHandlers {
   readonly #plane: Plane;
   readonly #writer: PacketWriter;
+  readonly #authenticating: Authenticating;
   readonly #connecting: Connecting;
   readonly #subscribing: Subscribing;
   /** Whether DECODED is of the connection being closed. */
@@ -41,8 +46,15 @@ export class Dispatch implements TurnHandlers {
     this.#onClosed = onClosed;
     this.#writer = new PacketWriter(plane.engine);
     this.#subscribing = new Subscribing(plane);
-    this.#connecting = new Connecting(plane, this.#writer, (connection, reasonCode) =>
-      this.close(connection, reasonCode),
+    const authenticating = new Authenticating(plane, this.#writer, unixSeconds(), (connection) =>
+      this.close(connection, NOT_AUTHORIZED),
+    );
+    this.#authenticating = authenticating;
+    this.#connecting = new Connecting(
+      plane,
+      this.#writer,
+      authenticating,
+      (connection, reasonCode) => this.close(connection, reasonCode),
     );
   }
 
@@ -84,6 +96,11 @@ export class Dispatch implements TurnHandlers {
     );
   }
 
+  /** Whoever authenticates again has a time for it. */
+  tick(nowSeconds: number): void {
+    this.#authenticating.tick(nowSeconds);
+  }
+
   onClosed(connection: NetworkConnection): void {
     this.#onClosed(connection);
   }
@@ -100,7 +117,7 @@ export class Dispatch implements TurnHandlers {
       if (!(error instanceof ProtocolError)) throw error;
       connection.closeReason = error.message;
       turn.schedule();
-      this.close(connection, error.reasonCode);
+      this.close(connection, error.reasonCode, error.serverReference);
       return false;
     }
   }
@@ -127,8 +144,11 @@ export class Dispatch implements TurnHandlers {
       this.#disconnect(connection);
       return false;
     }
-    // [MQTT-4.12.0-7]
-    if (type === AUTH) throw new ProtocolError(PROTOCOL_ERROR, "AUTH without a method");
+    if (type === AUTH) {
+      return this.#authenticating.auth(connection, unixSeconds(), (proven, data) =>
+        this.#connecting.connect(proven, data),
+      );
+    }
     throw new ProtocolError(PROTOCOL_ERROR, `packet type ${type}`);
   }
 
@@ -137,7 +157,9 @@ export class Dispatch implements TurnHandlers {
     const { engine } = this.#plane;
     const reasonCode = engine.decoded(abi.D_REASON);
     const asked = engine.numberProperty(SESSION_EXPIRY_INTERVAL, connection.sessionExpirySeconds);
-    if (asked !== connection.sessionExpirySeconds) this.#changeExpiry(connection, asked);
+    const isOther = asked !== connection.sessionExpirySeconds;
+    if (isOther && connection.session !== 0) this.#changeExpiry(connection, asked);
+    this.#authenticating.forget(connection);
     const { turn } = this.#plane;
     const hasWill = connection.will !== null;
     if (reasonCode === SUCCESS) this.#dropWill(connection);
@@ -194,18 +216,23 @@ export class Dispatch implements TurnHandlers {
   /**
    * Ends a connection: what it is told depends on how far it got and on its version
    * [MQTT-4.13.1-1].
+   *
+   * @param serverReference  where it may go instead; "": nowhere
    */
-  close(connection: NetworkConnection, reasonCode: number): void {
+  close(connection: NetworkConnection, reasonCode: number, serverReference = ""): void {
     if (connection.phase === "closing" || connection.phase === "closed") return;
     const { phase } = connection;
     this.#log(connection, reasonCode);
+    this.#authenticating.forget(connection);
     this.#leave(connection);
     this.#dropWill(connection);
+    const reasonString = connection.problemInformation ? connection.closeReason : "";
+    const told = { reasonCode, reasonString, serverReference };
     try {
-      if (phase === "connecting") this.#refuse(connection, reasonCode);
-      else if (phase === "open" && connection.version === 5) this.#tell(connection, reasonCode);
+      if (phase === "connecting" || phase === "authenticating") this.#refuse(connection, told);
+      else if (phase === "open" && connection.version === 5) this.#tell(connection, told);
     } catch (error) {
-      // No memory for a farewell: it closes without.
+      // No memory for a farewell, or no room for it in the client: it closes without.
       if (!(error instanceof ProtocolError)) throw error;
     }
     connection.wire.pauseReading();
@@ -215,10 +242,10 @@ export class Dispatch implements TurnHandlers {
   /**
    * Before CONNACK nothing but CONNACK goes out [MQTT-3.2.0-1], and only in answer to a CONNECT.
    */
-  #refuse(connection: NetworkConnection, reasonCode: number): void {
-    const version = this.#refusedVersion(connection, reasonCode);
+  #refuse(connection: NetworkConnection, told: Told): void {
+    const version = this.#refusedVersion(connection, told.reasonCode);
     if (version === null) return;
-    sendRefused(this.#writer, connection.number, version, reasonCode);
+    sendRefused(this.#writer, connection, version, told);
   }
 
   /** Version of the CONNECT that is refused; null where none came that may be answered. */
@@ -232,11 +259,23 @@ export class Dispatch implements TurnHandlers {
     return engine.decoded(abi.D_VERSION) === 5 ? 5 : null; // [MQTT-3.1.4-1 @3.1.1]
   }
 
-  #tell(connection: NetworkConnection, reasonCode: number): void {
-    this.#writer
-      .begin()
-      .byte(reasonCode)
-      .send(connection.number, DISCONNECT << 4, false);
+  #tell(connection: NetworkConnection, told: Told): void {
+    const { number, packetBytesMax } = connection;
+    this.#writeDisconnect(told);
+    for (const shorter of shorterForms(told)) {
+      if (this.#writer.fits(packetBytesMax)) break;
+      this.#writeDisconnect(shorter); // [MQTT-3.14.2-3]
+    }
+    this.#writer.send(number, DISCONNECT << 4, false, packetBytesMax);
+  }
+
+  #writeDisconnect({ reasonCode, reasonString, serverReference }: Told): void {
+    const writer = this.#writer.begin().byte(reasonCode);
+    if (reasonString === "" && serverReference === "") return;
+    writer.properties((list) => {
+      if (reasonString !== "") list.byte(REASON_STRING).text(reasonString);
+      if (serverReference !== "") list.byte(SERVER_REFERENCE).text(serverReference);
+    });
   }
 
   /** The peer is gone. */
@@ -245,6 +284,7 @@ export class Dispatch implements TurnHandlers {
     if (connection.phase !== "closing") {
       connection.closeReason = reason;
       this.#log(connection, SUCCESS);
+      this.#authenticating.forget(connection);
       this.#leave(connection);
       this.#dropWill(connection);
     }

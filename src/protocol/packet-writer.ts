@@ -6,14 +6,13 @@
  *           └──────────────┴──────────────────────────────────┘  in front of them
  */
 import * as abi from "#assembly/abi";
+import { PACKET_TOO_LARGE, QUOTA_EXCEEDED } from "#assembly/spec";
 import { ProtocolError } from "../base/errors.ts";
 import { variableByteInteger } from "../base/variable-byte-integer.ts";
 import type { Engine } from "../engine/engine.ts";
 
 const BODY = abi.SCRATCH + 8;
 const BODY_END = abi.SCRATCH + abi.SCRATCH_BYTES;
-/** Quota exceeded: the answer does not fit. */
-const QUOTA_EXCEEDED = 0x97;
 
 export class PacketWriter {
   readonly #engine: Engine;
@@ -58,9 +57,28 @@ export class PacketWriter {
     return this;
   }
 
+  /** Binary Data, §1.5.6. */
+  data(value: Uint8Array): this {
+    this.twoBytes(value.length);
+    this.#need(value.length);
+    this.#engine.bytes.set(value, this.#at);
+    this.#at += value.length;
+    return this;
+  }
+
   /** Bytes written so far. */
   get byteCount(): number {
     return this.#at - BODY;
+  }
+
+  /**
+   * Whether the packet, with its fixed header, is within a Maximum Packet Size.
+   *
+   * @param packetBytesMax  of the client; 0 = it has none
+   */
+  fits(packetBytesMax: number): boolean {
+    if (packetBytesMax === 0) return true;
+    return 1 + variableByteInteger(this.byteCount).length + this.byteCount <= packetBytesMax;
   }
 
   /** Writes a property list by its parts: its length comes first, §2.2.2. */
@@ -82,9 +100,12 @@ export class PacketWriter {
    * Sends the packet behind the acknowledgements that wait.
    *
    * @param hold  only after the page being filled is committed
-   * @throws ProtocolError 0x97 where the engine has no memory for it
+   * @param packetBytesMax  Maximum Packet Size of the client; 0 = it has none
+   * @throws ProtocolError 0x97 where the engine has no memory for it; 0x95 where the client takes
+   *   no packet as large as that [MQTT-3.1.2-24]
    */
-  send(connection: number, firstByte: number, hold: boolean): void {
+  send(connection: number, firstByte: number, hold: boolean, packetBytesMax: number): void {
+    if (!this.fits(packetBytesMax)) throw new ProtocolError(PACKET_TOO_LARGE, "no packet so large");
     const length = this.byteCount;
     const head = [firstByte, ...variableByteInteger(length)];
     const at = BODY - head.length;

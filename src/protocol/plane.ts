@@ -1,4 +1,5 @@
 /** The parts that control packets act on, handed to each family. */
+import type { ScramCredentials } from "../access/scram-credentials.ts";
 import { LOGGED_NAME_CHARACTERS_MAX } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { Settings } from "../config/settings.ts";
@@ -15,6 +16,8 @@ export interface Plane {
   readonly wills: Wills;
   readonly keepAlive: KeepAlive;
   readonly settings: Settings;
+  /** Who may authenticate with SCRAM; null: nobody. */
+  readonly credentials: ScramCredentials | null;
   readonly log: Log;
 }
 

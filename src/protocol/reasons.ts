@@ -1,4 +1,14 @@
-/** Reason Codes in words, for the log; MQTT 5.0 §2.4. */
+/** Why a connection ends, for the client and for the log; MQTT 5.0 §2.4. */
+
+/** What a client is told at its connection's end. */
+export interface Told {
+  readonly reasonCode: number;
+  /** A sentence for its log; "": none. */
+  readonly reasonString: string;
+  /** Where it may go instead, §4.11; "": nowhere. */
+  readonly serverReference: string;
+}
+
 const TEXTS: ReadonlyMap<number, string> = new Map([
   [0x80, "unspecified error"],
   [0x81, "malformed packet"],
@@ -19,7 +29,20 @@ const TEXTS: ReadonlyMap<number, string> = new Map([
   [0x97, "quota exceeded"],
   [0x99, "payload format invalid"],
   [0x9a, "retain not supported"],
+  [0x9b, "QoS not supported"],
+  [0x9c, "use another server"],
+  [0x9d, "server moved"],
+  [0xa1, "Subscription Identifiers not supported"],
+  [0xa2, "wildcard subscriptions not supported"],
 ]);
+
+/** A shorter and a shortest form, for clients that take no larger packet. */
+export function shorterForms(told: Told): readonly Told[] {
+  return [
+    { ...told, reasonString: "" },
+    { ...told, reasonString: "", serverReference: "" },
+  ];
+}
 
 /** @param reasonCode  0x80 … 0xff */
 export function reasonText(reasonCode: number): string {

@@ -11,21 +11,27 @@ import {
   OPTION_RETAIN_HANDLING_SHIFT,
   PROTOCOL_ERROR,
   QUOTA_EXCEEDED,
+  REASON_STRING,
   SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
   SUBACK,
   SUBSCRIPTION_IDENTIFIER,
+  SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
   UNSPECIFIED_ERROR,
   UNSUBACK,
+  WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
 } from "#assembly/spec";
 import { ProtocolError } from "../base/errors.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import type { Plane } from "./plane.ts";
+import { reasonText } from "./reasons.ts";
 
 const SHARED_PREFIX = Buffer.from("$share/");
 // Retain Handling, §3.8.3.1.
 const RETAIN_IF_NEW = 1;
 const RETAIN_NEVER = 2;
+const PLUS = 0x2b;
+const HASH = 0x23;
 
 export class Subscribing {
   readonly #plane: Plane;
@@ -43,12 +49,13 @@ export class Subscribing {
    */
   subscribe(connection: NetworkConnection): boolean {
     const { engine } = this.#plane;
+    this.#judgeWhole(connection);
     const packetIdentifier = engine.decoded(abi.D_PACKET_ID);
     const identifier = engine.numberProperty(SUBSCRIPTION_IDENTIFIER, 0);
     const codes: number[] = [];
     let isRetainedDue = false;
     for (let more = engine.calls.firstFilter(); more === 1; more = engine.calls.nextFilter()) {
-      const options = engine.decoded(abi.D_FILTER_OPTIONS);
+      const options = this.#grantable(connection);
       const code = this.#subscribeOne(connection, options, identifier);
       codes.push(code.reason);
       if (code.retainedDue) isRetainedDue = this.#startRetained(connection, options, identifier);
@@ -56,6 +63,39 @@ export class Subscribing {
     // One code per Topic Filter, in their order [MQTT-3.9.3-1].
     this.#answer(connection, SUBACK, packetIdentifier, codes);
     return isRetainedDue;
+  }
+
+  /** What CONNACK said is not there must not be asked for: none of it is acted on. */
+  #judgeWhole(connection: NetworkConnection): void {
+    const { engine, settings } = this.#plane;
+    if (
+      !settings.subscriptionIdentifiersAvailable &&
+      engine.numberProperty(SUBSCRIPTION_IDENTIFIER, 0) !== 0
+    ) {
+      // §3.2.2.3.12
+      throw new ProtocolError(SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "Subscription Identifier");
+    }
+    if (settings.wildcardsAvailable || connection.version !== 5) return;
+    for (let more = engine.calls.firstFilter(); more === 1; more = engine.calls.nextFilter()) {
+      // §3.2.2.3.11
+      if (this.#hasWildcard()) {
+        throw new ProtocolError(WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED, "a wildcard in the filter");
+      }
+    }
+  }
+
+  #hasWildcard(): boolean {
+    const { engine } = this.#plane;
+    const at = engine.decoded(abi.D_FILTER_AT);
+    const filter = engine.bytes.subarray(at, at + engine.decoded(abi.D_FILTER_BYTES));
+    return filter.includes(PLUS) || filter.includes(HASH);
+  }
+
+  /** The Subscription Options of the entry at hand, with a QoS that the listener grants. */
+  #grantable(connection: NetworkConnection): number {
+    const options = this.#plane.engine.decoded(abi.D_FILTER_OPTIONS);
+    const qos = Math.min(options & OPTION_QOS, connection.rules.qosMax); // [MQTT-3.2.2-10]
+    return (options & ~OPTION_QOS) | qos;
   }
 
   #subscribeOne(
@@ -74,6 +114,10 @@ export class Subscribing {
       }
       return { reason: SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, retainedDue: false };
     }
+    const { settings } = this.#plane;
+    if (!settings.wildcardsAvailable && this.#hasWildcard()) {
+      return { reason: UNSPECIFIED_ERROR, retainedDue: false }; // [MQTT-3.8.3-2 @3.1.1]
+    }
     const { session } = connection;
     if (engine.calls.retainedRoom(connection.number, byteCount) === 0) {
       return { reason: QUOTA_EXCEEDED, retainedDue: false };
@@ -87,7 +131,8 @@ export class Subscribing {
     const handling = (options >>> OPTION_RETAIN_HANDLING_SHIFT) & 3;
     const isNew = status === 0;
     // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-    const retainedDue = handling !== RETAIN_NEVER && (handling !== RETAIN_IF_NEW || isNew);
+    const isWanted = handling !== RETAIN_NEVER && (handling !== RETAIN_IF_NEW || isNew);
+    const retainedDue = isWanted && settings.retainAvailable;
     return { reason: options & OPTION_QOS, retainedDue };
   }
 
@@ -122,15 +167,29 @@ export class Subscribing {
     packetIdentifier: number,
     codes: readonly number[],
   ): void {
-    const writer = this.#writer.begin().twoBytes(packetIdentifier);
-    if (connection.version === 5) {
-      writer.byte(0);
-      for (const code of codes) writer.byte(code);
-    } else if (type === SUBACK) {
+    const writer = this.#writer;
+    const { number, packetBytesMax, version } = connection;
+    if (version === 5) {
+      const failure = codes.find((code) => code >= UNSPECIFIED_ERROR);
+      const isTold = failure !== undefined && connection.problemInformation; // [MQTT-3.1.2-29]
+      this.#writeCodes(packetIdentifier, codes, isTold ? reasonText(failure) : "");
+      // [MQTT-3.9.2-1]
+      if (!writer.fits(packetBytesMax)) this.#writeCodes(packetIdentifier, codes, "");
+    } else {
+      writer.begin().twoBytes(packetIdentifier);
       // 3.1.1 knows one failure only [MQTT-3.9.3-2 @3.1.1].
-      for (const code of codes) writer.byte(code > 2 ? UNSPECIFIED_ERROR : code);
+      const known = codes.map((code) => (code > 2 ? UNSPECIFIED_ERROR : code));
+      if (type === SUBACK) for (const code of known) writer.byte(code);
     }
     const hold = this.#plane.sessions.isDurable(connection.session);
-    writer.send(connection.number, type << 4, hold);
+    writer.send(number, type << 4, hold, packetBytesMax);
+  }
+
+  #writeCodes(packetIdentifier: number, codes: readonly number[], reasonString: string): void {
+    const writer = this.#writer.begin().twoBytes(packetIdentifier);
+    writer.properties((list) => {
+      if (reasonString !== "") list.byte(REASON_STRING).text(reasonString);
+    });
+    for (const code of codes) writer.byte(code);
   }
 }

@@ -61,7 +61,7 @@ export class KeepAlive {
 
   #due(connection: NetworkConnection, second: number): void {
     connection.watchedSecond = 0;
-    if (connection.phase === "connecting") {
+    if (connection.phase === "connecting" || connection.phase === "authenticating") {
       this.#onExpired(connection);
       return;
     }

@@ -5,15 +5,28 @@ import type { Wire } from "../engine/wire.ts";
 import type { Will } from "./wills.ts";
 
 /**
- * `connecting`: no CONNECT yet. `waiting`: CONNECT taken, CONNACK due after a commit. `open`.
+ * `connecting`: no CONNECT yet. `authenticating`: CONNECT came, AUTH goes back and forth.
+ * `waiting`: CONNECT taken, CONNACK due after a commit. `open`.
  * `closing`: its last packet is on the way out. `closed`: its number may be another's.
  */
-export type Phase = "connecting" | "waiting" | "open" | "closing" | "closed";
+export type Phase = "connecting" | "authenticating" | "waiting" | "open" | "closing" | "closed";
 
 /** What a listener says of the connections it takes. */
 export interface ListenerRules {
   readonly port: number;
   readonly allowAnonymous: boolean;
+  /** Highest QoS that its clients may publish with: 0, 1 or 2. */
+  readonly qosMax: 0 | 1 | 2;
+  /** Where its clients are sent, instead of being served; null: they are served. */
+  readonly redirect: Redirect | null;
+}
+
+/** Another server for the client, §4.11. */
+export interface Redirect {
+  /** 0x9C for now, 0x9D for good. */
+  readonly reasonCode: number;
+  /** Server Reference. */
+  readonly serverReference: string;
 }
 
 export class NetworkConnection {
@@ -27,6 +40,12 @@ export class NetworkConnection {
   /** Address of its Session in the engine; 0 = none. */
   session = 0;
   clientId = "";
+  /** Who it proved to be; "": it did not. */
+  userName = "";
+  /** Authentication Method of its CONNECT; "": it named none. */
+  authenticationMethod = "";
+  /** Maximum Packet Size of the client; 0 = it has none. */
+  packetBytesMax = 0;
   /** Effective Keep Alive; 0 = off. */
   keepAliveSeconds = 0;
   /** Session Expiry Interval in force, seconds. */

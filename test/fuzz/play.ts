@@ -3,7 +3,8 @@
  * reference would not have made or a connection that it would have closed, bytes that no server may
  * send, or no answer to a PINGREQ.
  */
-import type { EngineHarness, Peer } from "../support/engine-harness.ts";
+import { rawConnect } from "../support/client-bytes.ts";
+import { EngineHarness, type Peer } from "../support/engine-harness.ts";
 import { type Ending, judgeConnection, type Verdict } from "../support/engine-harness-judge.ts";
 import type { ServerPacket } from "../support/packets-types.ts";
 import { readServerPackets } from "../support/reference-decoder-server.ts";
@@ -11,7 +12,15 @@ import type { FuzzCase } from "./case.ts";
 
 /** What the engine is told, and what the reference judges by. */
 export const SETTINGS = { packetBytesMax: 20_000, topicAliasMax: 5 };
-const LIMITS = SETTINGS;
+const LIMITS = { ...SETTINGS, connackBytes: await connackBytesOf(new EngineHarness(SETTINGS)) };
+
+/** Size of the CONNACK for a client that brings its Client Identifier. */
+async function connackBytesOf(harness: EngineHarness): Promise<number> {
+  const peer = harness.open();
+  harness.send(peer, rawConnect());
+  await harness.settle();
+  return peer.wire.takeReceived().length;
+}
 
 export type FaultKind = "trap" | "leak" | "ending" | "answer";
 

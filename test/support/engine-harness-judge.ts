@@ -5,6 +5,7 @@
  * The connection breaks no quota, and has a Session of its own unless the limits say that others
  * are there: then an acknowledgement may name a message that any of them published.
  */
+import { variableByteInteger } from "../../src/base/variable-byte-integer.ts";
 import type {
   AcknowledgementPacket,
   ClientPacket,
@@ -44,6 +45,8 @@ export interface JudgedLimits {
   readonly topicAliasMax: number;
   /** Whether other connections publish, or the Session is older than the connection. */
   readonly hasOthers?: boolean;
+  /** Bytes of the CONNACK that takes a client of version 5 with a Client Identifier. */
+  readonly connackBytes: number;
 }
 
 const PROTOCOL_ERROR = 0x82;
@@ -52,9 +55,16 @@ const SILENT: Ending = { says: "nothing", reasonCode: 0 };
 const UNACCEPTABLE_VERSION = 0x01;
 const IDENTIFIER_REJECTED = 0x02;
 
+const PACKET_TOO_LARGE = 0x95;
+/** The shortest CONNACK of version 5. */
+const CONNACK_BYTES_MIN = 5;
+/** Assigned Client Identifier in CONNACK: the property, its length, `auto-` and 22 digits. */
+const ASSIGNED_BYTES = 30;
+
 const SESSION_EXPIRY_INTERVAL = 17;
 const AUTHENTICATION_METHOD = 21;
 const TOPIC_ALIAS = 35;
+const MAXIMUM_PACKET_SIZE = 39;
 
 function numberIn(packet: { readonly properties: ConnectPacket["properties"] }, wanted: number) {
   const found = packet.properties.find(([identifier]) => identifier === wanted);
@@ -123,7 +133,10 @@ class JudgedConnection {
         return this.#acknowledged(packet);
       case "subscribe":
         this.#isSubscribed ||= packet.subscriptions.some(({ qos }) => qos > 0);
-        return packet.subscriptions.some(isSharedNoLocal) ? this.refuse(PROTOCOL_ERROR) : null;
+        if (packet.subscriptions.some(isSharedNoLocal)) return this.refuse(PROTOCOL_ERROR);
+        return this.#answered(packet.subscriptions.length);
+      case "unsubscribe":
+        return this.#answered(packet.topicFilters.length);
       case "auth":
         return this.refuse(PROTOCOL_ERROR); // [MQTT-4.12.0-7]
       case "disconnect": {
@@ -144,12 +157,26 @@ class JudgedConnection {
     if (clientIdentifier === "" && needsIdentifier) {
       return { says: "connack", reasonCode: IDENTIFIER_REJECTED };
     }
+    const packetBytesMax = numberIn(packet, MAXIMUM_PACKET_SIZE) ?? Number.POSITIVE_INFINITY;
+    const refused = (reasonCode: number): Ending =>
+      packetBytesMax < CONNACK_BYTES_MIN ? SILENT : { says: "connack", reasonCode };
     if (properties.some(([identifier]) => identifier === AUTHENTICATION_METHOD)) {
-      return { says: "connack", reasonCode: 0x8c };
+      return refused(0x8c);
     }
+    // [MQTT-3.1.2-24]
+    const connackBytes = this.#limits.connackBytes + (clientIdentifier === "" ? ASSIGNED_BYTES : 0);
+    if (connackBytes > packetBytesMax) return refused(PACKET_TOO_LARGE);
     this.#connect = packet;
     if (packet.will !== null) this.#noteTopic(packet.will.topicName);
     return null;
+  }
+
+  /** SUBACK and UNSUBACK have a code for each filter, and no smaller form [MQTT-3.1.2-24]. */
+  #answered(filterCount: number): Ending | null {
+    const wanted = this.#connect === null ? null : numberIn(this.#connect, MAXIMUM_PACKET_SIZE);
+    const bodyBytes = 3 + filterCount;
+    const packetBytes = 1 + variableByteInteger(bodyBytes).length + bodyBytes;
+    return wanted !== null && packetBytes > wanted ? this.refuse(PACKET_TOO_LARGE) : null;
   }
 
   #publish(packet: Extract<ClientPacket, { type: "publish" }>): Ending | null {

@@ -9,6 +9,7 @@
 
 import * as abi from "#assembly/abi";
 import { KEEP_ALIVE_TIMEOUT } from "#assembly/spec";
+import type { ScramCredentials } from "../../src/access/scram-credentials.ts";
 import type { Log } from "../../src/base/log.ts";
 import { configure } from "../../src/config/configuration.ts";
 import { NO_FLAGS, type Settings } from "../../src/config/settings.ts";
@@ -21,6 +22,7 @@ import { Sessions } from "../../src/session/sessions.ts";
 import { Turn } from "../../src/session/turn.ts";
 import { Wills } from "../../src/session/wills.ts";
 import { MemoryWire } from "./engine-harness-wire.ts";
+import { LISTENER_RULES } from "./listener-rules.ts";
 
 const { HOLDFAST_ENGINE } = process.env;
 
@@ -70,7 +72,7 @@ export class EngineHarness {
   readonly #senders = new Set<Peer>();
   #fault: unknown = null;
 
-  constructor(changes: HarnessSettings = {}) {
+  constructor(changes: HarnessSettings = {}, credentials: ScramCredentials | null = null) {
     const defaults = configure(null, NO_FLAGS).settings;
     this.settings = { ...defaults, memoryBytesMax: MEMORY_BYTES_MAX, ...changes };
     this.engine = this.#startEngine();
@@ -83,7 +85,7 @@ export class EngineHarness {
     );
     const { engine, turn, sessions, wills, keepAlive, settings } = this;
     const log = recordingLog(this.warnings);
-    const plane: Plane = { engine, turn, sessions, wills, keepAlive, settings, log };
+    const plane: Plane = { engine, turn, sessions, wills, keepAlive, settings, credentials, log };
     this.dispatch = new Dispatch(plane, (connection) => this.#peers.delete(connection));
     this.turn.start(this.dispatch);
   }
@@ -158,7 +160,7 @@ export class EngineHarness {
   /** A new Network Connection, before its CONNECT. */
   open(): Peer {
     const wire = new MemoryWire(this.engine, this.turn);
-    const connection = this.turn.open(wire, { port: 1883, allowAnonymous: true });
+    const connection = this.turn.open(wire, LISTENER_RULES);
     if (connection === null) throw new Error("no connection is free");
     wire.connection = connection;
     const peer = { connection, wire };
@@ -228,6 +230,7 @@ export class EngineHarness {
     this.keepAlive.tick(this.nowSeconds);
     this.sessions.tick(this.nowSeconds);
     this.wills.tick(this.nowSeconds);
+    this.dispatch.tick(this.nowSeconds);
     this.turn.schedule();
   }
 

@@ -112,6 +112,31 @@ function read(content: string, flags: Partial<CommandLine> = {}) {
   return configure({ name: "m.conf", content }, { ...NO_FLAGS, ...flags });
 }
 
+test.each(["scram_file /etc/users", "server_redirect temporary a"])(
+  "%j: nobody is said to be refused though allow_anonymous is not true",
+  (line) => {
+    expect(read(`listener 1883\n${line}\n`).warnings).toEqual([]);
+    expect(read("listener 1883\n").warnings).toHaveLength(1);
+  },
+);
+
+test.each([0, 1, 2])("max_qos %i", (qosMax) => {
+  const { settings, errors } = read(`listener 1\nmax_qos ${qosMax}\n`);
+  expect(errors).toEqual([]);
+  expect(settings.listeners).toMatchObject([{ qosMax }]);
+});
+
+test("max_qos and server_redirect are a listener's own", () => {
+  const content =
+    "listener 1\nmax_qos 1\nallow_anonymous true\nlistener 2\nserver_redirect temporary a\n";
+  const { settings, errors } = read(content);
+  expect(errors).toEqual([]);
+  expect(settings.listeners).toMatchObject([
+    { port: 1, qosMax: 1, redirect: null },
+    { port: 2, qosMax: 2, redirect: { serverReference: "a" } },
+  ]);
+});
+
 test("a listener's option above the first listener is an error, not a guess", () => {
   const { errors } = read("max_connections 5\nlistener 1883\n");
   expect(errors).toEqual([

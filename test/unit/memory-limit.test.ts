@@ -1,8 +1,13 @@
 /** The memory cap: new work is refused, nothing traps, and later the same work is taken again. */
 import { describe, expect, test } from "vitest";
 import * as abi from "#assembly/abi";
+import { REASON_STRING, REQUEST_PROBLEM_INFORMATION } from "#assembly/spec";
 import { EngineHarness } from "../support/engine-harness.ts";
-import { beginClient, connectClient } from "../support/engine-harness-client.ts";
+import {
+  beginClient,
+  connectClient,
+  type HarnessClient,
+} from "../support/engine-harness-client.ts";
 import { acknowledgement, utf8 } from "../support/packets.ts";
 import type { QoS, Version } from "../support/packets-types.ts";
 
@@ -170,19 +175,42 @@ describe("big packets that stay partial", () => {
 });
 
 describe("a flood of subscriptions", () => {
-  test.for<Version>([4, 5])("version %i: refused in the SUBACK", async (version) => {
-    const harness = cappedHarness();
-    const client = await connectClient(harness, "subscriber", { version });
+  /** Subscribes until that is refused. @returns all codes, and the last SUBACK's properties */
+  async function flood(harness: EngineHarness, client: HarnessClient) {
     const codes = new Set<number>();
+    let properties: unknown = [];
     for (let i = 0; i < 60_000 && !codes.has(0x97) && !codes.has(0x80); i++) {
       client.subscribe(`${"long level ".repeat(40)}/${i}/+/x`, 1);
       if (i % 100 !== 0) continue;
       await harness.settle();
       for (const packet of client.take()) {
-        if (packet.type === "suback") for (const code of packet.reasonCodes) codes.add(code);
+        if (packet.type !== "suback") continue;
+        for (const code of packet.reasonCodes) codes.add(code);
+        properties = packet.properties;
       }
       if (client.isClosed) break;
     }
+    return { codes, properties };
+  }
+
+  test.for([
+    [1, "quota exceeded"],
+    [0, undefined],
+  ] as const)(
+    "Request Problem Information %i: the SUBACK's Reason String is %s [MQTT-3.1.2-29]",
+    async ([asks, reason]) => {
+      const harness = cappedHarness();
+      const connect = { properties: [[REQUEST_PROBLEM_INFORMATION, asks] as const] };
+      const client = await connectClient(harness, "subscriber", { connect });
+      const { properties } = await flood(harness, client);
+      expect(properties).toEqual(reason === undefined ? [] : [[REASON_STRING, reason]]);
+    },
+  );
+
+  test.for<Version>([4, 5])("version %i: refused in the SUBACK", async (version) => {
+    const harness = cappedHarness();
+    const client = await connectClient(harness, "subscriber", { version });
+    const { codes } = await flood(harness, client);
     expect(ascending(codes)).toEqual([1, version === 5 ? QUOTA_EXCEEDED : 0x80]);
     expect(client.isClosed).toBe(false);
     client.hangUp();

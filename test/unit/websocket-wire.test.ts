@@ -12,6 +12,7 @@ import {
   WebSocketWire,
 } from "../../src/transport/websocket-wire.ts";
 import { until } from "../support/await.ts";
+import { LISTENER_RULES } from "../support/listener-rules.ts";
 
 /** A wire on a WebSocket at `address` whose send() answers `status`. */
 function play(address: string, status: number) {
@@ -32,7 +33,7 @@ function play(address: string, status: number) {
   const engine = { readRegion: Buffer.alloc(0), memory: { buffer: new ArrayBuffer(100) } };
   const turn = { written: () => events.push("written") };
   const handlers = {
-    onOpen: () => new NetworkConnection(1, wire, { port: 0, allowAnonymous: true }),
+    onOpen: () => new NetworkConnection(1, wire, LISTENER_RULES),
     onEnd: (_connection: NetworkConnection, reason: string) => events.push(reason),
   };
   const log = createLog({

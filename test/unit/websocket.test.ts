@@ -21,6 +21,7 @@ import { PONG_BYTES_MAX } from "../../src/transport/websocket-wire.ts";
 import { until, withDeadline } from "../support/await.ts";
 import { concat, rawConnect, rawPacket, text, twoBytes } from "../support/client-bytes.ts";
 import { OPCODE, RawWebSocket } from "../support/client-web-socket.ts";
+import { LISTENER_RULES } from "../support/listener-rules.ts";
 
 const PACKET_BYTES_MAX = 2_000_000;
 const MEBIBYTE = 1024 * 1024;
@@ -90,7 +91,7 @@ turn.start({
 const handlers = {
   onOpen(wire: Wire): NetworkConnection | null {
     if (refuses) return null;
-    const connection = turn.open(wire, { port: listener.port, allowAnonymous: true });
+    const connection = turn.open(wire, LISTENER_RULES);
     if (connection !== null) connections.push(connection);
     return connection;
   },

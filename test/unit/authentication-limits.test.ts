@@ -1,0 +1,97 @@
+/** Enhanced authentication with the clock in hand, and what it leaves in the engine's memory. */
+import { expect, test } from "vitest";
+import { ScramCredentials } from "../../src/access/scram-credentials.ts";
+import { credentialOf } from "../../src/access/scram-file.ts";
+import { CONNECT_SECONDS_MAX } from "../../src/base/limits.ts";
+import { EngineHarness } from "../support/engine-harness.ts";
+import { HarnessClient } from "../support/engine-harness-client.ts";
+import { authConnect, authPacket, ScramClient } from "../support/scram-client.ts";
+
+const credentials = new ScramCredentials(
+  new Map([["truck", await credentialOf("diesel", 4096, Buffer.alloc(16, 7))]]),
+);
+
+async function pass(harness: EngineHarness, seconds: number): Promise<void> {
+  for (let i = 0; i < seconds; i++) {
+    harness.advance(1);
+    await harness.settle();
+  }
+}
+
+/** The packets that came since, as bytes in hex. */
+function taken(client: HarnessClient): string {
+  return client.wire.takeReceived().toString("hex");
+}
+
+/** A client whose exchange has begun, and the bytes of its AUTH. */
+async function begin(harness: EngineHarness, clientId: string, scram: ScramClient) {
+  const client = new HarnessClient(harness, 5);
+  client.sendBytes(authConnect(clientId, scram.first()));
+  await harness.settle();
+  return { client, serverFirst: serverFirstIn(client) };
+}
+
+function serverFirstIn(client: HarnessClient): string {
+  const bytes = client.wire.takeReceived();
+  expect(bytes[0]).toBe(0xf0);
+  return bytes.subarray(bytes.indexOf("r=")).toString();
+}
+
+test("a CONNECT that is not proved in time is refused: CONNACK 0x87 [MQTT-4.12.0-4]", async () => {
+  const harness = new EngineHarness({}, credentials);
+  const { client } = await begin(harness, "slow", new ScramClient("truck", "diesel"));
+  await pass(harness, CONNECT_SECONDS_MAX - 1);
+  expect(client.isClosed).toBe(false);
+  await pass(harness, 2);
+  expect(client.isClosed).toBe(true);
+  expect(taken(client)).toBe("2003008700");
+});
+
+test("an exchange on an open connection has as long: DISCONNECT 0x87 [MQTT-4.12.1-2]", async () => {
+  const harness = new EngineHarness({}, credentials);
+  const scram = new ScramClient("truck", "diesel");
+  const { client, serverFirst } = await begin(harness, "again", scram);
+  client.sendBytes(authPacket(0x18, scram.final(serverFirst)));
+  await harness.settle();
+  expect(taken(client).slice(0, 2)).toBe("20");
+  // One that ends in time has no say in the next.
+  client.sendBytes(authPacket(0x19, scram.first()));
+  await harness.settle();
+  client.sendBytes(authPacket(0x18, scram.final(serverFirstIn(client))));
+  await harness.settle();
+  expect(taken(client).slice(0, 2)).toBe("f0");
+  await pass(harness, CONNECT_SECONDS_MAX - 5);
+  client.sendBytes(authPacket(0x19, scram.first()));
+  await harness.settle();
+  serverFirstIn(client);
+  await pass(harness, CONNECT_SECONDS_MAX - 1);
+  expect(client.isClosed).toBe(false);
+  await pass(harness, 2);
+  expect(client.isClosed).toBe(true);
+  expect(taken(client)).toBe("e00187");
+});
+
+test("the stop of the broker is CONNACK 0x88 to who is being asked [MQTT-3.2.2-8]", async () => {
+  const harness = new EngineHarness({}, credentials);
+  const { client } = await begin(harness, "stopped", new ScramClient("truck", "diesel"));
+  harness.dispatch.close(client.peer.connection, 0x8b);
+  await harness.settle();
+  expect(taken(client)).toBe("2003008800");
+});
+
+test.for(["refused", "gone", "leaving", "accepted"] as const)(
+  "nothing is left in memory of one who is %s",
+  async (end) => {
+    const harness = new EngineHarness({}, credentials);
+    await harness.clear();
+    const before = harness.heap().blocks;
+    const scram = new ScramClient("truck", end === "refused" ? "petrol" : "diesel");
+    const { client, serverFirst } = await begin(harness, "memory", scram);
+    if (end === "gone") harness.hangUp(client.peer);
+    else if (end === "leaving") client.sendBytes(Buffer.from("e000", "hex"));
+    else client.sendBytes(authPacket(0x18, scram.final(serverFirst)));
+    await harness.settle();
+    await harness.clear();
+    expect(harness.heap().blocks).toBe(before);
+  },
+);

@@ -1,36 +1,24 @@
 /**
- * mosquitto_pub and mosquitto_sub from Debian, in versions 3.1, 3.1.1 and 5.
+ * mosquitto_pub, mosquitto_sub and mosquitto_rr from Debian, in versions 3.1, 3.1.1 and 5.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { until, withDeadline } from "../support/await.ts";
+import { elapse, until } from "../support/await.ts";
 import { TestClient } from "../support/client.ts";
 import { type RunningBroker, startBroker } from "../support/running-broker.ts";
+import { needPrograms, type Program, startProgram } from "./program.ts";
 
 const PUBLISH = "/usr/bin/mosquitto_pub";
 const SUBSCRIBE = "/usr/bin/mosquitto_sub";
+const REQUEST = "/usr/bin/mosquitto_rr";
 /** A topic with a retained message: who receives it is subscribed. */
 const READY = "ready";
 const VERSIONS = ["mqttv31", "mqttv311", "mqttv5"] as const;
 
-interface Program {
-  readonly child: ChildProcess;
-  /** Whole lines of stdout so far. */
-  lines(): string[];
-  /** Awaits the end, which must have exit code 0; the lines. */
-  finish(): Promise<string[]>;
-}
-
 let broker: RunningBroker;
-const children: ChildProcess[] = [];
+const programs: Program[] = [];
 
 beforeAll(async () => {
-  for (const program of [PUBLISH, SUBSCRIBE]) {
-    if (!existsSync(program)) {
-      throw new Error(`${program} is missing: apt-get install -y mosquitto mosquitto-clients`);
-    }
-  }
+  needPrograms([PUBLISH, SUBSCRIBE, REQUEST], "mosquitto mosquitto-clients");
   broker = await startBroker();
   const client = await TestClient.connect(broker);
   await client.publish(READY, READY, { qos: 1, retain: true });
@@ -38,35 +26,17 @@ beforeAll(async () => {
 });
 
 afterEach(() => {
-  for (const child of children.splice(0)) child.kill("SIGKILL");
+  for (const { child } of programs.splice(0)) child.kill("SIGKILL");
 });
 
 afterAll(async () => {
   await broker.stop();
 });
 
-function run(program: string, ...more: readonly string[]): Program {
-  const child = spawn(program, ["-h", "127.0.0.1", "-p", `${broker.port}`, ...more]);
-  children.push(child);
-  let stdout = "";
-  let stderr = "";
-  child.stdout.on("data", (chunk: Buffer) => {
-    stdout += chunk.toString();
-  });
-  child.stderr.on("data", (chunk: Buffer) => {
-    stderr += chunk.toString();
-  });
-  const lines = () => stdout.split("\n").slice(0, -1);
-  const closed = new Promise<number | null>((resolve) => child.once("close", resolve));
-  return {
-    child,
-    lines,
-    finish: async () => {
-      const code = await withDeadline(closed, `end of ${program}`, () => `${stdout}${stderr}`);
-      if (code !== 0) throw new Error(`${program} ended with ${code}: ${stdout}${stderr}`);
-      return lines();
-    },
-  };
+function run(file: string, ...more: readonly string[]): Program {
+  const program = startProgram(file, ["-h", "127.0.0.1", "-p", `${broker.port}`, ...more]);
+  programs.push(program);
+  return program;
 }
 
 /** mosquitto_sub whose subscriptions are in place, for this many messages; see `READY`. */
@@ -160,5 +130,34 @@ describe("mosquitto clients, properties of version 5", () => {
       await run(PUBLISH, "-V", "5", "-q", "1", "-t", "limits/x", "-m", payload).finish();
     }
     expect(messages(await subscriber.finish())).toEqual(["1", "2", "3"]);
+  });
+
+  test("mosquitto_rr asks, and gets its answer with its Correlation Data", async () => {
+    const answerer = await TestClient.connect(broker);
+    await answerer.subscribe("questions", { qos: 1 });
+    const common = ["-V", "5", "-q", "1", "-t", "questions", "-e", "answers/rr"];
+    const data = ["-D", "publish", "correlation-data", "nr-7"];
+    const asking = run(REQUEST, ...common, ...data, "-m", "how much", "-F", "%D %p");
+    const { payload, properties } = await answerer.receive({ topic: "questions" });
+    expect(payload).toBe("how much");
+    const { responseTopic = "", correlationData } = properties;
+    expect(responseTopic).toBe("answers/rr");
+    expect(correlationData?.toString()).toBe("nr-7");
+    await answerer.publish(responseTopic, "so much", {
+      qos: 1,
+      properties: { correlationData: correlationData ?? Buffer.alloc(0) },
+    });
+    expect(await asking.finish()).toEqual(["nr-7 so much"]);
+    await answerer.disconnect();
+  });
+
+  test("-x: a Session that has expired is not resumed", async () => {
+    const keeper = ["-V", "5", "-c", "-i", "short-lived", "-q", "1", "-t", "short"];
+    await run(SUBSCRIBE, ...keeper, "-x", "1", "-E").finish();
+    await elapse(2_500); // Its subject is time: the interval of a second is over.
+    await run(PUBLISH, "-V", "5", "-q", "1", "-t", "short", "-m", "lost").finish();
+    const again = await subscribed(1, ...keeper, "-x", "1");
+    await run(PUBLISH, "-V", "5", "-q", "1", "-t", "short", "-m", "new").finish();
+    expect(messages(await again.finish())).toEqual(["new"]);
   });
 });

@@ -2,13 +2,15 @@
  * How a Network Connection must end for a stream of bytes: the reference decoder's judgement packet
  * by packet, and the rules that need the connection's state beside it.
  *
- * The connection is alone on its broker, with a Session of its own, and breaks no quota.
+ * The connection breaks no quota, and has a Session of its own unless the limits say that others
+ * are there: then an acknowledgement may name a message that any of them published.
  */
 import { variableByteInteger } from "../../src/base/variable-byte-integer.ts";
 import type {
   AcknowledgementPacket,
   ClientPacket,
   ConnectPacket,
+  Subscription,
   Version,
 } from "./packets-types.ts";
 import { referenceCut, referenceDecode } from "./reference-decoder.ts";
@@ -32,11 +34,17 @@ export interface Verdict {
   readonly version: Version;
   /** First levels with `$` of Topic Names under which something may be retained. */
   readonly dollarLevels: ReadonlySet<string>;
+  /** The CONNECT that was accepted. */
+  readonly connect: ConnectPacket | null;
+  /** Whether the bytes end behind a whole packet. */
+  readonly isWhole: boolean;
 }
 
 export interface JudgedLimits {
   readonly packetBytesMax: number;
   readonly topicAliasMax: number;
+  /** Whether other connections publish, or the Session is older than the connection. */
+  readonly hasOthers?: boolean;
   /** Bytes of the CONNACK that takes a client of version 5 with a Client Identifier. */
   readonly connackBytes: number;
 }
@@ -68,6 +76,11 @@ class JudgedConnection {
   readonly #aliases = new Set<number>();
   readonly dollarLevels = new Set<string>();
   #connect: ConnectPacket | null = null;
+
+  get connect(): ConnectPacket | null {
+    return this.#connect;
+  }
+
   /** Messages that the broker may have sent to this client at most. */
   #sentMax = 0;
   #isSubscribed = false;
@@ -120,6 +133,7 @@ class JudgedConnection {
         return this.#acknowledged(packet);
       case "subscribe":
         this.#isSubscribed ||= packet.subscriptions.some(({ qos }) => qos > 0);
+        if (packet.subscriptions.some(isSharedNoLocal)) return this.refuse(PROTOCOL_ERROR);
         return this.#answered(packet.subscriptions.length);
       case "unsubscribe":
         return this.#answered(packet.topicFilters.length);
@@ -181,13 +195,18 @@ class JudgedConnection {
   #acknowledged({ packetIdentifier }: AcknowledgementPacket): Ending | null {
     // A message that was kept may go out twice: once routed, once as retained.
     const isSent = packetIdentifier >= 2 && packetIdentifier <= 1 + 2 * this.#sentMax;
-    if (this.#isSubscribed && isSent) this.mayEndEarly = true;
+    if (this.#limits.hasOthers || (this.#isSubscribed && isSent)) this.mayEndEarly = true;
     return null;
   }
 
   #noteTopic(topicName: string): void {
     if (topicName.startsWith("$")) this.dollarLevels.add(topicName.split("/")[0] ?? "");
   }
+}
+
+/** [MQTT-3.8.3-4] */
+function isSharedNoLocal({ topicFilter, noLocal }: Subscription): boolean {
+  return noLocal && topicFilter.startsWith("$share/");
 }
 
 /** The name and the level that a CONNECT begins with, as far as they are there. */
@@ -202,9 +221,11 @@ function protocolOf(packet: Uint8Array): { readonly name: string; readonly level
 export function judgeConnection(bytes: Uint8Array, limits: JudgedLimits): Verdict {
   const connection = new JudgedConnection(limits);
   let ending: Ending | null = null;
+  let isWhole = true;
   for (let at = 0; at < bytes.length && ending === null; ) {
     const rest = bytes.subarray(at);
     const packetBytes = referenceCut(rest, limits.packetBytesMax);
+    isWhole = packetBytes !== "need more";
     if (packetBytes === "need more") break;
     if (typeof packetBytes === "object") {
       ending = connection.refuse(packetBytes.reasonCode);
@@ -213,6 +234,6 @@ export function judgeConnection(bytes: Uint8Array, limits: JudgedLimits): Verdic
     ending = connection.judge(rest.subarray(0, packetBytes));
     at += packetBytes;
   }
-  const { version, mayEndEarly, dollarLevels } = connection;
-  return { ending, version, mayEndEarly, dollarLevels };
+  const { version, mayEndEarly, dollarLevels, connect } = connection;
+  return { ending, version, mayEndEarly, dollarLevels, connect, isWhole };
 }

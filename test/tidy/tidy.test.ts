@@ -3,6 +3,7 @@
  */
 import { posix } from "node:path";
 import { describe, expect, test } from "vitest";
+import { clausesOf, readClauses } from "./ledger.ts";
 import {
   functionsOf,
   importsOf,
@@ -198,7 +199,7 @@ describe("what the project does without", () => {
 
 describe("citations", () => {
   test("every clause that is cited exists", () => {
-    const known = knownClauses();
+    const known = new Set(readClauses().map(({ id }) => id));
     expect(known.size).toBeGreaterThan(390);
     const files = [...src, ...assembly, ...tests, ...bench, ...sourceFiles(["test"], ".md")];
     const wrong = files.flatMap((file) =>
@@ -210,22 +211,6 @@ describe("citations", () => {
     );
     expect(wrong).toEqual([]);
   });
-
-  /** `4.6.0-2, -3 @3.1.1` → both ids, each with its version. */
-  function clausesOf(citation: string): string[] {
-    const [list = "", version = "5.0"] = citation.split(/\s*@/);
-    let section = "";
-    return list.split(/,\s*/).map((item) => {
-      const [head = "", number = ""] = item.replace("MQTT-", "").trim().split("-");
-      if (head !== "") section = head;
-      return `${version} MQTT-${section}-${number}`;
-    });
-  }
-
-  function knownClauses(): Set<string> {
-    const [, ...rows] = sourceFile("test/support/clauses.tsv").text.trim().split("\n");
-    return new Set(rows.map((row) => row.split("\t").slice(0, 2).join(" ")));
-  }
 });
 
 describe("hot functions", () => {

@@ -79,10 +79,15 @@ export class Subscribing {
       // §3.2.2.3.12
       throw new ProtocolError(SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "Subscription Identifier");
     }
-    if (settings.wildcardsAvailable || connection.version !== 5) return;
+    const { sharedSubscriptionAvailable, wildcardsAvailable } = settings;
+    if ((sharedSubscriptionAvailable && wildcardsAvailable) || connection.version !== 5) return;
     for (let more = engine.calls.firstFilter(); more === 1; more = engine.calls.nextFilter()) {
+      // §3.2.2.3.13
+      if (!sharedSubscriptionAvailable && this.#isShared()) {
+        throw new ProtocolError(SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "a shared subscription");
+      }
       // §3.2.2.3.11
-      if (this.#hasWildcard()) {
+      if (!wildcardsAvailable && this.#hasWildcard()) {
         throw new ProtocolError(WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED, "a wildcard in the filter");
       }
     }
@@ -111,10 +116,8 @@ export class Subscribing {
     const at = engine.decoded(abi.D_FILTER_AT);
     const byteCount = engine.decoded(abi.D_FILTER_BYTES);
     const isShared = this.#isShared();
-    if (isShared && !settings.sharedSubscriptionAvailable) {
-      return { reason: SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, retainedDue: false };
-    }
-    if (!settings.wildcardsAvailable && this.#hasWildcard()) {
+    const isAvailable = !isShared || settings.sharedSubscriptionAvailable;
+    if (!isAvailable || (!settings.wildcardsAvailable && this.#hasWildcard())) {
       return { reason: UNSPECIFIED_ERROR, retainedDue: false }; // [MQTT-3.8.3-2 @3.1.1]
     }
     const { session } = connection;

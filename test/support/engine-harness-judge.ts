@@ -50,6 +50,7 @@ export interface JudgedLimits {
 }
 
 const PROTOCOL_ERROR = 0x82;
+const FILTER_INVALID = 0x8f;
 const SILENT: Ending = { says: "nothing", reasonCode: 0 };
 /** CONNACK return codes of 3.1.1, §3.2.2.3. */
 const UNACCEPTABLE_VERSION = 0x01;
@@ -133,10 +134,13 @@ class JudgedConnection {
         return this.#acknowledged(packet);
       case "subscribe":
         this.#isSubscribed ||= packet.subscriptions.some(({ qos }) => qos > 0);
-        if (packet.subscriptions.some(isSharedNoLocal)) return this.refuse(PROTOCOL_ERROR);
-        return this.#answered(packet.subscriptions.length);
+        return (
+          this.#judgeShared(packet.subscriptions) ?? this.#answered(packet.subscriptions.length)
+        );
       case "unsubscribe":
-        return this.#answered(packet.topicFilters.length);
+        return packet.topicFilters.some(isBrokenShared)
+          ? this.refuse(FILTER_INVALID)
+          : this.#answered(packet.topicFilters.length);
       case "auth":
         return this.refuse(PROTOCOL_ERROR); // [MQTT-4.12.0-7]
       case "disconnect": {
@@ -168,6 +172,16 @@ class JudgedConnection {
     if (connackBytes > packetBytesMax) return refused(PACKET_TOO_LARGE);
     this.#connect = packet;
     if (packet.will !== null) this.#noteTopic(packet.will.topicName);
+    return null;
+  }
+
+  /** The first filter that breaks a rule decides. */
+  #judgeShared(subscriptions: readonly Subscription[]): Ending | null {
+    for (const { topicFilter, noLocal } of subscriptions) {
+      if (isBrokenShared(topicFilter)) return this.refuse(FILTER_INVALID);
+      // [MQTT-3.8.3-4]
+      if (noLocal && topicFilter.startsWith("$share/")) return this.refuse(PROTOCOL_ERROR);
+    }
     return null;
   }
 
@@ -204,9 +218,9 @@ class JudgedConnection {
   }
 }
 
-/** [MQTT-3.8.3-4] */
-function isSharedNoLocal({ topicFilter, noLocal }: Subscription): boolean {
-  return noLocal && topicFilter.startsWith("$share/");
+/** [MQTT-4.8.2-1] [MQTT-4.8.2-2] */
+function isBrokenShared(topicFilter: string): boolean {
+  return topicFilter.startsWith("$share/") && !/^\$share\/[^/+#]+\/./s.test(topicFilter);
 }
 
 /** The name and the level that a CONNECT begins with, as far as they are there. */

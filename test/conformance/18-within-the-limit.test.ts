@@ -49,9 +49,9 @@ const PROVOKED: readonly Provoked[] = [
     provoke: (client) => client.send({ cmd: "pubrel", messageId: 7 }),
   },
   {
-    title: "SUBACK with a refusal [MQTT-3.9.2-1, -2]",
+    title: "SUBACK [MQTT-3.9.2-1, -2]",
     answer: "suback",
-    provoke: (client) => client.sendBytes(rawPacket(0x82, [0, 7], 0, text("$share/a/"), 0)),
+    provoke: (client) => client.sendBytes(rawPacket(0x82, [0, 7], 0, text("$share/a/b"), 0)),
   },
   {
     title: "UNSUBACK of what was not there [MQTT-3.11.2-1, -2]",

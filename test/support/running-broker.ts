@@ -5,6 +5,7 @@
  * HOLDFAST_ENGINE=debug|release reaches the child and chooses the build of the engine.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -44,23 +45,35 @@ export interface RunningBroker extends BrokerAddress {
   kill9(): Promise<void>;
 }
 
+/**
+ * Ports below those that Linux gives to outgoing connections, of which the tests have thousands: one
+ * of those might take a port that was just found free. Each worker of vitest has its own.
+ */
+const FIRST_PORT = 12_000;
+const WORKER_PORTS = 2_500;
+const WORKERS = 8;
+
+function randomPort(): number {
+  const worker = Number(process.env["VITEST_POOL_ID"] ?? 0) % WORKERS;
+  return FIRST_PORT + worker * WORKER_PORTS + randomInt(WORKER_PORTS);
+}
+
+function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+}
+
 /** Ports of 127.0.0.1 that were free a moment ago, all different. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === "object" && address !== null ? address.port : 0;
-  });
-  await Promise.all(
-    servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
-  );
-  return ports;
+  const ports = new Set<number>();
+  while (ports.size < count) {
+    const port = randomPort();
+    if (await isFree(port)) ports.add(port);
+  }
+  return [...ports];
 }
 
 /**

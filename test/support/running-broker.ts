@@ -46,7 +46,7 @@ export interface RunningBroker extends BrokerAddress {
 }
 
 /**
- * Ports below those that Linux gives to outgoing connections, of which the tests have thousands: one
+ * Ports below those that Linux gives to outgoing connections. The tests have thousands of them: one
  * of those might take a port that was just found free. Each worker of vitest has its own.
  */
 const FIRST_PORT = 12_000;

@@ -46,6 +46,7 @@ import {
   noteFilling,
   noteMoved,
   recordEnqueued,
+  takeAway,
   unqueue,
 } from "./queue";
 import { announce, keepFresh, recordFresh, recordSent } from "./record";
@@ -337,12 +338,9 @@ function resendOne(session: usize, record: usize): bool {
 
 /** Sends a queued QoS 0 message: it is done with that. */
 function sendQos0(session: usize, record: usize): void {
-  const entry = unqueue(session);
+  const entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
   const status = sendEntry(record, entry, 0, false);
-  if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) {
-    journalSequence(J_DONE, session, load<u64>(entry, E_SEQUENCE));
-  }
-  freeEntry(entry);
+  takeAway(session);
   if (status === NO_MEMORY) broken(record);
   if (status === TOO_LARGE) countOwnDrop(session, DROPS_TOO_LARGE);
 }
@@ -473,6 +471,11 @@ export function sendUpTo(session: usize, sequence: u64): bool {
     }
     const entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
     const qos = load<u32>(entry, E_FLAGS) & M_QOS;
+    if (qos === 0) {
+      // It may have been sent, and is never sent again [MQTT-3.3.1-2].
+      takeAway(session);
+      continue;
+    }
     const state = qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC;
     if (!placeEntry(session, first, entry, state)) return false;
     unqueue(session);

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import * as abi from "#assembly/abi";
 import { sessionKey } from "../../src/store/tables.ts";
 import { willRow } from "../../src/store/will-rows.ts";
 import {
@@ -182,6 +183,41 @@ describe("a restart", () => {
     const again = next.sentTo(1).map(({ isDuplicate, payload }) => `${isDuplicate} ${payload}`);
     expect(again).toEqual(["true one", "true two"]);
   });
+
+  test.each(["journal", "index"])(
+    "sends QoS 0 of the %s once at most [MQTT-3.3.1-2]",
+    async (from) => {
+      const directory = temporaryDirectory();
+      const life = await startLife(directory);
+      life.engine.calls.configureQueues(1, 1, 0, 0);
+      const session = life.session("truck7", "fleet/#");
+      life.engine.calls.detachSession(session, 0);
+      for (const text of ["one", "two", "three"]) {
+        life.publish("fleet/all", text, false, text === "two" ? 0 : 1);
+      }
+      await life.turn();
+      if (from === "index") await life.index();
+      life.engine.calls.setExpiry(session, 0xffffffff, 5);
+      await life.commitUnmarked();
+      const next = await startLife(copyOf(directory));
+      const found = next.find("truck7");
+      // What may have been sent is not known: of QoS 0 nothing is sent again.
+      next.attach(found, 1);
+      const sent: string[] = [];
+      for (let turns = 0; turns < 10; turns++) {
+        await next.turn();
+        await new Promise((resolve) => setImmediate(resolve));
+        for (const { packetIdentifier, qos, isDuplicate, payload } of next.sentTo(1)) {
+          sent.push(`${qos} ${isDuplicate} ${payload}`);
+          if (qos !== 0) next.acknowledge(1, packetIdentifier);
+        }
+      }
+      expect(sent).toEqual(["1 true one", "1 true three"]);
+      expect(next.engine.word(found + abi.SESSION_QUEUED_COUNT)).toBe(0);
+      next.publish("fleet/all", "four");
+      expect(next.sentTo(1).map(({ payload }) => `${payload}`)).toEqual(["four"]);
+    },
+  );
 
   test("sends with DUP what may have been sent when it was killed [MQTT-3.3.1-1]", async () => {
     const directory = temporaryDirectory();

@@ -276,13 +276,18 @@ export function unqueue(session: usize): usize {
   return entry;
 }
 
-/** Takes the first entry away for good, and records that, behind what was sent before it. */
+/** Records that a sequence is done, behind what was sent before it: a gap has no place for it. */
+export function recordDone(session: usize, sequence: u64): void {
+  const flags = load<u32>(session, SESSION_FLAGS);
+  if (flags & (SESSION_SENT_MOVED | SESSION_SKIP_MOVED)) recordMoved(session);
+  journalSequence(J_DONE, session, sequence);
+}
+
+/** Takes the first entry away for good, and records that. */
 export function takeAway(session: usize): void {
   const entry = unqueue(session);
-  const flags = load<u32>(session, SESSION_FLAGS);
-  if (flags & SESSION_DURABLE) {
-    if (flags & (SESSION_SENT_MOVED | SESSION_SKIP_MOVED)) recordMoved(session);
-    journalSequence(J_DONE, session, load<u64>(entry, E_SEQUENCE));
+  if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) {
+    recordDone(session, load<u64>(entry, E_SEQUENCE));
   }
   freeEntry(entry);
 }

@@ -10,7 +10,6 @@ import {
   DROPS_TOO_LARGE,
   E_CLOSE,
   E_LOAD,
-  J_DONE,
   NO_MEMORY,
   S_DROPPED_QUEUE_FULL,
 } from "./abi";
@@ -19,7 +18,6 @@ import { describedMessage, describeStored, storeDescribed } from "./described";
 import { retainFlag, sendPublish, TOO_LARGE } from "./encode";
 import { forgetStoredQueue, passGap } from "./gap";
 import { writeAcknowledgement } from "./held";
-import { journalSequence } from "./journal";
 import { keepLatestIfFull } from "./latest";
 import { leaveOn } from "./leave";
 import { free, memoryTight } from "./memory";
@@ -45,6 +43,7 @@ import {
   newEntry,
   noteFilling,
   noteMoved,
+  recordDone,
   recordEnqueued,
   takeAway,
   unqueue,
@@ -442,7 +441,7 @@ export function finish(session: usize, sequence: u64): void {
   if (!isRecorded || isFresh || !(load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE)) return;
   // In order, as nearly always, one record a page says how far it is.
   if (isFirst) touch(session);
-  else journalSequence(J_DONE, session, sequence);
+  else recordDone(session, sequence);
 }
 
 /** PUBREC came: the message is not needed any more, a PUBCOMP is due [MQTT-4.3.3-5]. */

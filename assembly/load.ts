@@ -176,10 +176,16 @@ function placeLoaded(session: usize, row: usize, at: usize, sequence: u64): i32 
   if (isSent && stateOf(session, sequence) !== NOT_LOADED) return 0;
   if (!isSent && sequence < load<u64>(session, SESSION_GAP)) return 0;
   if (sequence >= load<u64>(session, SESSION_STORED_END)) return 0;
+  const qos = load<u32>(at, ROW_ENTRY_FLAGS) & M_QOS;
+  if (isSent && qos === 0) {
+    // It may have been sent, and is never sent again [MQTT-3.3.1-2].
+    store<u32>(slotAt(session, sequence), DONE);
+    settle(session, sequence);
+    return 0;
+  }
   const entry = makeEntry(row, at, sequence);
   if (entry === 0) return NO_MEMORY;
   if (isSent) {
-    const qos = load<u32>(at, ROW_ENTRY_FLAGS) & M_QOS;
     store<u32>(slotAt(session, sequence), <u32>entry | (qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC));
   } else if (isLatest && isReplaced(session, load<u32>(entry, E_MESSAGE))) {
     forgetInGap(session, load<u32>(entry, E_BYTES));

@@ -276,13 +276,25 @@ export function unqueue(session: usize): usize {
   return entry;
 }
 
-/** Takes the first entry away for good, for a reason of its own, and records that. */
-export function dropQueued(session: usize, counter: u32, reason: u32): void {
+/** Records that a sequence is done, behind what was sent before it: a gap has no place for it. */
+export function recordDone(session: usize, sequence: u64): void {
+  const flags = load<u32>(session, SESSION_FLAGS);
+  if (flags & (SESSION_SENT_MOVED | SESSION_SKIP_MOVED)) recordMoved(session);
+  journalSequence(J_DONE, session, sequence);
+}
+
+/** Takes the first entry away for good, and records that. */
+export function takeAway(session: usize): void {
   const entry = unqueue(session);
   if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) {
-    journalSequence(J_DONE, session, load<u64>(entry, E_SEQUENCE));
+    recordDone(session, load<u64>(entry, E_SEQUENCE));
   }
   freeEntry(entry);
+}
+
+/** As takeAway(), for a reason of its own. */
+export function dropQueued(session: usize, counter: u32, reason: u32): void {
+  takeAway(session);
   countDrop(session, counter, reason);
 }
 

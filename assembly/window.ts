@@ -10,7 +10,6 @@ import {
   DROPS_TOO_LARGE,
   E_CLOSE,
   E_LOAD,
-  J_DONE,
   NO_MEMORY,
   S_DROPPED_QUEUE_FULL,
 } from "./abi";
@@ -19,7 +18,6 @@ import { describedMessage, describeStored, storeDescribed } from "./described";
 import { retainFlag, sendPublish, TOO_LARGE } from "./encode";
 import { forgetStoredQueue, passGap } from "./gap";
 import { writeAcknowledgement } from "./held";
-import { journalSequence } from "./journal";
 import { keepLatestIfFull } from "./latest";
 import { leaveOn } from "./leave";
 import { free, memoryTight } from "./memory";
@@ -45,7 +43,9 @@ import {
   newEntry,
   noteFilling,
   noteMoved,
+  recordDone,
   recordEnqueued,
+  takeAway,
   unqueue,
 } from "./queue";
 import { announce, keepFresh, recordFresh, recordSent } from "./record";
@@ -337,12 +337,9 @@ function resendOne(session: usize, record: usize): bool {
 
 /** Sends a queued QoS 0 message: it is done with that. */
 function sendQos0(session: usize, record: usize): void {
-  const entry = unqueue(session);
+  const entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
   const status = sendEntry(record, entry, 0, false);
-  if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) {
-    journalSequence(J_DONE, session, load<u64>(entry, E_SEQUENCE));
-  }
-  freeEntry(entry);
+  takeAway(session);
   if (status === NO_MEMORY) broken(record);
   if (status === TOO_LARGE) countOwnDrop(session, DROPS_TOO_LARGE);
 }
@@ -444,7 +441,7 @@ export function finish(session: usize, sequence: u64): void {
   if (!isRecorded || isFresh || !(load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE)) return;
   // In order, as nearly always, one record a page says how far it is.
   if (isFirst) touch(session);
-  else journalSequence(J_DONE, session, sequence);
+  else recordDone(session, sequence);
 }
 
 /** PUBREC came: the message is not needed any more, a PUBCOMP is due [MQTT-4.3.3-5]. */
@@ -473,6 +470,11 @@ export function sendUpTo(session: usize, sequence: u64): bool {
     }
     const entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
     const qos = load<u32>(entry, E_FLAGS) & M_QOS;
+    if (qos === 0) {
+      // It may have been sent, and is never sent again [MQTT-3.3.1-2].
+      takeAway(session);
+      continue;
+    }
     const state = qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC;
     if (!placeEntry(session, first, entry, state)) return false;
     unqueue(session);

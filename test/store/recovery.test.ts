@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import * as abi from "#assembly/abi";
 import { sessionKey } from "../../src/store/tables.ts";
 import { willRow } from "../../src/store/will-rows.ts";
 import {
@@ -181,6 +182,66 @@ describe("a restart", () => {
     next.attach(next.find("truck7"), 1);
     const again = next.sentTo(1).map(({ isDuplicate, payload }) => `${isDuplicate} ${payload}`);
     expect(again).toEqual(["true one", "true two"]);
+  });
+
+  test.each(["journal", "index"])(
+    "sends QoS 0 of the %s once at most [MQTT-3.3.1-2]",
+    async (from) => {
+      const directory = temporaryDirectory();
+      const life = await startLife(directory);
+      life.engine.calls.configureQueues(1, 1, 0, 0);
+      const session = life.session("truck7", "fleet/#");
+      life.engine.calls.detachSession(session, 0);
+      for (const text of ["one", "two", "three"]) {
+        life.publish("fleet/all", text, false, text === "two" ? 0 : 1);
+      }
+      await life.turn();
+      if (from === "index") await life.index();
+      life.engine.calls.setExpiry(session, 0xffffffff, 5);
+      await life.commitUnmarked();
+      const next = await startLife(copyOf(directory));
+      const found = next.find("truck7");
+      // What may have been sent is not known: of QoS 0 nothing is sent again.
+      next.attach(found, 1);
+      const sent: string[] = [];
+      for (let turns = 0; turns < 10; turns++) {
+        await next.turn();
+        await new Promise((resolve) => setImmediate(resolve));
+        for (const { packetIdentifier, qos, isDuplicate, payload } of next.sentTo(1)) {
+          sent.push(`${qos} ${isDuplicate} ${payload}`);
+          if (qos !== 0) next.acknowledge(1, packetIdentifier);
+        }
+      }
+      expect(sent).toEqual(["1 true one", "1 true three"]);
+      expect(next.engine.word(found + abi.SESSION_QUEUED_COUNT)).toBe(0);
+      next.publish("fleet/all", "four");
+      expect(next.sentTo(1).map(({ payload }) => `${payload}`)).toEqual(["four"]);
+    },
+  );
+
+  test("sends nothing again that is on record as acknowledged, in whatever order", async () => {
+    const directory = temporaryDirectory();
+    const life = await startLife(directory);
+    const session = life.session("truck7", "fleet/#");
+    life.engine.calls.detachSession(session, 0);
+    for (const text of ["one", "two", "three"]) life.publish("fleet/all", text);
+    await life.turn();
+    await life.index();
+    life.engine.calls.setExpiry(session, 0xffffffff, 5);
+    await life.commitUnmarked();
+    life.attach(session, 1);
+    const sent = [];
+    while (sent.length < 3) {
+      // Events are taken in a turn; nothing was sent yet that it could record.
+      if (sent.length === 0) await life.turn();
+      await new Promise((resolve) => setImmediate(resolve));
+      sent.push(...life.sentTo(1));
+    }
+    life.acknowledge(1, sent[1]?.packetIdentifier ?? 0);
+    await life.commitUnmarked();
+    const next = await startLife(copyOf(directory));
+    const payloads = await next.drain(next.find("truck7"), 1);
+    expect(payloads.map(String)).toEqual(["one", "three"]);
   });
 
   test("sends with DUP what may have been sent when it was killed [MQTT-3.3.1-1]", async () => {

@@ -201,11 +201,11 @@ export class StoreLife {
     return this.engine.word(session + abi.SESSION_NUMBER);
   }
 
-  publish(topic: string, payload: string | Buffer, retain = false): void {
+  publish(topic: string, payload: string | Buffer, retain = false, qos: 0 | 1 = 1): void {
     const packet = encodePublish({
       topic: Buffer.from(topic),
       payload: Buffer.from(payload),
-      qos: 1,
+      qos,
       retain,
       properties: Buffer.alloc(0),
     });
@@ -224,17 +224,20 @@ export class StoreLife {
 
 export interface Publish {
   readonly isDuplicate: boolean;
+  readonly qos: number;
+  /** 0 where QoS is. */
   readonly packetIdentifier: number;
   readonly payload: Buffer;
 }
 
-/** The PUBLISH packets of QoS 1 in a stream of version 5. */
+/** The PUBLISH packets in a stream of version 5. */
 function publishesOf(stream: Buffer): readonly Publish[] {
   const found: Publish[] = [];
   let at = 0;
   while (at < stream.length) {
     if (stream.readUInt8(at) >> 4 !== 3) throw new Error(`no PUBLISH: ${stream.readUInt8(at)}`);
     const isDuplicate = (stream.readUInt8(at) & DUP) !== 0;
+    const qos = (stream.readUInt8(at) >> 1) & 3;
     let bodyBytes = 0;
     for (let shift = 0; ; shift += 7) {
       at++;
@@ -243,10 +246,12 @@ function publishesOf(stream: Buffer): readonly Publish[] {
     }
     const body = stream.subarray(at + 1, at + 1 + bodyBytes);
     const behindTopic = 2 + body.readUInt16BE(0);
-    const behindProperties = behindTopic + 3 + body.readUInt8(behindTopic + 2);
+    const properties = behindTopic + (qos === 0 ? 0 : 2);
+    const behindProperties = properties + 1 + body.readUInt8(properties);
     found.push({
       isDuplicate,
-      packetIdentifier: body.readUInt16BE(behindTopic),
+      qos,
+      packetIdentifier: qos === 0 ? 0 : body.readUInt16BE(behindTopic),
       payload: body.subarray(behindProperties),
     });
     at += 1 + bodyBytes;

@@ -47,6 +47,10 @@ const STAGES: readonly Stage[] = [
     files: ["01-", "06-", "07-", "08-", "10-"].map((name) => `${CONFORMANCE}/${name}`),
   },
   {
+    name: "what CONNACK tells, authentication, shared subscriptions",
+    files: ["15-shared-subscriptions.test", "16-"].map((name) => `${CONFORMANCE}/${name}`),
+  },
+  {
     name: "queues",
     files: ["12-persistent-session.test", "13-queue-bounds", "14-expiry-m"].map(
       (name) => `${CONFORMANCE}/${name}`,

@@ -99,7 +99,7 @@ export function oneOf<const Word extends string>(words: readonly Word[]): ValueT
 export function text(what: string, charactersMax: number): ValueType<string> {
   return {
     name: what,
-    form: `a ${what} of at most ${charactersMax} characters`,
+    form: `${/^[aeiou]/.test(what) ? "an" : "a"} ${what} of at most ${charactersMax} characters`,
     isRestOfLine: true,
     read: (written) => (written.length <= charactersMax ? written : null),
   };
@@ -116,7 +116,7 @@ export const PORT: ValueType<number> = {
 /** `PORT [ADDRESS]`. */
 export const LISTENER: ValueType<ListenerValue> = {
   name: "PORT [ADDRESS]",
-  form: `PORT [ADDRESS] with ${PORT.form.slice("a ".length)}; Unix sockets are not supported`,
+  form: `PORT [ADDRESS], ${PORT.form}; Unix sockets are not supported`,
   isRestOfLine: true,
   read: (written) => {
     const words = written.split(/[ \t]+/);
@@ -131,18 +131,26 @@ export const LISTENER: ValueType<ListenerValue> = {
 const REDIRECT_CHARACTERS_MAX = 1_024;
 
 /** `HOST`, `HOST:PORT`, or an IPv6 address in brackets, with or without a port. */
-const PLACE = /^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?$/;
+const PLACE = /^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?$/;
+
+/** Whether a client could go there: no server listens on port 0, or past the highest. */
+function isPlace(written: string): boolean {
+  const [isMatch, port = "1"] = PLACE.exec(written) ?? [];
+  return isMatch !== undefined && Number(port) >= 1 && Number(port) <= PORT_MAX;
+}
 
 /** `temporary HOST[:PORT] …` or `permanent HOST[:PORT] …`. */
 export const REDIRECT: ValueType<RedirectValue> = {
   name: "KIND HOST[:PORT] …",
-  form: "temporary or permanent, then HOST or HOST:PORT at least once",
+  form:
+    "temporary or permanent, then HOST or HOST:PORT at least once, " +
+    `with a port from 1 to ${PORT_MAX}`,
   isRestOfLine: true,
   read: (written) => {
     const [kind, ...places] = written.split(/[ \t]+/);
     if (kind !== "temporary" && kind !== "permanent") return null;
     const serverReference = places.join(" ");
-    const isValid = places.length > 0 && places.every((place) => PLACE.test(place));
+    const isValid = places.length > 0 && places.every(isPlace);
     if (!isValid || serverReference.length > REDIRECT_CHARACTERS_MAX) return null;
     return { isPermanent: kind === "permanent", serverReference };
   },

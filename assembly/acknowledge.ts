@@ -57,10 +57,10 @@ function goOn(record: usize, session: usize): void {
   }
   if (
     load<u32>(record, C_FLAGS) & C_RETAINED_WAITS &&
-    load<u32>(session, SESSION_QUEUED_COUNT) < RETAINED_QUEUED_MAX / 2
+    load<u32>(session, SESSION_QUEUED_COUNT) < RETAINED_QUEUED_MAX / 2 &&
+    raise(E_RETAINED, connectionOf(record), 0)
   ) {
     store<u32>(record, load<u32>(record, C_FLAGS) & ~C_RETAINED_WAITS, C_FLAGS);
-    raise(E_RETAINED, connectionOf(record), 0);
   }
 }
 

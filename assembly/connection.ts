@@ -97,6 +97,7 @@ let backlogTail: u32 = 0;
 let urgentHead: u32 = 0;
 let urgentTail: u32 = 0;
 let eventCount: u32 = 0;
+let isRefused: bool = false;
 
 /** Address of a connection's record. Hot. */
 export function recordOf(connection: u32): usize {
@@ -181,12 +182,17 @@ export function hasDirty(): bool {
 }
 
 /**
- * Tells the host something at the turn's end. Connections raise at most two events a turn, for
- * which the list has room; what Sessions tell is dropped past a quarter of it.
+ * Tells the host something at the turn's end. What is said of queues is dropped past a quarter of the
+ * list; what somebody waits for is told again, where the list is full (events.ts).
+ *
+ * @returns false: there is no room
  */
 export function raise(kind: u32, subject: u32, argument: u32): bool {
   const room = isOfSession(kind) ? EVENTS_BYTES >> 2 : EVENTS_BYTES;
-  if ((eventCount + 1) * EVENT_BYTES > room) return false;
+  if ((eventCount + 1) * EVENT_BYTES > room) {
+    if (!isOfSession(kind)) isRefused = true;
+    return false;
+  }
   const at = EVENTS + eventCount * EVENT_BYTES;
   store<u32>(at, kind);
   store<u32>(at, subject, 4);
@@ -199,10 +205,17 @@ function isOfSession(kind: u32): bool {
   return kind === E_QUEUE_FULL || kind === E_QUEUE_FILLS;
 }
 
+/** Whether the list was full since it was asked last, so that something is to be told again. */
+export function takeRefused(): bool {
+  const refused = isRefused;
+  isRefused = false;
+  return refused;
+}
+
 /**
  * @returns number of records in EVENTS, 0 … EVENTS_BYTES / EVENT_BYTES; they are gone with the call
  */
-export function takeEvents(): u32 {
+export function takeRaised(): u32 {
   const events = eventCount;
   eventCount = 0;
   return events;

@@ -12,9 +12,9 @@ import { freeReplayed } from "./replay";
 import { dropLists, hasTouched } from "./session-lists";
 import { freeStored } from "./stored";
 
-export { takeEvents } from "./connection";
 export { cutPacket, decodePacket, firstFilter, nextFilter } from "./decode";
 export { dumpSession } from "./dump";
+export { takeEvents } from "./events";
 export { expireNext } from "./expiry";
 export { indexOperations } from "./index-batch";
 export { indexBegin, indexCommitted, indexGather, indexReplaced } from "./index-step";

@@ -136,7 +136,7 @@ export function closeConnection(connection: u32): u32 {
 }
 
 /** Output went out: what waited for that goes on. */
-function drained(record: usize): void {
+export function drained(record: usize): void {
   if (load<u32>(record, C_OUT_HEAD) !== 0) markDirty(record);
   const flags = load<u32>(record, C_FLAGS);
   if (!(flags & (C_WANTS_PUMP | C_PAUSED | C_RETAINED_WAITS))) return;
@@ -146,13 +146,12 @@ function drained(record: usize): void {
     const session: usize = load<u32>(record, C_SESSION);
     if (session !== 0) pump(session);
   }
-  if (flags & C_RETAINED_WAITS) {
+  if (flags & C_RETAINED_WAITS && raise(E_RETAINED, connectionOf(record), 0)) {
     store<u32>(record, load<u32>(record, C_FLAGS) & ~C_RETAINED_WAITS, C_FLAGS);
-    raise(E_RETAINED, connectionOf(record), 0);
   }
-  if (flags & C_PAUSED && load<u32>(record, C_HELD_COUNT) < HELD_MAX) {
+  const mayRead = load<u32>(record, C_HELD_COUNT) < HELD_MAX;
+  if (flags & C_PAUSED && mayRead && raise(E_RESUME, connectionOf(record), 0)) {
     store<u32>(record, load<u32>(record, C_FLAGS) & ~C_PAUSED, C_FLAGS);
-    raise(E_RESUME, connectionOf(record), 0);
   }
 }
 

@@ -77,7 +77,8 @@ export function loadMissing(): u64 {
   return missing;
 }
 
-function wanted(session: usize): i64 {
+/** @returns the first sequence that the Session needs of the store, or −1 */
+export function wanted(session: usize): i64 {
   const isOurs = load<u32>(session, SESSION_FLAGS) & (SESSION_IS_GROUP | SESSION_IS_LEAVING);
   if (load<u32>(session, SESSION_CONNECTION) === 0 && isOurs === 0) return NOTHING;
   const resend = load<u64>(session, SESSION_RESEND);

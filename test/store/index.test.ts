@@ -37,6 +37,31 @@ async function publishMany(life: StoreLife, topic: string, count: number, bytes 
   await life.turn();
 }
 
+test("more Sessions than the list of events has room for get what is in the store", async () => {
+  const directory = temporaryDirectory();
+  const life = await startLife(directory);
+  const { calls } = life.engine;
+  const count = Math.floor(abi.EVENTS_BYTES / abi.EVENT_BYTES) + 100;
+  const sessions = Array.from({ length: count }, (_, index) => {
+    const session = life.session(`truck${index}`, "fleet/#");
+    calls.detachSession(session, 0);
+    return session;
+  });
+  life.publish("fleet/all", "here");
+  await life.turn();
+  await life.index();
+  for (const session of sessions) calls.setExpiry(session, 0xffffffff, 5);
+  await life.commitUnmarked();
+  for (const [index, session] of sessions.entries()) life.attach(session, index + 1);
+  let got = 0;
+  while (got < count) {
+    await life.turn();
+    await new Promise((resolve) => setImmediate(resolve));
+    for (let index = 1; index <= count; index++) got += life.sentTo(index).length;
+  }
+  expect(got).toBe(count);
+}, 180_000);
+
 describe("the index step", () => {
   test("moves what is owed into segments, and the pages are needed no more", async () => {
     const directory = temporaryDirectory();

@@ -210,7 +210,9 @@ export class StoreLife {
       properties: Buffer.alloc(0),
     });
     const at = this.engine.keep(packet);
-    const status = this.engine.calls.inject(at, packet.length);
+    let status = this.engine.calls.inject(at, packet.length);
+    // To very many receivers in slices.
+    while (status === abi.R_BUDGET) status = this.engine.calls.resume(0);
     this.engine.calls.freeBlock(at);
     if (status !== abi.R_DONE) throw new Error(`inject answered ${status}`);
   }

@@ -182,8 +182,8 @@ export function hasDirty(): bool {
 }
 
 /**
- * Tells the host something at the turn's end. What is said of queues is dropped past a quarter of the
- * list; what somebody waits for is told again, where the list is full (events.ts).
+ * Tells the host something at the turn's end. What is said of queues is dropped past a quarter of
+ * the list; what somebody waits for is told again, where the list is full (events.ts).
  *
  * @returns false: there is no room
  */

@@ -37,6 +37,24 @@ async function publishMany(life: StoreLife, topic: string, count: number, bytes 
   await life.turn();
 }
 
+test("a PUBCOMP for a message that is in the store only is a Protocol Error", async () => {
+  const life = await startLife(temporaryDirectory());
+  const { calls, readRegion } = life.engine;
+  const session = life.session("truck7", "fleet/#");
+  life.attach(session, 1);
+  life.publish("fleet/all", "here");
+  const [sent] = life.sentTo(1);
+  const packetIdentifier = sent?.packetIdentifier ?? 0;
+  calls.detachSession(session, 0);
+  calls.closeConnection(1);
+  await life.turn();
+  await life.index();
+  life.attach(session, 2);
+  const pubcomp = [0x70, 2, packetIdentifier >> 8, packetIdentifier & 0xff];
+  readRegion.set(pubcomp);
+  expect(calls.receive(2, pubcomp.length)).toBe(-0x82);
+});
+
 test("more Sessions than the list of events has room for get what is in the store", async () => {
   const directory = temporaryDirectory();
   const life = await startLife(directory);

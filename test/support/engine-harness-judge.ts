@@ -85,6 +85,8 @@ class JudgedConnection {
   /** Messages that the broker may have sent to this client at most. */
   #sentMax = 0;
   #isSubscribed = false;
+  /** Filters of shared subscriptions asked for. */
+  #sharedCount = 0;
   mayEndEarly = false;
 
   constructor(limits: JudgedLimits) {
@@ -134,6 +136,9 @@ class JudgedConnection {
         return this.#acknowledged(packet);
       case "subscribe":
         this.#isSubscribed ||= packet.subscriptions.some(({ qos }) => qos > 0);
+        this.#sharedCount += packet.subscriptions.filter(({ topicFilter }) =>
+          topicFilter.startsWith("$share/"),
+        ).length;
         return (
           this.#judgeShared(packet.subscriptions) ?? this.#answered(packet.subscriptions.length)
         );
@@ -207,8 +212,9 @@ class JudgedConnection {
 
   /** Identifiers of what the broker sends to a new Session begin with 2. */
   #acknowledged({ packetIdentifier }: AcknowledgementPacket): Ending | null {
-    // A message that was kept may go out twice: once routed, once as retained.
-    const isSent = packetIdentifier >= 2 && packetIdentifier <= 1 + 2 * this.#sentMax;
+    // A message that was kept may go out twice, once routed, once as retained, and for each group.
+    const times = 2 + this.#sharedCount;
+    const isSent = packetIdentifier >= 2 && packetIdentifier <= 1 + times * this.#sentMax;
     if (this.#limits.hasOthers || (this.#isSubscribed && isSent)) this.mayEndEarly = true;
     return null;
   }

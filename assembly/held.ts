@@ -244,11 +244,6 @@ function releaseHeld(record: usize): bool {
   return whole;
 }
 
-/** Whether some connection holds acknowledgements. */
-export function hasHolders(): bool {
-  return holderHead !== 0;
-}
-
 /** First connection of those that hold acknowledgements; the list is then empty. */
 export function takeHolders(): usize {
   const record = holderHead;

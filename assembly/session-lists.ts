@@ -122,11 +122,6 @@ export function waitForCommit(session: usize): void {
   commitHead = <u32>session;
 }
 
-/** Whether some Session waits for a commit. */
-export function hasCommitWaiters(): bool {
-  return commitHead !== 0;
-}
-
 /** First Session of those that wait for a commit; the list is then empty. */
 export function takeCommitWaiters(): usize {
   const session = commitHead;

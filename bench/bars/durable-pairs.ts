@@ -18,7 +18,6 @@ interface Cell {
   readonly session: SessionKind;
   readonly micros: number[];
   readonly rates: number[];
-  /** Bytes on disk for each message. */
 }
 
 function cell(name: string, broker: BrokerChild, session: SessionKind): Cell {

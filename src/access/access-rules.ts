@@ -1,0 +1,42 @@
+/**
+ * What a client may do: an ordered list of rules of which the first that matches decides, and what
+ * holds where none does. ACL files, dynamic security and claims are all put into this one form,
+ * which the engine evaluates per topic (assembly/access.ts).
+ *
+ * A rule speaks of Topic Names for READ and WRITE, of Topic Filters for SUBSCRIBE and UNSUBSCRIBE:
+ *
+ *   READ, WRITE             its filter matches the Topic Name, as a subscription's would
+ *   SUBSCRIBE, UNSUBSCRIBE  its filter covers the Topic Filter asked for: whatever that one
+ *                           matches, it matches as well
+ *   isLiteral               its filter is the same text, wildcards included
+ */
+import type { Identity } from "./identity.ts";
+
+/** A message may be delivered to the client. */
+export const READ = 1;
+/** The client may publish, also by its will. */
+export const WRITE = 2;
+/** The client may subscribe; also the numbers under which HTTP back ends are asked (`acc`). */
+export const SUBSCRIBE = 4;
+export const UNSUBSCRIBE = 8;
+
+export interface AccessRule {
+  /** READ, WRITE, SUBSCRIBE, UNSUBSCRIBE, added up: what it decides. */
+  readonly actions: number;
+  readonly allows: boolean;
+  /** `%c` and `%u` are replaced already: it is taken as it stands. */
+  readonly filter: string;
+  readonly isLiteral: boolean;
+}
+
+export interface AccessRules {
+  /** In order: the first that matches decides. */
+  readonly rules: readonly AccessRule[];
+  /** Actions that are allowed where no rule matches, added up. */
+  readonly defaults: number;
+}
+
+export interface Authorizer {
+  /** What it may do; null: everything. Asked at CONNECT, and again whenever rules changed. */
+  rulesOf(identity: Identity): AccessRules | null;
+}

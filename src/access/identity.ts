@@ -1,0 +1,44 @@
+/**
+ * Who asks to be let in, and who it turned out to be.
+ */
+import type { AccessRules } from "./access-rules.ts";
+
+/** What is known of a client before it is known who it is. */
+export interface ConnectRequest {
+  readonly clientId: string;
+  /** null: CONNECT has none. */
+  readonly userName: string | null;
+  readonly password: Uint8Array | null;
+  /** Protocol version: 3, 4, 5. */
+  readonly version: number;
+  readonly remoteAddress: string;
+  readonly certificate: PeerIdentity | null;
+}
+
+/** What the TLS handshake proved. */
+export interface PeerIdentity {
+  readonly commonName: string;
+  readonly subject: string;
+  readonly pskIdentity: string | null;
+}
+
+export interface Identity {
+  readonly clientId: string;
+  /** "": anonymous. */
+  readonly userName: string;
+  /**
+   * What it may do, where its authentication brought that along (claims of a token, a superuser);
+   * null: the authorizer decides.
+   */
+  readonly rules: AccessRules | null;
+}
+
+/** `refused` is a Reason Code, `reason` a sentence for the log. */
+export type Verdict =
+  | { readonly granted: Identity }
+  | { readonly refused: number; readonly reason: string };
+
+export interface Authenticator {
+  /** null: not its business, the next one is asked. */
+  authenticate(request: ConnectRequest): Verdict | Promise<Verdict> | null;
+}

@@ -1,7 +1,10 @@
 /**
  * Who asks to be let in, and who it turned out to be.
  */
+import type { PeerIdentity } from "../engine/wire.ts";
 import type { AccessRules } from "./access-rules.ts";
+
+export type { PeerIdentity };
 
 /** What is known of a client before it is known who it is. */
 export interface ConnectRequest {
@@ -13,13 +16,6 @@ export interface ConnectRequest {
   readonly version: number;
   readonly remoteAddress: string;
   readonly certificate: PeerIdentity | null;
-}
-
-/** What the TLS handshake proved. */
-export interface PeerIdentity {
-  readonly commonName: string;
-  readonly subject: string;
-  readonly pskIdentity: string | null;
 }
 
 export interface Identity {

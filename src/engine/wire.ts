@@ -4,8 +4,10 @@
  * One of the interfaces by which a lower floor calls a higher one.
  */
 export interface Wire {
-  /** Who is at the other end, `address:port`, for the log. */
+  /** Who is at the other end, `address:port`, for the log; `local`: of a Unix socket. */
   readonly remote: string;
+  /** Who its TLS handshake, or its proxy's, proved it to be; null: nobody. */
+  readonly peer: PeerIdentity | null;
 
   /**
    * Writes pieces of engine memory, in order.
@@ -25,4 +27,14 @@ export interface Wire {
   end(): void;
   /** Closes at once. */
   destroy(): void;
+}
+
+/** What a TLS handshake proved. */
+export interface PeerIdentity {
+  /** Common Name of the certificate; "": it has none, or there is no certificate. */
+  readonly commonName: string;
+  /** The whole Subject, as RFC 2253 writes it: `CN=device,OU=plant,O=maker,C=DE`. */
+  readonly subject: string;
+  /** Of the Pre-Shared Key; null: there was none. */
+  readonly pskIdentity: string | null;
 }

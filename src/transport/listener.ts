@@ -1,5 +1,6 @@
 /** What listeners of all transports have in common. */
-import type { Wire } from "../engine/wire.ts";
+import type { Socket } from "node:net";
+import type { PeerIdentity, Wire } from "../engine/wire.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 
 /** A listener that is open. */
@@ -18,3 +19,15 @@ export interface TransportHandlers {
   /** The peer is gone, or failed. */
   onEnd(connection: NetworkConnection, reason: string): void;
 }
+
+/** A socket that has passed whatever stands before MQTT. */
+export interface Arrival {
+  readonly socket: Socket;
+  readonly remote: string;
+  readonly peer: PeerIdentity | null;
+  /** Bytes that came behind that, at most as many as READ has; null: none. */
+  readonly rest: Buffer | null;
+}
+
+/** The peer of a Unix socket, in place of address and port. */
+export const LOCAL = "local";

@@ -5,7 +5,7 @@
 import { connect, createServer, type Server } from "node:net";
 import type { Engine } from "../engine/engine.ts";
 import type { Turn } from "../session/turn.ts";
-import { RawStreams, serverHandle, streamBinding, type TcpHandle } from "./tcp-raw.ts";
+import { RawStreams, type StreamHandle, serverHandle, streamBinding } from "./tcp-raw.ts";
 
 const QUESTION = Buffer.from("holdfast?");
 const PROBE_MILLISECONDS_MAX = 2_000;
@@ -16,9 +16,9 @@ function echoOnce(server: Server, streams: RawStreams): boolean {
   if (listening === null) return false;
   listening.onconnection = (error, handle) => {
     if (error !== 0 || handle === undefined) return;
-    handle.setNoDelay(true);
+    handle.setNoDelay?.(true);
     handle.useUserBuffer(streams.engine.readRegion);
-    handle.onread = function (this: TcpHandle) {
+    handle.onread = function (this: StreamHandle) {
       const byteCount = streams.bytesRead;
       if (byteCount > 0) streams.write(this, [streams.engine.readRegion.byteOffset, byteCount]);
       else this.close();

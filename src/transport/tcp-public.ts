@@ -1,28 +1,33 @@
 /**
- * TCP over the public net.Socket: one copy in, nothing of Node's internals. Serves where the probe
- * of tcp-probe.ts finds the raw path wanting.
+ * Streams over the public net.Socket, also those of TLS: one copy in, nothing of Node's internals.
+ * Serves where the probe of tcp-probe.ts finds the raw path wanting.
  */
 import type { Server, Socket } from "node:net";
 import { LINGER_MILLISECONDS_MAX } from "../base/limits.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Wire } from "../engine/wire.ts";
+import type { PeerIdentity, Wire } from "../engine/wire.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { Turn } from "../session/turn.ts";
-import type { TransportHandlers } from "./listener.ts";
+import { type Arrival, LOCAL, type TransportHandlers } from "./listener.ts";
 
 class SocketWire implements Wire {
   readonly remote: string;
+  readonly peer: PeerIdentity | null;
   readonly #engine: Engine;
   readonly #turn: Turn;
   readonly #socket: Socket;
   connection: NetworkConnection | null = null;
   #isEnding = false;
+  /** What came in before this was made. */
+  #rest: Buffer | null;
 
-  constructor(engine: Engine, turn: Turn, socket: Socket) {
+  constructor(engine: Engine, turn: Turn, arrival: Arrival) {
     this.#engine = engine;
     this.#turn = turn;
-    this.#socket = socket;
-    this.remote = `${socket.remoteAddress ?? "unknown"}:${socket.remotePort ?? 0}`;
+    this.#socket = arrival.socket;
+    this.remote = arrival.remote;
+    this.peer = arrival.peer;
+    this.#rest = arrival.rest;
   }
 
   get isEnding(): boolean {
@@ -51,6 +56,10 @@ class SocketWire implements Wire {
   }
 
   resumeReading(): void {
+    if (this.#rest !== null) {
+      this.#socket.unshift(this.#rest);
+      this.#rest = null;
+    }
     this.#socket.resume();
   }
 
@@ -78,6 +87,37 @@ class SocketWire implements Wire {
   }
 }
 
+/** Makes a connection of a socket, or closes it. */
+export function serveSocket(
+  engine: Engine,
+  turn: Turn,
+  handlers: TransportHandlers,
+  arrival: Arrival,
+): void {
+  const { socket } = arrival;
+  const wire = new SocketWire(engine, turn, arrival);
+  const connection = handlers.onOpen(wire);
+  if (connection === null) {
+    socket.destroy();
+    return;
+  }
+  wire.connection = connection;
+  socket.setNoDelay(true);
+  socket.pause();
+  socket.on("data", (chunk) => wire.receive(chunk));
+  socket.on("error", () => undefined);
+  socket.on("close", (isError) => {
+    if (!wire.isEnding) handlers.onEnd(connection, isError ? "connection error" : "closed");
+  });
+  turn.admit(connection);
+}
+
+/** Who is at the other end of a socket. */
+export function remoteOf(socket: Socket): string {
+  const { remoteAddress, remotePort } = socket;
+  return `${remoteAddress ?? "unknown"}:${remotePort ?? 0}`;
+}
+
 /** Serves the connections of a server by its `connection` event. */
 export function serveSockets(
   server: Server,
@@ -87,20 +127,11 @@ export function serveSockets(
   mayOpen: () => boolean,
 ): void {
   server.on("connection", (socket) => {
-    const wire = new SocketWire(engine, turn, socket);
-    const connection = mayOpen() ? handlers.onOpen(wire) : null;
-    if (connection === null) {
+    if (mayOpen()) {
+      const remote = typeof server.address() === "string" ? LOCAL : remoteOf(socket);
+      serveSocket(engine, turn, handlers, { socket, remote, peer: null, rest: null });
+    } else {
       socket.destroy();
-      return;
     }
-    wire.connection = connection;
-    socket.setNoDelay(true);
-    socket.pause();
-    socket.on("data", (chunk) => wire.receive(chunk));
-    socket.on("error", () => undefined);
-    socket.on("close", (isError) => {
-      if (!wire.isEnding) handlers.onEnd(connection, isError ? "connection error" : "closed");
-    });
-    turn.admit(connection);
   });
 }

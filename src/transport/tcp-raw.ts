@@ -7,13 +7,13 @@
  * of Node.js; tcp-probe.ts proves at start-up that they work as this file expects, and
  * tcp-public.ts serves where they do not. No other file knows them.
  */
-import type { Server } from "node:net";
+import type { Server, Socket } from "node:net";
 import { LINGER_MILLISECONDS_MAX } from "../base/limits.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Wire } from "../engine/wire.ts";
+import type { PeerIdentity, Wire } from "../engine/wire.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { Turn } from "../session/turn.ts";
-import type { TransportHandlers } from "./listener.ts";
+import { type Arrival, LOCAL, type TransportHandlers } from "./listener.ts";
 
 /** node: src/stream_base.h, StreamBase::StreamBaseStateFields. */
 const READ_BYTES_OR_ERROR = 0;
@@ -28,19 +28,22 @@ interface PeerName {
   port?: number;
 }
 
-/** A TCP stream handle of Node's binding tcp_wrap. */
-export interface TcpHandle {
-  onread: (this: TcpHandle) => void;
+/**
+ * A stream handle of Node's bindings tcp_wrap, pipe_wrap or tls_wrap. Only the first has all of
+ * this: a pipe has no Nagle and no peer's name.
+ */
+export interface StreamHandle {
+  onread: (this: StreamHandle) => void;
   wire: RawWire | null;
   useUserBuffer(buffer: Uint8Array): void;
   readStart(): number;
   readStop(): number;
-  setNoDelay(on: boolean): number;
+  setNoDelay?(on: boolean): number;
   writeBuffer(request: WriteRequest, bytes: Uint8Array): number;
   writev(request: WriteRequest, pieces: Uint8Array[], allBuffers: boolean): number;
   shutdown(request: WriteRequest): number;
   close(callback?: () => void): void;
-  getpeername(name: PeerName): number;
+  getpeername?(name: PeerName): number;
 }
 
 interface StreamBinding {
@@ -51,7 +54,7 @@ interface StreamBinding {
 
 /** A listening handle, as net.Server keeps it. */
 interface ServerHandle {
-  onconnection: (error: number, handle: TcpHandle | undefined) => void;
+  onconnection: (error: number, handle: StreamHandle | undefined) => void;
 }
 
 /** The binding that raw writes need, or null where this Node.js has none of the kind. */
@@ -101,7 +104,7 @@ export class RawStreams {
    * @returns negative: an error of the system; 0: all is written; otherwise the request under way,
    *   whose oncomplete the caller sets
    */
-  write(handle: TcpHandle, pieces: readonly number[]): number | WriteRequest {
+  write(handle: StreamHandle, pieces: readonly number[]): number | WriteRequest {
     const request = this.#spare;
     let error: number;
     if (pieces.length === 2) {
@@ -124,29 +127,44 @@ export class RawStreams {
   }
 }
 
-function remoteOf(handle: TcpHandle): string {
+function remoteOf(handle: StreamHandle): string {
+  if (handle.getpeername === undefined) return LOCAL;
   const name: PeerName = {};
   handle.getpeername(name);
   return `${name.address ?? "unknown"}:${name.port ?? 0}`;
 }
 
-/** One TCP connection. */
+/** One connection. */
 class RawWire implements Wire {
   readonly streams: RawStreams;
   readonly handlers: TransportHandlers;
-  #handle: TcpHandle | null;
+  readonly peer: PeerIdentity | null;
+  #handle: StreamHandle | null;
+  /** What else has the handle, and closes it; null: nothing. */
+  readonly #socket: Socket | null;
   connection: NetworkConnection | null = null;
-  #remote = "";
+  #remote: string;
+  /** What came in before this was made. */
+  #rest: Buffer | null;
   #isReading = false;
   /** Until the turn lets it in. */
   #isPaused = true;
   /** No more is written; what still comes in is thrown away until the peer closes. */
   #isEnding = false;
 
-  constructor(streams: RawStreams, handlers: TransportHandlers, handle: TcpHandle) {
+  constructor(
+    streams: RawStreams,
+    handlers: TransportHandlers,
+    handle: StreamHandle,
+    arrival: Arrival | null,
+  ) {
     this.streams = streams;
     this.handlers = handlers;
     this.#handle = handle;
+    this.#socket = arrival?.socket ?? null;
+    this.#remote = arrival?.remote ?? "";
+    this.#rest = arrival?.rest ?? null;
+    this.peer = arrival?.peer ?? null;
   }
 
   /** Asked for when the connection is logged, and kept: a broken one has no peer to ask for. */
@@ -162,12 +180,12 @@ class RawWire implements Wire {
     if (written === 0) return true;
     if (typeof written === "number") {
       // The read side tells of the broken connection; it must not happen inside the flush.
-      setImmediate(() => this.#gone("write error"));
+      setImmediate(() => this.gone("write error"));
       return true;
     }
     written.oncomplete = (status) => {
       if (this.connection !== null) this.streams.turn.written(this.connection);
-      if (status < 0) this.#gone("write error");
+      if (status < 0) this.gone("write error");
     };
     return false;
   }
@@ -184,7 +202,14 @@ class RawWire implements Wire {
     this.#isPaused = false;
     if (this.#isReading) return;
     this.#isReading = true;
-    this.#handle?.readStart();
+    if (this.#rest !== null) this.#receiveRest(this.#rest);
+    if (!this.#isPaused) this.#handle?.readStart();
+  }
+
+  /** What came before comes first; it is longer than READ for nobody (limits.ts). */
+  #receiveRest(rest: Buffer): void {
+    this.#rest = null;
+    this.onRead(rest.copy(this.streams.engine.readRegion));
   }
 
   end(): void {
@@ -207,7 +232,8 @@ class RawWire implements Wire {
     if (handle === null) return;
     this.#handle = null;
     handle.wire = null;
-    handle.close();
+    if (this.#socket === null) handle.close();
+    else this.#socket.destroy();
   }
 
   /** Bytes came, or the end. */
@@ -218,11 +244,12 @@ class RawWire implements Wire {
         this.streams.turn.received(connection, byteCount);
       }
     } else if (byteCount < 0) {
-      this.#gone("connection lost");
+      this.gone("connection lost");
     }
   }
 
-  #gone(reason: string): void {
+  /** The peer is gone, or failed. */
+  gone(reason: string): void {
     const { connection } = this;
     if (this.#handle === null) return;
     if (!this.#isEnding && connection?.closesAfterCommit === true) {
@@ -235,9 +262,29 @@ class RawWire implements Wire {
 }
 
 /** onread of every handle: a shared function, since there is one per connection. */
-function onread(this: TcpHandle): void {
+function onread(this: StreamHandle): void {
   const { wire } = this;
   if (wire !== null) wire.onRead(wire.streams.bytesRead);
+}
+
+/** Gives a handle to a new connection, or closes it. */
+function openWire(
+  streams: RawStreams,
+  handlers: TransportHandlers,
+  handle: StreamHandle,
+  arrival: Arrival | null,
+): RawWire | null {
+  const wire = new RawWire(streams, handlers, handle, arrival);
+  const connection = handlers.onOpen(wire);
+  if (connection === null) {
+    wire.destroy();
+    return null;
+  }
+  wire.connection = connection;
+  handle.wire = wire;
+  handle.useUserBuffer(streams.engine.readRegion);
+  handle.onread = onread;
+  return wire;
 }
 
 /**
@@ -259,17 +306,39 @@ export function takeConnections(
       handle.close();
       return;
     }
-    handle.setNoDelay(true);
-    const wire = new RawWire(streams, handlers, handle);
-    const connection = handlers.onOpen(wire);
-    if (connection === null) {
-      handle.close();
-      return;
-    }
-    wire.connection = connection;
-    handle.wire = wire;
-    handle.useUserBuffer(streams.engine.readRegion);
-    handle.onread = onread;
-    streams.turn.admit(connection);
+    handle.setNoDelay?.(true);
+    const connection = openWire(streams, handlers, handle, null)?.connection;
+    if (connection) streams.turn.admit(connection);
   };
+}
+
+/** The stream handle of a socket with the members that this file needs, or null. */
+function socketHandle(socket: Socket): StreamHandle | null {
+  const { _handle: handle } = socket as unknown as { _handle: StreamHandle | null };
+  return typeof handle?.useUserBuffer === "function" ? handle : null;
+}
+
+/**
+ * Takes the handle of a socket over, whose bytes then no longer come as its events. One of TLS
+ * decrypts into the engine's memory.
+ *
+ * A TLS handle goes on with what it has decrypted also when its reading is stopped, so that bytes
+ * may come in before the turn admits the connection.
+ */
+export function takeSocket(
+  streams: RawStreams,
+  handlers: TransportHandlers,
+  arrival: Arrival,
+): boolean {
+  const { socket } = arrival;
+  const handle = socketHandle(socket);
+  if (handle === null) return false;
+  const wire = openWire(streams, handlers, handle, arrival);
+  if (wire === null) return true;
+  socket.on("error", () => undefined);
+  // A fault of TLS is no error of reading: the socket tells it.
+  socket.on("close", () => wire.gone("connection lost"));
+  handle.readStop();
+  if (wire.connection !== null) streams.turn.admit(wire.connection);
+  return true;
 }

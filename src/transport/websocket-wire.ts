@@ -11,7 +11,7 @@ import { SocketAddress } from "node:net";
 import { LINGER_MILLISECONDS_MAX } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Wire } from "../engine/wire.ts";
+import type { PeerIdentity, Wire } from "../engine/wire.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { Turn } from "../session/turn.ts";
 import type { TransportHandlers } from "./listener.ts";
@@ -99,6 +99,8 @@ export class WebSocketStreams {
 
 export class WebSocketWire implements Wire {
   readonly remote: string;
+  /** Who asks for certificates is served by websocket-node.ts. */
+  readonly peer: PeerIdentity | null = null;
   readonly #streams: WebSocketStreams;
   /** null: closed. */
   #webSocket: HeldWebSocket | null;

@@ -6,6 +6,7 @@ import type { Turn } from "../../src/session/turn.ts";
 
 export class MemoryWire implements Wire {
   readonly remote = "memory";
+  readonly peer = null;
   readonly #engine: Engine;
   readonly #turn: Turn;
   connection: NetworkConnection | null = null;

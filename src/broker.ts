@@ -169,7 +169,7 @@ class Broker implements RunningBroker {
     this.#settings = settings;
     this.#log = log;
     this.durability = DURABILITY[settings.durability];
-    const { scramFile } = settings;
+    const scramFile = settings.listeners[0]?.access.scramFile ?? null;
     this.#credentials =
       scramFile === null ? null : loadScramFile(scramFile, (sentence) => log.warn(sentence));
     this.#engine = startEngine(settings);
@@ -290,8 +290,7 @@ class Broker implements RunningBroker {
   }
 
   async #listen(listener: ListenerSettings): Promise<void> {
-    const { port, allowAnonymous, qosMax } = listener;
-    const rules = { port, allowAnonymous, qosMax, redirect: redirectOf(listener.redirect) };
+    const rules = { ...listener, redirect: redirectOf(listener.redirect) };
     this.#counts.set(rules, 0);
     const common = {
       engine: this.#engine,

@@ -1,22 +1,16 @@
 /**
  * From the lines of a configuration file and the flags of a command line to Settings.
- *
- * Listeners follow mosquitto 2: who writes none is served on loopback, anonymous clients welcome;
- * who writes one opens it to the addresses it names, and admits anonymous clients only if told to.
  */
-import { LOG_TYPES, LOG_TYPES_DEFAULT, type LogDestination, type LogType } from "../base/log.ts";
+import type { LogSettings } from "../base/log.ts";
 import { SECONDS_NEVER } from "../base/quantity.ts";
-import { OPTIONS, type OptionName, type OptionValue, PACKET_BYTES_MAX } from "./options.ts";
+import { entriesSetTwice, type Findings, linesOf, valueIn } from "./entries.ts";
+import { listenersOf } from "./listeners.ts";
+import { logOf } from "./logs.ts";
+import { PACKET_BYTES_MAX } from "./option.ts";
+import type { OptionName } from "./options.ts";
 import { type Entry, parseFile } from "./parse.ts";
 import { QUEUE_RULES_MAX } from "./queue-rule.ts";
-import {
-  ANY_ADDRESS,
-  type CommandLine,
-  type Durability,
-  type ListenerSettings,
-  type QueueRule,
-  type Settings,
-} from "./settings.ts";
+import type { CommandLine, Durability, ListenerSettings, QueueRule, Settings } from "./settings.ts";
 
 export interface Configuration {
   /** Complete even if there are errors; then of no use. */
@@ -34,10 +28,6 @@ export interface ConfigurationFile {
   readonly content: string;
 }
 
-const LOOPBACK = "127.0.0.1";
-const MQTT_PORT = 1883;
-const WEBSOCKET_PORT = 8083;
-
 /** The highest number of messages in flight: there are no more Packet Identifiers. */
 const INFLIGHT_MESSAGES_MAX = 65_535;
 
@@ -48,58 +38,49 @@ const NEEDLESS: Readonly<Record<Durability, string>> = {
   memory: "nothing is kept on disk",
 };
 
-/** Destinations of mosquitto's that are accepted and not served. */
-const UNSERVED_DESTINATIONS: readonly string[] = ["syslog", "topic", "dlt", "android"];
-
 /**
  * Settings from a file, or from none, and the command line.
  *
  * @param file  null: started without `-c`
  */
 export function configure(file: ConfigurationFile | null, flags: CommandLine): Configuration {
-  const parsed = parseFile(file?.name ?? "", file?.content ?? "");
-  const errors = [...parsed.errors];
-  const warnings = [...parsed.warnings];
-  const at = (line: number): string => `${file?.name ?? ""}:${line}: `;
-  const { entries } = parsed;
+  const { entries, errors, warnings } = parseFile(file?.name ?? "", file?.content ?? "");
+  const findings: Findings = { errors: [...errors], warnings: [...warnings] };
 
-  for (const entry of entriesSetTwice(entries)) {
-    warnings.push(`${at(entry.line)}${entry.name} is set a second time; this line counts`);
+  for (const { name, at } of entriesSetTwice(entries)) {
+    findings.warnings.push(`${at}: ${name} is set a second time; this line counts`);
   }
-  const { listeners, misplaced } = listenersOf(entries, file !== null, flags);
-  for (const { name, line } of misplaced) {
-    errors.push(`${at(line)}${name} stands above the listener it is meant for; move it below`);
+  const listeners = listenersOf(entries, file !== null, flags, findings);
+  for (const { at } of linesOf(entries, "queue_rule").slice(QUEUE_RULES_MAX)) {
+    findings.errors.push(`${at}: queue_rule: there may be ${QUEUE_RULES_MAX} of them at most`);
   }
-  errors.push(...errorsOfListeners(listeners));
-  warnings.push(...warningsOfListeners(entries, listeners, flags));
-  for (const { line } of linesOf(entries, "queue_rule").slice(QUEUE_RULES_MAX)) {
-    errors.push(`${at(line)}queue_rule: there may be ${QUEUE_RULES_MAX} of them at most`);
+  const wanted = linesOf(entries, "durability").at(-1);
+  const isOff = valueIn(entries, "persistence") === false;
+  if (isOff && wanted !== undefined && wanted.value !== "memory") {
+    const contradiction = `durability ${wanted.value} contradicts persistence false; remove one`;
+    findings.errors.push(`${wanted.at}: ${contradiction}`);
   }
-  const wanted = valueIn(entries, "durability");
-  if (valueIn(entries, "persistence") === false && wanted !== null && wanted !== "memory") {
-    const line = linesOf(entries, "durability").at(-1)?.line ?? 0;
-    errors.push(`${at(line)}durability ${wanted} contradicts persistence false; remove one`);
+  for (const { name, at } of entries.filter((entry) => entry.name.startsWith("autosave_"))) {
+    const why = NEEDLESS[durabilityOf(entries, flags)];
+    findings.warnings.push(`${at}: ${name} is needless: ${why}`);
   }
-  for (const { name, line } of entries.filter((entry) => entry.name.startsWith("autosave_"))) {
-    warnings.push(`${at(line)}${name} is needless: ${NEEDLESS[durabilityOf(entries, flags)]}`);
-  }
-  for (const { value, line } of linesOf(entries, "log_dest")) {
-    if (!UNSERVED_DESTINATIONS.includes(value.kind)) continue;
-    warnings.push(`${at(line)}log_dest ${value.kind} is not supported yet and ignored`);
-  }
-  return { settings: settingsOf(entries, listeners, flags), errors, warnings };
+  const log = logOf(entries, flags, findings);
+  return { settings: settingsOf(entries, listeners, log, flags), ...findings };
 }
 
 function settingsOf(
   entries: readonly Entry[],
   listeners: readonly ListenerSettings[],
+  log: LogSettings,
   flags: CommandLine,
 ): Settings {
   const value = <Name extends OptionName>(name: Name) => valueIn(entries, name);
   return {
     listeners,
-    emptyClientIdAllowed: value("allow_zero_length_clientid") ?? true,
-    clientIdPrefix: value("auto_id_prefix") ?? "",
+    connectionsMax: unbounded(value("global_max_connections")),
+    sessionsMax: unbounded(value("global_max_clients")),
+    clientIdsBeginWith: value("clientid_prefixes"),
+    retainSourceChecked: value("check_retain_source") ?? true,
     packetBytesMax: value("max_packet_size") ?? PACKET_BYTES_MAX,
     payloadBytesMax: value("message_size_limit") || PACKET_BYTES_MAX,
     keepAliveSecondsMax: value("max_keepalive") ?? 0,
@@ -121,7 +102,6 @@ function settingsOf(
     wildcardsAvailable: value("wildcard_subscription_available") ?? true,
     subscriptionIdentifiersAvailable: value("subscription_identifiers_available") ?? true,
     responseInformation: value("response_information"),
-    scramFile: value("scram_file"),
     redirectOnStop: value("server_redirect_on_stop"),
     sharedSubscriptionAvailable: value("shared_subscription_available") ?? true,
     sharedStrategy: value("shared_strategy") ?? "round-robin",
@@ -136,13 +116,9 @@ function settingsOf(
     storeBytesMax: value("max_store_bytes") || null,
     sysIntervalSeconds: value("sys_interval") ?? 0,
     connectionMessages: value("connection_messages") ?? true,
-    log: {
-      destinations: flags.quiet ? [] : logDestinations(entries),
-      types: new Set(flags.verbose ? LOG_TYPES : logTypes(entries)),
-      timestamp: value("log_timestamp") ?? true,
-      timestampFormat: value("log_timestamp_format") ?? "",
-      format: value("log_format") ?? "text",
-    },
+    log,
+    user: value("user"),
+    pidFile: value("pid_file"),
   };
 }
 
@@ -178,191 +154,12 @@ function queuesOf(
   return { ...common, queueRules };
 }
 
+/** -1 stands for no limit. */
+function unbounded(written: number | null): number {
+  return written === null || written < 0 ? Number.POSITIVE_INFINITY : written;
+}
+
 /** 0 stands for no limit; `common`: the rule does not say. */
 function limit(written: number | undefined, common: number): number {
   return written === 0 ? Number.POSITIVE_INFINITY : (written ?? common);
-}
-
-/** The lines that set `name`, in order. */
-function linesOf<Name extends OptionName>(
-  entries: readonly Entry[],
-  name: Name,
-): { readonly value: OptionValue<Name>; readonly line: number }[] {
-  return entries
-    .filter((entry) => entry.name === name)
-    .map(({ value, line }) => ({ value: value as OptionValue<Name>, line }));
-}
-
-/** The value on the last line that sets `name`, or its default; null: it has none. */
-function valueIn<Name extends OptionName>(
-  entries: readonly Entry[],
-  name: Name,
-): OptionValue<Name> | null {
-  const last = linesOf(entries, name).at(-1);
-  return last === undefined ? (OPTIONS[name].defaultValue as OptionValue<Name> | null) : last.value;
-}
-
-/** The second and later lines of options of which only the last counts. */
-function entriesSetTwice(entries: readonly Entry[]): Entry[] {
-  const again: Entry[] = [];
-  let seen = new Set<OptionName>();
-  for (const entry of entries) {
-    const { scope, repeats } = OPTIONS[entry.name];
-    // A listener's options may be set once for each listener.
-    if (entry.name === "listener") {
-      seen = new Set([...seen].filter((name) => OPTIONS[name].scope === "global"));
-    }
-    if (seen.has(entry.name) && (scope === "listener" || repeats !== true)) again.push(entry);
-    seen.add(entry.name);
-  }
-  return again;
-}
-
-/** A `listener` line with the lines below it; null: the lines above the first one. */
-interface Section {
-  readonly head: OptionValue<"listener"> | null;
-  readonly entries: Entry[];
-}
-
-function sectionsOf(entries: readonly Entry[]): Section[] {
-  const first: Section = { head: null, entries: [] };
-  const sections = [first];
-  let current = first;
-  for (const entry of entries) {
-    if (entry.name === "listener") {
-      current = { head: entry.value as OptionValue<"listener">, entries: [] };
-      sections.push(current);
-    } else if (OPTIONS[entry.name].scope === "listener") {
-      current.entries.push(entry);
-    }
-  }
-  return sections;
-}
-
-/**
- * The listeners of the file, or those on loopback for want of any.
- *
- * `misplaced` are a listener's options above the first `listener`, where no default listener is
- * opened that could obey them.
- */
-function listenersOf(
-  entries: readonly Entry[],
-  hasFile: boolean,
-  flags: CommandLine,
-): { readonly listeners: ListenerSettings[]; readonly misplaced: readonly Entry[] } {
-  const [defaults = { head: null, entries: [] }, ...sections] = sectionsOf(entries);
-  const port = valueIn(entries, "port");
-  const address = valueIn(entries, "bind_address");
-  const hasDefaultListener = port !== null || address !== null;
-  const opensNone = !hasDefaultListener && sections.length === 0;
-  const allowAnonymous = valueIn(entries, "allow_anonymous") ?? opensNone;
-  const listeners: ListenerSettings[] = [];
-  const open = (where: OptionValue<"listener">, own: readonly Entry[]): void => {
-    listeners.push(listenerOf(where, own, allowAnonymous));
-  };
-
-  if (hasDefaultListener) {
-    open({ port: port ?? MQTT_PORT, address: address ?? ANY_ADDRESS }, defaults.entries);
-  }
-  for (const { head, entries: own } of sections) {
-    if (head !== null) open(head, own);
-  }
-  if (opensNone) {
-    const ports = flags.ports.length > 0 ? flags.ports : [MQTT_PORT];
-    for (const flagPort of ports) open({ port: flagPort, address: LOOPBACK }, defaults.entries);
-  }
-  const isBare = !hasFile && flags.ports.length === 0;
-  const webSocketPort = flags.webSocketPort ?? (isBare ? WEBSOCKET_PORT : null);
-  if (webSocketPort !== null) {
-    const listener = listenerOf({ port: webSocketPort, address: LOOPBACK }, [], allowAnonymous);
-    listeners.push({ ...listener, protocol: "websockets" });
-  }
-  return { listeners, misplaced: hasDefaultListener || opensNone ? [] : defaults.entries };
-}
-
-function listenerOf(
-  { port, address }: OptionValue<"listener">,
-  own: readonly Entry[],
-  allowAnonymous: boolean,
-): ListenerSettings {
-  const connectionsMax = valueIn(own, "max_connections") ?? -1;
-  return {
-    protocol: valueIn(own, "protocol") ?? "mqtt",
-    address,
-    port,
-    allowAnonymous: valueIn(own, "listener_allow_anonymous") ?? allowAnonymous,
-    connectionsMax: connectionsMax === -1 ? Number.POSITIVE_INFINITY : connectionsMax,
-    qosMax: Number(valueIn(own, "max_qos") ?? 2) as 0 | 1 | 2,
-    redirect: valueIn(own, "server_redirect"),
-  };
-}
-
-function errorsOfListeners(listeners: readonly ListenerSettings[]): string[] {
-  const errors: string[] = [];
-  const seen = new Set<string>();
-  for (const { address, port } of listeners) {
-    const place = nameOfPlace(address, port);
-    if (port !== 0 && seen.has(place)) errors.push(`two listeners on ${place}`);
-    seen.add(place);
-  }
-  return errors;
-}
-
-function warningsOfListeners(
-  entries: readonly Entry[],
-  listeners: readonly ListenerSettings[],
-  flags: CommandLine,
-): string[] {
-  const warnings: string[] = [];
-  const opensSome = entries.some(({ name }) => /^(listener|port|bind_address)$/.test(name));
-  if (flags.ports.length > 0 && opensSome) {
-    warnings.push("-p is ignored, because the configuration file opens listeners");
-  }
-  const canAuthenticate = valueIn(entries, "scram_file") !== null;
-  for (const { address, port, allowAnonymous, redirect } of listeners) {
-    if (allowAnonymous || canAuthenticate || redirect !== null) continue;
-    const place = nameOfPlace(address, port);
-    warnings.push(
-      `the listener on ${place} refuses every client: passwords are not checked yet, ` +
-        "allow_anonymous is not true, and there is no scram_file",
-    );
-  }
-  return warnings;
-}
-
-function nameOfPlace(address: string, port: number): string {
-  if (address === ANY_ADDRESS) return `port ${port}`;
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-}
-
-/** Lines add up until a `none`; where only unserved ones are asked for, stderr serves. */
-function logDestinations(entries: readonly Entry[]): LogDestination[] {
-  const lines = linesOf(entries, "log_dest");
-  let destinations = new Map<string, LogDestination>();
-  let isDefault = true;
-  for (const { value } of lines) {
-    if (value.kind === "none") {
-      destinations = new Map();
-      isDefault = false;
-    } else if (value.kind === "file") {
-      destinations.set(`file ${value.path}`, { kind: "file", path: value.path });
-    } else if (value.kind === "stdout" || value.kind === "stderr") {
-      destinations.set(value.kind, { kind: value.kind });
-    }
-  }
-  if (destinations.size === 0 && isDefault) return [{ kind: "stderr" }];
-  return [...destinations.values()];
-}
-
-/** Lines add up; `none` takes back those above it. */
-function logTypes(entries: readonly Entry[]): ReadonlySet<LogType> {
-  const lines = linesOf(entries, "log_type");
-  if (lines.length === 0) return new Set(LOG_TYPES_DEFAULT);
-  let types = new Set<LogType>();
-  for (const { value } of lines) {
-    if (value === "none") types = new Set();
-    else if (value === "all") types = new Set(LOG_TYPES);
-    else types.add(value === "internal" ? "debug" : value);
-  }
-  return types;
 }

@@ -2,6 +2,7 @@
  * What the broker is told to do: configuration file and command line, checked, in plain units.
  */
 import type { LogSettings } from "../base/log.ts";
+import type { ProtocolVersion } from "./values.ts";
 
 /** The address of a listener that takes connections on every address of the machine. */
 export const ANY_ADDRESS = "";
@@ -12,6 +13,33 @@ export interface ListenerSettings {
   readonly address: string;
   /** 1 … 65535; 0: the system chooses a free port. */
   readonly port: number;
+  /** The path of a Unix socket, which is listened on instead; null: TCP. */
+  readonly socketPath: string | null;
+  /** The network interface it is bound to; "": none. */
+  readonly bindInterface: string;
+  /** The versions of IP that it listens on, where `address` does not say. */
+  readonly socketDomain: "any" | "ipv4" | "ipv6";
+  /** The version of the PROXY protocol that connections begin with; 0: none. */
+  readonly proxyProtocol: 0 | 1 | 2;
+  /** Whether the proxy has to say that the client came with TLS. */
+  readonly proxyRequiresTls: boolean;
+  /** What stands before all topics of its clients; "": nothing. */
+  readonly mountPoint: string;
+  /** First characters of an assigned Client Identifier; at most 50. */
+  readonly clientIdPrefix: string;
+  /** Whether a CONNECT with an empty Client Identifier has one assigned, or is refused. */
+  readonly emptyClientIdAllowed: boolean;
+  readonly usernameAsClientId: boolean;
+  /** The Protocol Levels that are served. */
+  readonly protocolVersions: ReadonlySet<ProtocolVersion>;
+  /** Origins that web pages may connect from; empty: any. */
+  readonly webSocketOrigins: readonly string[];
+  /** Longest request that may open a WebSocket; 0: as long as the transport takes. */
+  readonly webSocketHeaderBytesMax: number;
+  /** null: plain. */
+  readonly tls: TlsSettings | null;
+  /** The same object for all listeners, unless per_listener_settings says otherwise. */
+  readonly access: AccessSettings;
   /** Whether a CONNECT without a user name is accepted; otherwise Reason Code 0x87. */
   readonly allowAnonymous: boolean;
   /** Network Connections held at once; Infinity: no limit of the listener's own. */
@@ -20,6 +48,85 @@ export interface ListenerSettings {
   readonly qosMax: 0 | 1 | 2;
   /** Where its clients are sent, instead of being served; null: they are served. */
   readonly redirect: RedirectSettings | null;
+}
+
+/** Paths are as written: relative ones count from the working directory. */
+export interface TlsSettings {
+  readonly certificateFile: string | null;
+  readonly keyFile: string | null;
+  readonly caFile: string | null;
+  readonly caPath: string | null;
+  readonly crlFile: string | null;
+  readonly requireCertificate: boolean;
+  readonly usesIdentityAsUserName: boolean;
+  readonly usesSubjectAsUserName: boolean;
+  readonly checksCertificateDates: boolean;
+  /** The oldest version that is spoken; null: the one of Node.js. */
+  readonly version: "tlsv1.3" | "tlsv1.2" | null;
+  /** As OpenSSL lists them; "": those of Node.js. */
+  readonly ciphers: string;
+  /** Those of TLS 1.3, as OpenSSL lists them; "": those of Node.js. */
+  readonly ciphersTls13: string;
+  readonly dhParamFile: string | null;
+  /** Lines `identity:key in hexadecimal`; null: no PSK. */
+  readonly pskFile: string | null;
+  readonly pskHint: string;
+  /** ALPN protocols that are taken; empty: `mqtt`. */
+  readonly alpn: readonly string[];
+}
+
+/** Who may connect and what each may do: one object is one access domain. */
+export interface AccessSettings {
+  readonly allowAnonymous: boolean;
+  readonly passwordFile: string | null;
+  readonly aclFile: string | null;
+  readonly scramFile: string | null;
+  /** The JSON file of mosquitto's dynamic security plugin. */
+  readonly dynamicSecurityFile: string | null;
+  readonly dynamicSecurityInitialPasswordFile: string | null;
+  /** Whether SUBSCRIBE itself is refused with 0x87 where reading is. */
+  readonly aclDeniesSubscribe: boolean;
+  /** Whether names with `+` or `#` are refused where rules use them. */
+  readonly denySpecialChars: boolean;
+  readonly jwt: JwtSettings | null;
+  readonly http: HttpAccessSettings | null;
+}
+
+/** JSON Web Tokens as passwords. */
+export interface JwtSettings {
+  /** A shared secret, or a public key in PEM; null: there is `jwks`. */
+  readonly keyFile: string | null;
+  /** A file or an https URL; null: there is `keyFile`. */
+  readonly jwks: string | null;
+  /** Empty: RS256 and ES256, or HS256 with a secret. */
+  readonly algorithms: readonly string[];
+  readonly issuer: string | null;
+  readonly audience: string | null;
+  readonly userClaim: string;
+  /** The claim that lists what the bearer may do; null: the authorizer decides. */
+  readonly aclClaim: string | null;
+}
+
+/** The `http` backend of mosquitto-go-auth. */
+export interface HttpAccessSettings {
+  /** `http://host:port` or `https://host:port`. */
+  readonly origin: string;
+  readonly userUri: string;
+  /** "": nobody is a superuser. */
+  readonly superuserUri: string;
+  readonly aclUri: string;
+  readonly verifiesPeer: boolean;
+  readonly method: "GET" | "POST" | "PUT";
+  readonly paramsMode: "json" | "form";
+  readonly responseMode: "status" | "json" | "text";
+  readonly timeoutSeconds: number;
+  readonly userAgent: string;
+  /** How long an answer about a user counts; 0: once. */
+  readonly authCacheSeconds: number;
+  /** How long an answer about a topic counts; 0: once. */
+  readonly aclCacheSeconds: number;
+  /** How much longer or shorter, by chance. */
+  readonly cacheJitterSeconds: number;
 }
 
 /** Another server for clients. */
@@ -67,10 +174,14 @@ export interface Settings {
   /** At least one; no two share address and port. */
   readonly listeners: readonly ListenerSettings[];
 
-  /** Whether a CONNECT with an empty Client Identifier has one assigned, or is refused. */
-  readonly emptyClientIdAllowed: boolean;
-  /** First characters of an assigned Client Identifier; at most 50. */
-  readonly clientIdPrefix: string;
+  /** Network Connections of all listeners at once; Infinity: no limit. */
+  readonly connectionsMax: number;
+  /** Sessions at once, those that are offline included; Infinity: no limit. */
+  readonly sessionsMax: number;
+  /** What every Client Identifier has to begin with; null: anything. */
+  readonly clientIdsBeginWith: string | null;
+  /** Whether a retained message is delivered only while its publisher may write there. */
+  readonly retainSourceChecked: boolean;
 
   /** Largest packet from a client, fixed header included: 20 … 268,435,455. */
   readonly packetBytesMax: number;
@@ -109,8 +220,6 @@ export interface Settings {
   readonly subscriptionIdentifiersAvailable: boolean;
   /** Response Information for clients that ask, `%c` being theirs; null: there is none. */
   readonly responseInformation: string | null;
-  /** The credentials file of SCRAM-SHA-256; null: nobody can authenticate. */
-  readonly scramFile: string | null;
   /** Where clients of 5.0 are sent when the broker stops; null: nowhere. */
   readonly redirectOnStop: RedirectSettings | null;
   /** Shared Subscription Available: whether `$share/NAME/filter` is more than a refusal. */
@@ -148,6 +257,11 @@ export interface Settings {
   /** Whether connects and disconnects are logged. */
   readonly connectionMessages: boolean;
   readonly log: LogSettings;
+
+  /** The user that a broker of root becomes; null: as the system has it, `mosquitto` or root. */
+  readonly user: string | null;
+  /** Holds the process's number while it runs; null: none. */
+  readonly pidFile: string | null;
 }
 
 /** What the command line adds to the configuration file. */

@@ -17,12 +17,26 @@ export interface ValueType<Value> {
   readonly explain?: (text: string) => string | null;
 }
 
-/** `listener PORT [ADDRESS]`. */
+/** `listener PORT [ADDRESS]`, or `listener 0 PATH` for a Unix socket. */
 export interface ListenerValue {
   /** 1 … 65535; 0 lets the system choose a free port. */
   readonly port: number;
   /** An IP address or host name; empty if the line has none. */
   readonly address: string;
+  /** The path of a Unix socket; null: TCP. */
+  readonly socketPath: string | null;
+}
+
+/** `plugin_load NAME PATH`. */
+export interface PluginLoadValue {
+  readonly name: string;
+  readonly path: string;
+}
+
+/** `plugin_opt_KEY VALUE`, and `auth_opt_KEY VALUE`. */
+export interface PluginOptionValue {
+  readonly key: string;
+  readonly value: string;
 }
 
 /** `server_redirect KIND HOST[:PORT] …`. */
@@ -113,17 +127,24 @@ export const PORT: ValueType<number> = {
   read: (written) => integer(0, PORT_MAX).read(written),
 };
 
-/** `PORT [ADDRESS]`. */
+/** Longest path of a Unix socket that the system takes, in bytes. */
+const SOCKET_PATH_BYTES_MAX = 107;
+
+/** `PORT [ADDRESS]` or `0 PATH`, see ListenerValue. */
 export const LISTENER: ValueType<ListenerValue> = {
   name: "PORT [ADDRESS]",
-  form: `PORT [ADDRESS], ${PORT.form}; Unix sockets are not supported`,
+  form: `PORT [ADDRESS], ${PORT.form}; or 0 PATH for a Unix socket`,
   isRestOfLine: true,
   read: (written) => {
-    const words = written.split(/[ \t]+/);
-    const port = PORT.read(words[0] ?? "");
-    const address = words[1] ?? "";
-    if (port === null || words.length > 2 || /^[/#]/.test(address)) return null;
-    return { port, address };
+    const [, first = "", where = ""] = /^(\S+)[ \t]*(.*)$/.exec(written) ?? [];
+    const port = PORT.read(first);
+    if (port === null) return null;
+    if (where.startsWith("/")) {
+      const fits = Buffer.byteLength(where) <= SOCKET_PATH_BYTES_MAX;
+      return port === 0 && fits ? { port, address: "", socketPath: where } : null;
+    }
+    if (/[ \t#]/.test(where)) return null;
+    return { port, address: where, socketPath: null };
   },
 };
 
@@ -173,7 +194,7 @@ export const RESPONSE_INFORMATION: ValueType<string> = {
 /** `stdout`, `file PATH`, … */
 export const LOG_DESTINATION: ValueType<LogDestinationValue> = {
   name: "destination",
-  form: "stdout, stderr, none, or file PATH",
+  form: "stdout, stderr, syslog, topic, none, or file PATH",
   isRestOfLine: true,
   read: (written) => {
     const [, word = "", path = ""] = /^(\S+)[ \t]*(.*)$/.exec(written) ?? [];
@@ -190,3 +211,71 @@ export const LOG_TYPE: ValueType<LogType | "all" | "none" | "internal"> = oneOf(
   "none",
   "internal",
 ]);
+
+/** Words with blanks between them. */
+export function words(what: string): ValueType<readonly string[]> {
+  return {
+    name: `${what} …`,
+    form: `${what}s with blanks between them`,
+    isRestOfLine: true,
+    read: (written) => written.split(/[ \t,]+/),
+  };
+}
+
+/** The Protocol Levels of MQTT 3.1, 3.1.1 and 5.0. */
+export type ProtocolVersion = 3 | 4 | 5;
+
+const VERSION_NUMBERS: readonly ProtocolVersion[] = [3, 4, 5];
+
+/** `3, 4, 5` or a part of it. */
+export const VERSIONS: ValueType<ReadonlySet<ProtocolVersion>> = {
+  name: "list of 3, 4, 5",
+  form: "a list of 3, 4 and 5 with commas between them",
+  isRestOfLine: true,
+  read: (written) => {
+    const versions = written
+      .split(",")
+      .map((word) => VERSION_NUMBERS.find((version) => `${version}` === word.trim()));
+    const known = versions.filter((version) => version !== undefined);
+    return known.length === versions.length ? new Set(known) : null;
+  },
+};
+
+/** Longest prefix that a mount point puts before all topics. */
+const MOUNT_POINT_CHARACTERS_MAX = 1_024;
+
+/** What Topic Names can begin with, as a mount point. */
+export const TOPIC_PREFIX: ValueType<string> = {
+  name: "prefix",
+  form: `a prefix of Topic Names, without + and #, to ${MOUNT_POINT_CHARACTERS_MAX} characters`,
+  isRestOfLine: true,
+  read: (written) => {
+    const isName = !/[+#\0]/.test(written) && written.isWellFormed();
+    return isName && written.length <= MOUNT_POINT_CHARACTERS_MAX ? written : null;
+  },
+};
+
+/** `NAME PATH`, see PluginLoadValue. */
+export const PLUGIN_LOAD: ValueType<PluginLoadValue> = {
+  name: "NAME PATH",
+  form: "a name, then the path of the plugin",
+  isRestOfLine: true,
+  read: (written) => {
+    const [, name = "", path = ""] = /^(\S+)[ \t]+(.+)$/.exec(written) ?? [];
+    return path === "" ? null : { name, path };
+  },
+};
+
+/** `KEY VALUE`, see PluginOptionValue: the parser has cut `plugin_opt_` off. */
+export const PLUGIN_OPTION: ValueType<PluginOptionValue> = {
+  name: "text",
+  form: "a value behind it",
+  isRestOfLine: true,
+  read: (written) => {
+    const [, key = "", value = ""] = /^(\S+)[ \t]*(.*)$/.exec(written) ?? [];
+    return { key, value };
+  },
+};
+
+/** `local0` … `local7` as 0 to 7. */
+export const LOG_FACILITY: ValueType<number> = integer(0, 7);

@@ -161,7 +161,7 @@ export class Connecting {
 
   /** @returns the Client Identifier that was assigned, or null: the client brought one */
   #identify(connection: NetworkConnection, request: Request): string | null {
-    const { engine, settings } = this.#plane;
+    const { engine } = this.#plane;
     const byteCount = engine.decoded(abi.D_CLIENT_ID_BYTES);
     if (byteCount > 0) {
       connection.clientId = engine.text(engine.decoded(abi.D_CLIENT_ID_AT), byteCount);
@@ -169,11 +169,11 @@ export class Connecting {
     }
     // [MQTT-3.1.3-8 @3.1.1]; 3.1 wants one in any case.
     const isNeeded = request.version === 3 || (request.version === 4 && !request.cleanStart);
-    if (isNeeded || !settings.emptyClientIdAllowed) {
+    if (isNeeded || !connection.rules.emptyClientIdAllowed) {
       throw new ProtocolError(CLIENT_IDENTIFIER_NOT_VALID, "empty Client Identifier");
     }
     // [MQTT-3.1.3-6]
-    connection.clientId = settings.clientIdPrefix + randomBytes(11).toString("hex");
+    connection.clientId = connection.rules.clientIdPrefix + randomBytes(11).toString("hex");
     return connection.clientId;
   }
 

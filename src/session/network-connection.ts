@@ -1,6 +1,7 @@
 /**
  * What the control plane knows of one Network Connection; the rest is the engine's record.
  */
+import type { ListenerSettings } from "../config/settings.ts";
 import type { Wire } from "../engine/wire.ts";
 import type { Will } from "./wills.ts";
 
@@ -12,11 +13,7 @@ import type { Will } from "./wills.ts";
 export type Phase = "connecting" | "authenticating" | "waiting" | "open" | "closing" | "closed";
 
 /** What a listener says of the connections it takes. */
-export interface ListenerRules {
-  readonly port: number;
-  readonly allowAnonymous: boolean;
-  /** Highest QoS that its clients may publish with: 0, 1 or 2. */
-  readonly qosMax: 0 | 1 | 2;
+export interface ListenerRules extends Omit<ListenerSettings, "redirect"> {
   /** Where its clients are sent, instead of being served; null: they are served. */
   readonly redirect: Redirect | null;
 }

@@ -1,0 +1,84 @@
+/** From the lines that say who may connect to an AccessSettings. */
+import { type Findings, linesOf, valueIn } from "./entries.ts";
+import type { Entry } from "./parse.ts";
+import { type Plugin, type PluginAccess, pluginsOf, usePlugins } from "./plugins.ts";
+import type { AccessSettings, JwtSettings } from "./settings.ts";
+
+/**
+ * One access domain.
+ *
+ * @param entries  its lines: all of the file, or one listener's
+ * @param loaded  what `plugin_load` loaded, anywhere
+ * @param allowAnonymous  where no line says
+ */
+export function accessOf(
+  entries: readonly Entry[],
+  loaded: readonly Plugin[],
+  allowAnonymous: boolean,
+  findings: Findings,
+): AccessSettings {
+  const plugins = pluginsOf(entries, findings).filter(({ name }) => name === null);
+  for (const { value, at } of linesOf(entries, "plugin_use")) {
+    const plugin = loaded.find(({ name }) => name === value);
+    if (plugin === undefined) {
+      findings.errors.push(`${at}: plugin_use: no plugin_load line names ${value}`);
+    } else {
+      plugins.push(plugin);
+    }
+  }
+  const fromPlugins = usePlugins(plugins, findings);
+  return {
+    allowAnonymous: valueIn(entries, "allow_anonymous") ?? allowAnonymous,
+    passwordFile: oneFile("password_file", entries, fromPlugins.passwordFile, findings),
+    aclFile: oneFile("acl_file", entries, fromPlugins.aclFile, findings),
+    scramFile: valueIn(entries, "scram_file"),
+    dynamicSecurityFile: fromPlugins.dynamicSecurityFile,
+    dynamicSecurityInitialPasswordFile: fromPlugins.dynamicSecurityInitialPasswordFile,
+    aclDeniesSubscribe: valueIn(entries, "acl_check_subscribe") ?? false,
+    denySpecialChars: valueIn(entries, "auth_plugin_deny_special_chars") ?? true,
+    jwt: jwtOf(entries, fromPlugins, findings),
+    http: fromPlugins.http,
+  };
+}
+
+/** The file of an option, or of the plugin that does the same; both, if they are one. */
+function oneFile(
+  name: "password_file" | "acl_file",
+  entries: readonly Entry[],
+  ofPlugin: string | null,
+  findings: Findings,
+): string | null {
+  const last = linesOf(entries, name).at(-1);
+  if (last === undefined) return ofPlugin;
+  if (ofPlugin !== null && ofPlugin !== last.value) {
+    findings.errors.push(`${last.at}: ${name} and a plugin name two files; keep one of them`);
+  }
+  return last.value;
+}
+
+function jwtOf(
+  entries: readonly Entry[],
+  { wantsJwt }: PluginAccess,
+  findings: Findings,
+): JwtSettings | null {
+  const keyFile = valueIn(entries, "jwt_key_file");
+  const jwks = valueIn(entries, "jwt_jwks");
+  const others = entries.find(({ name }) => name.startsWith("jwt_"));
+  if (keyFile === null && jwks === null) {
+    if (others !== undefined) {
+      findings.errors.push(`${others.at}: ${others.name} needs jwt_key_file or jwt_jwks`);
+    } else if (wantsJwt) {
+      findings.errors.push("auth_opt_backends: jwt needs the options jwt_key_file or jwt_jwks");
+    }
+    return null;
+  }
+  return {
+    keyFile,
+    jwks,
+    algorithms: valueIn(entries, "jwt_algorithms") ?? [],
+    issuer: valueIn(entries, "jwt_issuer"),
+    audience: valueIn(entries, "jwt_audience"),
+    userClaim: valueIn(entries, "jwt_user_claim") ?? "sub",
+    aclClaim: valueIn(entries, "jwt_acl_claim"),
+  };
+}

@@ -1,0 +1,198 @@
+/**
+ * From the lines of a file and the flags of a command line to ListenerSettings.
+ *
+ * As in mosquitto 2: who writes no listener is served on loopback, anonymous clients welcome; who
+ * writes one opens it to the addresses it names, and admits anonymous clients only if told to.
+ */
+import { accessOf } from "./access.ts";
+import { type Findings, linesOf, type Section, sectionsOf, valueIn } from "./entries.ts";
+import type { Entry } from "./parse.ts";
+import { pluginsOf } from "./plugins.ts";
+import {
+  type AccessSettings,
+  ANY_ADDRESS,
+  type CommandLine,
+  type ListenerSettings,
+} from "./settings.ts";
+import { tlsOf } from "./tls.ts";
+import { reasonUnbuilt } from "./unbuilt.ts";
+import type { ListenerValue } from "./values.ts";
+
+const LOOPBACK = "127.0.0.1";
+const MQTT_PORT = 1883;
+const WEBSOCKET_PORT = 8083;
+
+/** What a listener has from elsewhere in the file. */
+interface Surroundings {
+  readonly all: readonly Entry[];
+  /** The access domain of the lines above the first listener, or of all lines. */
+  readonly common: AccessSettings;
+  readonly accessOfSection: (section: Section) => AccessSettings;
+  readonly findings: Findings;
+}
+
+/**
+ * The listeners of the file, or those on loopback for want of any.
+ *
+ * A listener's options above the first `listener`, where no default listener is opened that could
+ * obey them, are errors.
+ */
+export function listenersOf(
+  entries: readonly Entry[],
+  hasFile: boolean,
+  flags: CommandLine,
+  findings: Findings,
+): ListenerSettings[] {
+  const sections = sectionsOf(entries);
+  const [defaults = { head: null, entries: [], access: [] }, ...others] = sections;
+  const port = valueIn(entries, "port");
+  const address = valueIn(entries, "bind_address");
+  const hasDefaultListener = port !== null || address !== null;
+  const opensNone = !hasDefaultListener && others.length === 0;
+  const surroundings = surroundingsOf(entries, defaults, opensNone, findings);
+  const listeners: ListenerSettings[] = [];
+  const open = (where: ListenerValue, section: Section): void => {
+    listeners.push(listenerOf(where, section, surroundings));
+  };
+
+  if (hasDefaultListener) {
+    open({ port: port ?? MQTT_PORT, address: address ?? ANY_ADDRESS, socketPath: null }, defaults);
+  }
+  for (const section of others) {
+    if (section.head !== null) open(section.head, section);
+  }
+  if (opensNone) {
+    const ports = flags.ports.length > 0 ? flags.ports : [MQTT_PORT];
+    for (const flagPort of ports) open(onLoopback(flagPort), defaults);
+  }
+  const isBare = !hasFile && flags.ports.length === 0;
+  const webSocketPort = flags.webSocketPort ?? (isBare ? WEBSOCKET_PORT : null);
+  if (webSocketPort !== null) {
+    const section = { head: null, entries: [], access: defaults.access };
+    const listener = listenerOf(onLoopback(webSocketPort), section, surroundings);
+    listeners.push({ ...listener, protocol: "websockets" });
+  }
+  for (const { name, at } of hasDefaultListener || opensNone ? [] : defaults.entries) {
+    findings.errors.push(`${at}: ${name} stands above the listener it is meant for; move it below`);
+  }
+  checkPlaces(listeners, findings);
+  warnOfListeners(entries, listeners, flags, findings);
+  return listeners;
+}
+
+function onLoopback(port: number): ListenerValue {
+  return { port, address: LOOPBACK, socketPath: null };
+}
+
+/** Access settings count for one listener or for all, wherever they stand. */
+function surroundingsOf(
+  entries: readonly Entry[],
+  defaults: Section,
+  opensNone: boolean,
+  findings: Findings,
+): Surroundings {
+  const isPerListener = valueIn(entries, "per_listener_settings") === true;
+  // What is wrong with plugins is said where they are used.
+  const loaded = pluginsOf(entries, { errors: [], warnings: [] });
+  const build = (lines: readonly Entry[]): AccessSettings =>
+    accessOf(lines, loaded, opensNone, findings);
+  const everywhere = entries.filter(({ name }) => name === "global_plugin");
+  const common = build(isPerListener ? defaults.access : entries);
+  return {
+    all: entries,
+    common,
+    accessOfSection: (section) =>
+      !isPerListener || section.access === defaults.access
+        ? common
+        : build([...everywhere, ...section.access]),
+    findings,
+  };
+}
+
+function listenerOf(
+  { port, address, socketPath }: ListenerValue,
+  section: Section,
+  { all, common, accessOfSection, findings }: Surroundings,
+): ListenerSettings {
+  const own = section.entries;
+  const access = accessOfSection(section);
+  const accessLines = access === common ? all : section.access;
+  const connectionsMax = valueIn(own, "max_connections") ?? -1;
+  return {
+    protocol: valueIn(own, "protocol") ?? "mqtt",
+    address,
+    port,
+    socketPath,
+    bindInterface: valueIn(own, "bind_interface") ?? "",
+    socketDomain: valueIn(own, "socket_domain") ?? "any",
+    proxyProtocol: Number(valueIn(own, "enable_proxy_protocol") ?? 0) as 0 | 1 | 2,
+    proxyRequiresTls: valueIn(own, "proxy_protocol_v2_require_tls") ?? false,
+    mountPoint: valueIn(own, "mount_point") ?? "",
+    clientIdPrefix:
+      valueIn(own, "listener_auto_id_prefix") ?? valueIn(accessLines, "auto_id_prefix") ?? "",
+    emptyClientIdAllowed: valueIn(accessLines, "allow_zero_length_clientid") ?? true,
+    usernameAsClientId: valueIn(own, "use_username_as_clientid") ?? false,
+    protocolVersions: valueIn(own, "accept_protocol_versions") ?? new Set([3, 4, 5] as const),
+    webSocketOrigins: linesOf(own, "websockets_origin").map(({ value }) => value),
+    webSocketHeaderBytesMax: valueIn(all, "websockets_headers_size") ?? 0,
+    tls: tlsOf(own, valueIn(accessLines, "psk_file"), findings),
+    access,
+    allowAnonymous: valueIn(own, "listener_allow_anonymous") ?? access.allowAnonymous,
+    connectionsMax: connectionsMax === -1 ? Number.POSITIVE_INFINITY : connectionsMax,
+    qosMax: Number(valueIn(own, "max_qos") ?? 2) as 0 | 1 | 2,
+    redirect: valueIn(own, "server_redirect"),
+  };
+}
+
+function checkPlaces(listeners: readonly ListenerSettings[], findings: Findings): void {
+  const seen = new Set<string>();
+  for (const listener of listeners) {
+    const place = nameOfPlace(listener);
+    const isFixed = listener.port !== 0 || listener.socketPath !== null;
+    const unbuilt = listener.socketPath === null ? null : reasonUnbuilt("listener 0 PATH", place);
+    if (unbuilt !== null) {
+      findings.errors.push(`${place}: Unix sockets are not supported yet: ${unbuilt}`);
+    }
+    if (isFixed && seen.has(place)) findings.errors.push(`two listeners on ${place}`);
+    seen.add(place);
+  }
+}
+
+function warnOfListeners(
+  entries: readonly Entry[],
+  listeners: readonly ListenerSettings[],
+  flags: CommandLine,
+  { warnings }: Findings,
+): void {
+  const opensSome = entries.some(({ name }) => /^(listener|port|bind_address)$/.test(name));
+  if (flags.ports.length > 0 && opensSome) {
+    warnings.push("-p is ignored, because the configuration file opens listeners");
+  }
+  for (const listener of listeners) {
+    const { access, allowAnonymous, redirect } = listener;
+    if (allowAnonymous || canAuthenticate(listener, access) || redirect !== null) continue;
+    warnings.push(
+      `the listener on ${nameOfPlace(listener)} refuses every client: allow_anonymous is not ` +
+        "true, and there is no password_file or other means to authenticate",
+    );
+  }
+}
+
+/** Whether there is a way in for who says who it is. */
+function canAuthenticate({ tls }: ListenerSettings, access: AccessSettings): boolean {
+  const byTls = tls?.usesIdentityAsUserName === true || tls?.usesSubjectAsUserName === true;
+  return (
+    byTls ||
+    access.passwordFile !== null ||
+    access.scramFile !== null ||
+    access.dynamicSecurityFile !== null ||
+    access.jwt !== null ||
+    access.http !== null
+  );
+}
+
+function nameOfPlace({ address, port, socketPath }: ListenerSettings): string {
+  if (socketPath !== null) return socketPath;
+  if (address === ANY_ADDRESS) return `port ${port}`;
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}

@@ -1,0 +1,74 @@
+/** Options of the process and of what it tells. */
+import { FOURTH, global, TEXT_CHARACTERS_MAX, THIRD, UINT16_MAX } from "./option.ts";
+import {
+  integer,
+  LOG_DESTINATION,
+  LOG_FACILITY,
+  LOG_TYPE,
+  oneOf,
+  REDIRECT,
+  SWITCH,
+  text,
+} from "./values.ts";
+
+export const PROCESS_OPTIONS = {
+  include_dir: global(
+    text("directory", TEXT_CHARACTERS_MAX),
+    null,
+    "Every file `*.conf` of the directory is read as if its lines stood here.",
+    { repeats: true, defaultText: "none", since: FOURTH },
+  ),
+  user: global(
+    text("user name", 255),
+    null,
+    "The user that the broker becomes after the start, where it is started by root.",
+    { defaultText: "mosquitto, if there is one", since: FOURTH },
+  ),
+  pid_file: global(
+    text("path", TEXT_CHARACTERS_MAX),
+    null,
+    "A file that holds the process's number while it runs.",
+    { defaultText: "none", since: FOURTH },
+  ),
+  server_redirect_on_stop: global(
+    REDIRECT,
+    null,
+    "Holdfast's own: where clients of MQTT 5.0 are sent when the broker stops.",
+    { defaultText: "none", since: THIRD },
+  ),
+  sys_interval: global(
+    integer(0, UINT16_MAX),
+    10,
+    "Time between updates of the topics below `$SYS`; 0: none.",
+    { unit: "seconds" },
+  ),
+  connection_messages: global(SWITCH, true, "Whether connects and disconnects are logged."),
+  log_dest: global(
+    LOG_DESTINATION,
+    null,
+    "Where the log goes: stdout, stderr, file PATH, or none; several lines add up.",
+    { repeats: true, defaultText: "stderr" },
+  ),
+  log_type: global(LOG_TYPE, null, "What is logged; several lines add up.", {
+    repeats: true,
+    defaultText: "error, warning, notice, information",
+  }),
+  log_timestamp: global(SWITCH, true, "Whether a line of the log begins with its time."),
+  log_timestamp_format: global(
+    text("format", TEXT_CHARACTERS_MAX),
+    null,
+    "The form of that time, as strftime(3) reads it, such as `%Y-%m-%dT%H:%M:%S`.",
+    { defaultText: "Unix seconds" },
+  ),
+  log_format: global(
+    oneOf(["text", "json"]),
+    "text",
+    "Holdfast's own: lines as mosquitto writes them, or one JSON object each.",
+  ),
+  log_facility: global(
+    LOG_FACILITY,
+    null,
+    "The facility of `log_dest syslog`: 0 to 7 for local0 to local7.",
+    { defaultText: "daemon", since: FOURTH },
+  ),
+} as const;

@@ -1,0 +1,65 @@
+/** From the lines of a listener to its TlsSettings. */
+import { type Findings, linesOf, valueIn } from "./entries.ts";
+import type { OptionName } from "./options.ts";
+import type { Entry } from "./parse.ts";
+import type { TlsSettings } from "./settings.ts";
+
+/** Options that mean nothing without TLS, and that its owner would believe obeyed. */
+const NEEDS_TLS: readonly OptionName[] = [
+  "require_certificate",
+  "use_identity_as_username",
+  "use_subject_as_username",
+  "crlfile",
+];
+
+/**
+ * TLS of one listener; null: it is plain.
+ *
+ * @param pskFile  null: no client has a shared key
+ */
+export function tlsOf(
+  own: readonly Entry[],
+  pskFile: string | null,
+  findings: Findings,
+): TlsSettings | null {
+  const certificateFile = valueIn(own, "certfile");
+  const keyFile = valueIn(own, "keyfile");
+  const pskHint = valueIn(own, "psk_hint");
+  const place = (name: OptionName): string => linesOf(own, name).at(-1)?.at ?? "";
+  if ((certificateFile === null) !== (keyFile === null)) {
+    const [has, lacks] =
+      keyFile === null ? (["certfile", "keyfile"] as const) : (["keyfile", "certfile"] as const);
+    findings.errors.push(`${place(has)}: ${has} needs ${lacks} for the same listener`);
+  }
+  if (certificateFile === null && pskHint === null) {
+    for (const name of NEEDS_TLS) {
+      if (![null, false].includes(valueIn(own, name) as boolean | null)) {
+        findings.errors.push(
+          `${place(name)}: ${name} needs TLS: give the listener certfile and keyfile`,
+        );
+      }
+    }
+    return null;
+  }
+  if (pskHint !== null && pskFile === null) {
+    findings.errors.push(`${place("psk_hint")}: psk_hint needs psk_file`);
+  }
+  return {
+    certificateFile,
+    keyFile,
+    caFile: valueIn(own, "cafile"),
+    caPath: valueIn(own, "capath"),
+    crlFile: valueIn(own, "crlfile"),
+    requireCertificate: valueIn(own, "require_certificate") ?? false,
+    usesIdentityAsUserName: valueIn(own, "use_identity_as_username") ?? false,
+    usesSubjectAsUserName: valueIn(own, "use_subject_as_username") ?? false,
+    checksCertificateDates: valueIn(own, "disable_client_cert_date_checks") !== true,
+    version: valueIn(own, "tls_version"),
+    ciphers: valueIn(own, "ciphers") ?? "",
+    ciphersTls13: valueIn(own, "ciphers_tls1.3") ?? "",
+    dhParamFile: valueIn(own, "dhparamfile"),
+    pskFile: pskHint === null ? null : pskFile,
+    pskHint: pskHint ?? "",
+    alpn: valueIn(own, "tls_alpn") ?? [],
+  };
+}

@@ -1,0 +1,91 @@
+/**
+ * Options that are read but not obeyed yet, and that keep somebody out or apart: they are refused,
+ * as a broker that ignored them would be open where its owner believes it closed. Whoever builds
+ * one takes it off this list.
+ */
+
+const PASSWORDS =
+  "user names and passwords are not checked yet, so every client could connect as anyone";
+const PERMISSIONS =
+  "access rules are not enforced yet, so every client could read and write every topic";
+const ENCRYPTION = "TLS is not supported yet, so the listener would be open and unencrypted";
+const PLUGINS = "plugins are not supported, so what it decides would be open to everyone";
+const IDENTITY = "clients are not bound to an identity yet, so one could pass for another";
+const REACH = "the listener would be reachable from more places than intended";
+const APART = "clients of different listeners would see each other's messages";
+
+/** What would stand open if the option were ignored. */
+const UNBUILT: ReadonlyMap<string, string> = new Map([
+  // Configuration.
+  ["include_dir", "the files in it, which may hold access rules, would not be read"],
+  // Transports.
+  ["cafile", ENCRYPTION],
+  ["capath", ENCRYPTION],
+  ["certfile", ENCRYPTION],
+  ["keyfile", ENCRYPTION],
+  ["crlfile", ENCRYPTION],
+  ["psk_file", ENCRYPTION],
+  ["psk_hint", ENCRYPTION],
+  ["require_certificate", ENCRYPTION],
+  ["tls_alpn", ENCRYPTION],
+  ["tls_version", ENCRYPTION],
+  ["ciphers", ENCRYPTION],
+  ["ciphers_tls1.3", ENCRYPTION],
+  ["use_identity_as_username", IDENTITY],
+  ["use_subject_as_username", IDENTITY],
+  ["listener 0 PATH", "nobody would be served there"],
+  ["bind_interface", `${REACH}; give the address on the listener line instead`],
+  ["socket_domain", `${REACH}; give the address on the listener line instead`],
+  ["websockets_origin", "web pages of any origin could connect"],
+  ["enable_proxy_protocol", "the listener would take the proxy's header for MQTT"],
+  ["proxy_protocol_v2_require_tls", ENCRYPTION],
+  ["accept_protocol_versions", "clients of every version would be served"],
+  ["global_max_connections", "there would be no limit"],
+  // Authentication.
+  ["per_listener_settings", "access settings of one listener would count for all of them"],
+  ["password_file", PASSWORDS],
+  ["jwt_key_file", PASSWORDS],
+  ["jwt_jwks", PASSWORDS],
+  ["plugin", PLUGINS],
+  ["auth_plugin", PLUGINS],
+  ["global_plugin", PLUGINS],
+  ["plugin_use", PLUGINS],
+  ["use_username_as_clientid", IDENTITY],
+  ["clientid_prefixes", IDENTITY],
+  ["global_max_clients", "there would be no limit"],
+  // Authorisation.
+  ["acl_file", PERMISSIONS],
+  ["acl_check_subscribe", PERMISSIONS],
+  ["mount_point", APART],
+]);
+
+/** What is not obeyed yet, and harmless: its line is warned of. */
+const HARMLESS: ReadonlySet<string> = new Set([
+  // Configuration.
+  "user",
+  "pid_file",
+  // Transports.
+  "dhparamfile",
+  "disable_client_cert_date_checks",
+  "websockets_headers_size",
+  // Authorisation.
+  "auth_plugin_deny_special_chars",
+  "check_retain_source",
+  // The log.
+  "log_facility",
+]);
+
+/** Whether a line is to be warned of, as nothing obeys it yet. */
+export function isUnbuilt(name: string): boolean {
+  return HARMLESS.has(name);
+}
+
+/**
+ * Why a line is refused; null: it is obeyed, or harmless.
+ *
+ * @param written  its value: a switch that is off asks for nothing
+ */
+export function reasonUnbuilt(name: string, written: string): string | null {
+  const reason = UNBUILT.get(name) ?? null;
+  return written === "false" || written === "0" ? null : reason;
+}

@@ -7,6 +7,7 @@ import { ITERATIONS_MAX, ITERATIONS_MIN } from "../access/scram-file.ts";
 import { nearest } from "../base/nearest.ts";
 import type { CommandLine, Durability } from "../config/settings.ts";
 import { integer, PORT } from "../config/values.ts";
+import { type PasswdCommand, withPasswd } from "./passwd-flags.ts";
 
 export interface Flags extends CommandLine {
   /** `-c`; null: not given. */
@@ -40,14 +41,15 @@ export interface ScramCommand {
 export type StoreCommandName = "backup" | "check" | "compact";
 
 /**
- * What the command line asks for: to run with these flags, to work on what is on disk or on the
- * credentials file, or to end with these lines.
+ * What the command line asks for: to run with these flags, to work on what is on disk or on a file
+ * of users, or to end with these lines.
  * `text` ends in a line feed; with exit code 0 it is what was asked for, otherwise the fault.
  */
 export type Asked =
   | { readonly flags: Flags }
   | { readonly storeCommand: StoreCommand }
   | { readonly scramCommand: ScramCommand }
+  | { readonly passwdCommand: PasswdCommand }
   | { readonly exitCode: number; readonly text: string };
 
 /** The options as commander hands them over. */
@@ -69,6 +71,7 @@ interface Reader {
   readonly asked: {
     storeCommand: StoreCommand | null;
     scramCommand: ScramCommand | null;
+    passwdCommand: PasswdCommand | null;
     serving: Command | null;
   };
 }
@@ -96,9 +99,10 @@ export function parseFlags(args: readonly string[], version: string): Asked {
     if (error.exitCode === 0) return { exitCode: 0, text: printed };
     return { exitCode: 1, text: `holdfast: ${explain(error, program, args)}\n` };
   }
-  const { storeCommand, scramCommand } = asked;
+  const { storeCommand, scramCommand, passwdCommand } = asked;
   if (storeCommand !== null) return { storeCommand };
   if (scramCommand !== null) return { scramCommand };
+  if (passwdCommand !== null) return { passwdCommand };
   const raw = merged(program.opts<RawOptions>(), asked.serving?.opts<RawOptions>() ?? {});
   if (raw.daemon === true) return { exitCode: 1, text: `holdfast: ${NO_DAEMON}\n` };
   return {
@@ -121,7 +125,12 @@ function merged(before: RawOptions, behind: RawOptions): RawOptions {
 }
 
 function createProgram(version: string, print: (text: string) => void): Reader {
-  const asked: Reader["asked"] = { storeCommand: null, scramCommand: null, serving: null };
+  const asked: Reader["asked"] = {
+    storeCommand: null,
+    scramCommand: null,
+    passwdCommand: null,
+    serving: null,
+  };
   const program = new Command("holdfast")
     .description("MQTT 3.1.1 and 5.0 broker")
     .exitOverride()
@@ -162,6 +171,9 @@ function createProgram(version: string, print: (text: string) => void): Reader {
   add("backup", " <dest>", "copy the data directory, also of a running broker", BACKUP_HELP);
   add("compact", "", "write the index anew without its free space", COMPACT_HELP);
   withScram(program, asked);
+  withPasswd(program, (command) => {
+    asked.passwdCommand = command;
+  });
   return { program, asked };
 }
 

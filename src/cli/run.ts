@@ -1,6 +1,6 @@
 /**
  * From a command line to an exit code: reads flags and configuration, then serves, or works on what
- * is on disk, or on the credentials file.
+ * is on disk, or on a file of users.
  *
  *   0  ended as asked        1  a fault of the command line, the configuration, the machine, or of
  *                               what is on disk
@@ -31,6 +31,10 @@ export async function run(args: readonly string[]): Promise<number> {
     // Loaded only here, as few ask for it.
     const { runScramCommand } = await import("./scram-command.ts");
     return runScramCommand(asked.scramCommand);
+  }
+  if ("passwdCommand" in asked) {
+    const { runPasswdCommand } = await import("./passwd-command.ts");
+    return runPasswdCommand(asked.passwdCommand);
   }
   const { flags } = asked;
   if (flags.testConfig && flags.configFile === null) {

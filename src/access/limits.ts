@@ -1,0 +1,30 @@
+/**
+ * Every limit of authentication that a peer can reach, with its unit and its reason.
+ */
+import assert from "node:assert";
+
+/**
+ * PBKDF2 computations at once: libuv has four threads, and those that write the journal must never
+ * wait behind strangers' passwords.
+ */
+export const PBKDF2_UNDERWAY_MAX = 2;
+
+/** Threads for argon2id and bcrypt: each computation takes 46 MiB and a core. */
+export const HASH_WORKERS_MAX = 1;
+
+/**
+ * Passwords that wait to be checked: some two seconds of PBKDF2. Who comes past it is told to come
+ * again, rather than wait until it has given up.
+ */
+export const HASHES_QUEUED_MAX = 4_096;
+
+/** The same for argon2id and bcrypt, of which a core computes some ten a second. */
+export const SLOW_HASHES_QUEUED_MAX = 256;
+
+/** Successful logins that are remembered, so that they need not be computed again. */
+export const LOGINS_REMEMBERED_MAX = 65_536;
+
+/** How long a login is remembered, seconds: as long as a fleet takes to come back. */
+export const LOGIN_REMEMBERED_SECONDS = 300;
+
+assert(PBKDF2_UNDERWAY_MAX < 4);

@@ -36,21 +36,28 @@ import { sealedPage } from "./store/engine-calls.ts";
 import { openStore, type Store } from "./store/store.ts";
 import type { ChangedWill, StoredWill } from "./store/will-rows.ts";
 import type { TransportHandlers, TransportListener } from "./transport/listener.ts";
-import { listenTcp } from "./transport/tcp.ts";
+import { openListener } from "./transport/open-listener.ts";
 import { probeRawStreams } from "./transport/tcp-probe.ts";
 import type { RawStreams } from "./transport/tcp-raw.ts";
-import { listenWebSocket } from "./transport/websocket.ts";
+
+/** Where a listener is open. */
+export interface OpenPlace {
+  readonly protocol: "mqtt" | "websockets";
+  readonly address: string;
+  readonly port: number;
+  /** A Unix socket in place of address and port; null: TCP. */
+  readonly socketPath: string | null;
+  readonly hasTls: boolean;
+}
 
 export interface RunningBroker {
-  readonly listeners: readonly {
-    readonly protocol: "mqtt" | "websockets";
-    readonly address: string;
-    readonly port: number;
-  }[];
+  readonly listeners: readonly OpenPlace[];
   /** How bytes get from the kernel into the engine, in words. */
   readonly readPath: string;
   /** What survives what, in words. */
   readonly durability: string;
+  /** Reads certificates, keys and revocation lists again; connections stay. */
+  reloadCertificates(): void;
   /** Closes all connections in order; settles when nothing is left, within 4 s. */
   stop(reason: string): Promise<void>;
 }
@@ -154,7 +161,7 @@ class Broker implements RunningBroker {
   readonly #dispatch: Dispatch;
   readonly #retainedSweep: RetainedSweep;
   readonly #listeners: TransportListener[] = [];
-  readonly #places: { protocol: "mqtt" | "websockets"; address: string; port: number }[] = [];
+  readonly #places: OpenPlace[] = [];
   /** Connections of each listener. */
   readonly #counts = new Map<ListenerRules, number>();
   #sysTopics: SysTopics | null = null;
@@ -292,26 +299,27 @@ class Broker implements RunningBroker {
   async #listen(listener: ListenerSettings): Promise<void> {
     const rules = { ...listener, redirect: redirectOf(listener.redirect) };
     this.#counts.set(rules, 0);
-    const common = {
+    const mayOpen = (): boolean =>
+      (this.#counts.get(rules) ?? 0) < listener.connectionsMax &&
+      this.#turn.openCount < this.#settings.connectionsMax;
+    const opened = await openListener(listener, {
       engine: this.#engine,
       turn: this.#turn,
-      address: listener.address,
-      port: listener.port,
+      streams: this.#streams,
+      log: this.#log,
+      mayOpen,
       handlers: this.#handlersFor(rules),
-    };
-    const mayOpen = (): boolean => (this.#counts.get(rules) ?? 0) < listener.connectionsMax;
-    const opened =
-      listener.protocol === "mqtt"
-        ? await listenTcp({ ...common, streams: this.#streams, mayOpen })
-        : await listenWebSocket({
-            ...common,
-            mayOpen,
-            frameBytesMax: Math.max(this.#settings.packetBytesMax, FRAME_BYTES_MIN),
-            log: this.#log,
-          });
+      frameBytesMax: Math.max(this.#settings.packetBytesMax, FRAME_BYTES_MIN),
+    });
     this.#listeners.push(opened);
-    const { protocol, address } = listener;
-    this.#places.push({ protocol, address: address === "" ? "*" : address, port: opened.port });
+    const { protocol, address, socketPath, tls } = listener;
+    this.#places.push({
+      protocol,
+      address: address === "" ? "*" : address,
+      port: opened.port,
+      socketPath,
+      hasTls: tls !== null,
+    });
   }
 
   #handlersFor(rules: ListenerRules): TransportHandlers {
@@ -359,6 +367,18 @@ class Broker implements RunningBroker {
     if (interval === 0 || now < this.#sysDueSeconds) return;
     this.#sysDueSeconds = now - (now % interval) + interval;
     this.#sysTopics?.publish();
+  }
+
+  reloadCertificates(): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener.reload((sentence) => this.#log.warn(sentence));
+      } catch (error) {
+        if (!(error instanceof StartError)) throw error;
+        const { port } = listener;
+        this.#log.error(`${error.message}; the listener on port ${port} keeps what it has`);
+      }
+    }
   }
 
   async stop(reason: string): Promise<void> {

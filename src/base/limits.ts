@@ -8,6 +8,39 @@ import assert from "node:assert";
 export const CONNECT_SECONDS_MAX = 30;
 
 /**
+ * From the accepted connection to the end of what stands before MQTT, a proxy's header and a TLS
+ * handshake: as CONNECT_SECONDS_MAX, which counts from there.
+ */
+export const GATE_SECONDS_MAX = 20;
+
+/**
+ * Sockets of a listener that wait for a proxy's header, for the client's first bytes, or for their
+ * turn: some 3 KB each. Past it the one that has been silent longest goes.
+ */
+export const GATE_WAITING_MAX = 4096;
+
+/**
+ * TLS handshakes of a listener under way: some 60 KB each. Past it the oldest goes: who answers at
+ * once is through before a flood has pushed it there.
+ */
+export const HANDSHAKES_MAX = 1024;
+
+/**
+ * How long TLS handshakes are begun in one turn, milliseconds: a signature of RSA takes about one,
+ * which everybody else waits for.
+ */
+export const HANDSHAKE_MILLISECONDS_PER_TURN_MAX = 3;
+
+/**
+ * Longest header of a proxy, bytes: addresses have at most 216, what may follow is names and
+ * numbers.
+ */
+export const PROXY_HEADER_BYTES_MAX = 4096;
+
+/** How long a client may resume its TLS session without a whole handshake, seconds. */
+export const TLS_TICKET_SECONDS_MAX = 7200;
+
+/**
  * Bytes of all CONNECT packets that wait while their clients prove who they are: strangers make
  * them as long as they like. Some 300,000 of the usual size fit.
  */

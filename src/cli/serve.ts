@@ -44,10 +44,10 @@ export async function serve(settings: Settings, log: Log, origin: Origin): Promi
 function logBanner(log: Log, settings: Settings, broker: RunningBroker, origin: Origin): void {
   log.info(`holdfast ${origin.version} on Node.js ${process.versions.node}, pid ${process.pid}`);
   log.info(`Configuration: ${origin.origin}`);
-  for (const { protocol, address, port } of broker.listeners) {
-    const place = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+  for (const { protocol, address, port, socketPath, hasTls } of broker.listeners) {
+    const tcp = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
     const spoken = protocol === "mqtt" ? "MQTT" : "MQTT over WebSocket";
-    log.info(`Listening for ${spoken} on ${place}`);
+    log.info(`Listening for ${spoken}${hasTls ? " with TLS" : ""} on ${socketPath ?? tcp}`);
   }
   log.info(`Durability: ${broker.durability}`);
   log.info(`Read path: ${broker.readPath}`);

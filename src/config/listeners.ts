@@ -15,7 +15,6 @@ import {
   type ListenerSettings,
 } from "./settings.ts";
 import { tlsOf } from "./tls.ts";
-import { reasonUnbuilt } from "./unbuilt.ts";
 import type { ListenerValue } from "./values.ts";
 
 const LOOPBACK = "127.0.0.1";
@@ -149,9 +148,8 @@ function checkPlaces(listeners: readonly ListenerSettings[], findings: Findings)
   for (const listener of listeners) {
     const place = nameOfPlace(listener);
     const isFixed = listener.port !== 0 || listener.socketPath !== null;
-    const unbuilt = listener.socketPath === null ? null : reasonUnbuilt("listener 0 PATH", place);
-    if (unbuilt !== null) {
-      findings.errors.push(`${place}: Unix sockets are not supported yet: ${unbuilt}`);
+    if (listener.socketPath !== null && listener.tls !== null) {
+      findings.errors.push(`${place}: a Unix socket has no TLS: nobody could listen in`);
     }
     if (isFixed && seen.has(place)) findings.errors.push(`two listeners on ${place}`);
     seen.add(place);

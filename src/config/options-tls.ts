@@ -62,6 +62,6 @@ export const TLS_OPTIONS = {
     words("protocol name"),
     null,
     "Holdfast's own: ALPN protocols that the listener takes, with blanks between them.",
-    { defaultText: "mqtt", since: FOURTH },
+    { defaultText: "any; none is chosen", since: FOURTH },
   ),
 } as const;

@@ -71,7 +71,7 @@ export interface TlsSettings {
   /** Lines `identity:key in hexadecimal`; null: no PSK. */
   readonly pskFile: string | null;
   readonly pskHint: string;
-  /** ALPN protocols that are taken; empty: `mqtt`. */
+  /** ALPN protocols that are taken; empty: any, and none is chosen. */
   readonly alpn: readonly string[];
 }
 

@@ -44,6 +44,15 @@ export function tlsOf(
   if (pskHint !== null && pskFile === null) {
     findings.errors.push(`${place("psk_hint")}: psk_hint needs psk_file`);
   }
+  if (
+    valueIn(own, "crlfile") !== null &&
+    valueIn(own, "disable_client_cert_date_checks") === true
+  ) {
+    findings.errors.push(
+      `${place("disable_client_cert_date_checks")}: disable_client_cert_date_checks does not go ` +
+        "with crlfile: a certificate that is over could not be told from one that is revoked",
+    );
+  }
   return {
     certificateFile,
     keyFile,

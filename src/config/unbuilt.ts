@@ -8,40 +8,17 @@ const PASSWORDS =
   "user names and passwords are not checked yet, so every client could connect as anyone";
 const PERMISSIONS =
   "access rules are not enforced yet, so every client could read and write every topic";
-const ENCRYPTION = "TLS is not supported yet, so the listener would be open and unencrypted";
 const PLUGINS = "plugins are not supported, so what it decides would be open to everyone";
 const IDENTITY = "clients are not bound to an identity yet, so one could pass for another";
-const REACH = "the listener would be reachable from more places than intended";
 const APART = "clients of different listeners would see each other's messages";
 
 /** What would stand open if the option were ignored. */
 const UNBUILT: ReadonlyMap<string, string> = new Map([
   // Configuration.
   ["include_dir", "the files in it, which may hold access rules, would not be read"],
-  // Transports.
-  ["cafile", ENCRYPTION],
-  ["capath", ENCRYPTION],
-  ["certfile", ENCRYPTION],
-  ["keyfile", ENCRYPTION],
-  ["crlfile", ENCRYPTION],
-  ["psk_file", ENCRYPTION],
-  ["psk_hint", ENCRYPTION],
-  ["require_certificate", ENCRYPTION],
-  ["tls_alpn", ENCRYPTION],
-  ["tls_version", ENCRYPTION],
-  ["ciphers", ENCRYPTION],
-  ["ciphers_tls1.3", ENCRYPTION],
+  // Authentication.
   ["use_identity_as_username", IDENTITY],
   ["use_subject_as_username", IDENTITY],
-  ["listener 0 PATH", "nobody would be served there"],
-  ["bind_interface", `${REACH}; give the address on the listener line instead`],
-  ["socket_domain", `${REACH}; give the address on the listener line instead`],
-  ["websockets_origin", "web pages of any origin could connect"],
-  ["enable_proxy_protocol", "the listener would take the proxy's header for MQTT"],
-  ["proxy_protocol_v2_require_tls", ENCRYPTION],
-  ["accept_protocol_versions", "clients of every version would be served"],
-  ["global_max_connections", "there would be no limit"],
-  // Authentication.
   ["per_listener_settings", "access settings of one listener would count for all of them"],
   ["password_file", PASSWORDS],
   ["jwt_key_file", PASSWORDS],
@@ -64,10 +41,6 @@ const HARMLESS: ReadonlySet<string> = new Set([
   // Configuration.
   "user",
   "pid_file",
-  // Transports.
-  "dhparamfile",
-  "disable_client_cert_date_checks",
-  "websockets_headers_size",
   // Authorisation.
   "auth_plugin_deny_special_chars",
   "check_retain_source",

@@ -26,9 +26,11 @@ import {
   SESSION_EXPIRY_INTERVAL,
   SESSION_TAKEN_OVER,
   TOPIC_ALIAS_MAXIMUM,
+  UNSUPPORTED_PROTOCOL_VERSION,
   WILL_DELAY_INTERVAL,
 } from "#assembly/spec";
 import { ProtocolError } from "../base/errors.ts";
+import type { ProtocolVersion } from "../config/values.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import { EXPIRY_NEVER } from "../session/sessions.ts";
 import type { Will } from "../session/wills.ts";
@@ -85,7 +87,10 @@ export class Connecting {
    */
   connect(connection: NetworkConnection, authenticationData: Uint8Array | null = null): boolean {
     const request = this.#read(connection);
-    const { redirect } = connection.rules;
+    const { redirect, protocolVersions } = connection.rules;
+    if (!protocolVersions.has(request.version as ProtocolVersion)) {
+      throw new ProtocolError(UNSUPPORTED_PROTOCOL_VERSION, "not served on this port");
+    }
     if (redirect !== null) {
       throw new ProtocolError(redirect.reasonCode, "", redirect.serverReference);
     }

@@ -10,6 +10,12 @@ export interface TransportListener {
   stop(): void;
   /** Closes what is left. */
   close(): void;
+  /**
+   * Reads its certificates again.
+   *
+   * @throws StartError where they cannot be used; it goes on with those it has
+   */
+  reload(warn: (sentence: string) => void): void;
 }
 
 /** What a transport tells of its connections. */
@@ -31,3 +37,8 @@ export interface Arrival {
 
 /** The peer of a Unix socket, in place of address and port. */
 export const LOCAL = "local";
+
+/** An IPv4 address in IPv6's clothes as IPv4; any other as it is. */
+export function plainAddress(address: string): string {
+  return address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
+}

@@ -8,7 +8,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { PeerIdentity, Wire } from "../engine/wire.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { Turn } from "../session/turn.ts";
-import { type Arrival, LOCAL, type TransportHandlers } from "./listener.ts";
+import { type Arrival, LOCAL, plainAddress, type TransportHandlers } from "./listener.ts";
 
 class SocketWire implements Wire {
   readonly remote: string;
@@ -115,7 +115,7 @@ export function serveSocket(
 /** Who is at the other end of a socket. */
 export function remoteOf(socket: Socket): string {
   const { remoteAddress, remotePort } = socket;
-  return `${remoteAddress ?? "unknown"}:${remotePort ?? 0}`;
+  return `${plainAddress(remoteAddress ?? "unknown")}:${remotePort ?? 0}`;
 }
 
 /** Serves the connections of a server by its `connection` event. */

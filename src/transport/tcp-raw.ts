@@ -13,7 +13,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { PeerIdentity, Wire } from "../engine/wire.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { Turn } from "../session/turn.ts";
-import { type Arrival, LOCAL, type TransportHandlers } from "./listener.ts";
+import { type Arrival, LOCAL, plainAddress, type TransportHandlers } from "./listener.ts";
 
 /** node: src/stream_base.h, StreamBase::StreamBaseStateFields. */
 const READ_BYTES_OR_ERROR = 0;
@@ -131,7 +131,7 @@ function remoteOf(handle: StreamHandle): string {
   if (handle.getpeername === undefined) return LOCAL;
   const name: PeerName = {};
   handle.getpeername(name);
-  return `${name.address ?? "unknown"}:${name.port ?? 0}`;
+  return `${plainAddress(name.address ?? "unknown")}:${name.port ?? 0}`;
 }
 
 /** One connection. */

@@ -1,48 +1,169 @@
-/** TCP listeners. */
-import { createServer } from "node:net";
+/** Listeners for MQTT itself: TCP and Unix sockets, open or behind a gate. */
+import { createServer, type Server, type Socket } from "node:net";
 import { StartError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Turn } from "../session/turn.ts";
-import type { TransportHandlers, TransportListener } from "./listener.ts";
-import { serveSockets } from "./tcp-public.ts";
-import { type RawStreams, takeConnections } from "./tcp-raw.ts";
+import { Gate } from "./gate.ts";
+import type { Arrival, TransportHandlers, TransportListener } from "./listener.ts";
+import {
+  clearSocketPath,
+  listenFault,
+  type Place,
+  type PlaceOptions,
+  placeOf,
+  placesOf,
+} from "./places.ts";
+import { serveSocket, serveSockets } from "./tcp-public.ts";
+import { type RawStreams, takeConnections, takeSocket } from "./tcp-raw.ts";
+import type { TlsGate } from "./tls-gate.ts";
 
-export interface TcpListenerOptions {
+/** What all listeners of sockets need to know. */
+export interface StreamListenerOptions extends PlaceOptions {
   readonly engine: Engine;
   readonly turn: Turn;
-  /** null: the public path. */
-  readonly streams: RawStreams | null;
-  /** Empty: all addresses. */
-  readonly address: string;
-  readonly port: number;
+  /** A Unix socket in place of address and port; null: TCP. */
+  readonly socketPath: string | null;
+  readonly proxyProtocol: 0 | 1 | 2;
+  readonly proxyRequiresTls: boolean;
+  /** null: no TLS. */
+  readonly tls: TlsGate | null;
   /** Asked before each connection; false refuses it. */
   readonly mayOpen: () => boolean;
   readonly handlers: TransportHandlers;
+  readonly log: Log;
+}
+
+export interface TcpListenerOptions extends StreamListenerOptions {
+  /** null: the public path. */
+  readonly streams: RawStreams | null;
 }
 
 /** Connections that wait to be accepted: a fleet that comes back all at once. */
 const BACKLOG = 4096;
 
-/** @throws StartError naming address and port */
-export function listenTcp(options: TcpListenerOptions): Promise<TransportListener> {
-  const { engine, turn, streams, address, port, mayOpen, handlers } = options;
-  const server = createServer({ pauseOnConnect: false, noDelay: true });
-  if (streams === null) serveSockets(server, engine, turn, handlers, mayOpen);
+/** @throws StartError naming address and port, or the path */
+export async function listenTcp(options: TcpListenerOptions): Promise<TransportListener> {
+  const { engine, turn, streams, mayOpen, handlers } = options;
+  const gate = gateOf(options, (arrival) => {
+    if (!mayOpen()) arrival.socket.destroy();
+    else if (streams === null || !takeSocket(streams, handlers, arrival)) {
+      serveSocket(engine, turn, handlers, arrival);
+    }
+  });
+  const listener = await listenForSockets(options, gate !== null, (server) => {
+    if (gate !== null) server.on("connection", (socket) => takeOrRefuse(socket, gate, mayOpen));
+    else if (streams === null) serveSockets(server, engine, turn, handlers, mayOpen);
+    else takeConnections(server, streams, handlers, mayOpen);
+  });
+  return gated(listener, gate, options.tls);
+}
+
+function takeOrRefuse(socket: Socket, gate: Gate, mayOpen: () => boolean): void {
+  if (mayOpen()) gate.take(socket);
+  else socket.destroy();
+}
+
+/** @returns null where nothing stands before the connections */
+export function gateOf(
+  options: StreamListenerOptions,
+  arrived: (arrival: Arrival) => void,
+): Gate | null {
+  const { proxyProtocol, proxyRequiresTls, tls, socketPath, log } = options;
+  if (proxyProtocol === 0 && tls === null) return null;
+  return new Gate({
+    proxyProtocol,
+    proxyRequiresTls,
+    tls,
+    isLocal: socketPath !== null,
+    log,
+    arrived,
+  });
+}
+
+/** A listener with all that stands before its connections. */
+export function gated(
+  listener: TransportListener,
+  gate: Gate | null,
+  tls: TlsGate | null,
+): TransportListener {
+  return {
+    port: listener.port,
+    stop: () => listener.stop(),
+    close: () => {
+      listener.close();
+      gate?.close();
+    },
+    reload: (warn) => tls?.reload(warn),
+  };
+}
+
+/**
+ * Listens at all places of a listener.
+ *
+ * @param isPaused  whether sockets are not read before somebody asks
+ * @param serve  called once for each server, which listens by then
+ */
+export async function listenForSockets(
+  options: StreamListenerOptions,
+  isPaused: boolean,
+  serve: (server: Server) => void,
+): Promise<TransportListener> {
+  const servers: Server[] = [];
+  const stop = (): void => {
+    for (const server of servers.splice(0)) server.close();
+  };
+  const { socketPath } = options;
+  let { port } = options;
+  try {
+    if (socketPath !== null) {
+      await clearSocketPath(socketPath);
+      servers.push(
+        await listenAt(`listener 0 ${socketPath}`, { path: socketPath }, isPaused, serve),
+      );
+    } else {
+      for (const place of await placesOf(options)) {
+        const server = await listenAt(
+          placeOf(place.host, port),
+          tcpPlace(place, port),
+          isPaused,
+          serve,
+        );
+        servers.push(server);
+        // One that the system has chosen is the same at all places.
+        port = portOf(server);
+      }
+    }
+  } catch (error) {
+    stop();
+    throw error;
+  }
+  return { port, stop, close: stop, reload: () => undefined };
+}
+
+type ListenPlace = { path: string } | { port: number; host?: string; ipv6Only: boolean };
+
+function tcpPlace({ host, ipv6Only }: Place, port: number): ListenPlace {
+  return { port, ipv6Only, ...(host === "" ? {} : { host }) };
+}
+
+function portOf(server: Server): number {
+  const bound = server.address();
+  return typeof bound === "object" && bound !== null ? bound.port : 0;
+}
+
+function listenAt(
+  name: string,
+  place: ListenPlace,
+  isPaused: boolean,
+  serve: (server: Server) => void,
+): Promise<Server> {
+  const server = createServer({ pauseOnConnect: isPaused, noDelay: true });
   return new Promise((resolve, reject) => {
-    const place = address === "" ? `port ${port}` : `${address}:${port}`;
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      const reason = error.code === "EADDRINUSE" ? "is in use" : `cannot be used: ${error.message}`;
-      reject(new StartError(`${place} ${reason}`));
-    });
-    const host = address === "" ? {} : { host: address };
-    server.listen({ port, backlog: BACKLOG, ...host }, () => {
-      if (streams !== null) takeConnections(server, streams, handlers, mayOpen);
-      const bound = server.address();
-      resolve({
-        port: typeof bound === "object" && bound !== null ? bound.port : port,
-        stop: () => void server.close(),
-        close: () => void server.close(),
-      });
+    server.once("error", (error) => reject(new StartError(`${name} ${listenFault(error)}`)));
+    server.listen({ ...place, backlog: BACKLOG }, () => {
+      serve(server);
+      resolve(server);
     });
   });
 }

@@ -1,5 +1,8 @@
 /**
  * WebSocket listeners on uWebSockets.js: any path, subprotocol `mqtt`. MQTT 5.0 §6
+ *
+ * It has no gate of ours and no client certificates; a listener that asks for more than it can is
+ * served by websocket-node.ts.
  */
 
 import {
@@ -8,12 +11,12 @@ import {
   type HttpRequest,
   type HttpResponse,
   us_socket_local_port as localPort,
+  SSLApp,
   type TemplatedApp,
   type us_listen_socket,
   type us_socket,
   type us_socket_context_t,
 } from "uWebSockets.js";
-import { lookup } from "node:dns/promises";
 import { createServer } from "node:net";
 import { StartError } from "../base/errors.ts";
 import { WEBSOCKET_UNSENT_BYTES_MAX } from "../base/limits.ts";
@@ -21,31 +24,46 @@ import type { Log } from "../base/log.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Turn } from "../session/turn.ts";
 import type { TransportHandlers, TransportListener } from "./listener.ts";
+import { listenFault, type Place, type PlaceOptions, placeOf, placesOf } from "./places.ts";
+import {
+  type HandshakeRules,
+  judgeHandshake,
+  type Refusal,
+  UPGRADE_REQUIRED,
+} from "./websocket-handshake.ts";
 import { WebSocketStreams, WebSocketWire, type WireHolder } from "./websocket-wire.ts";
 
-export interface WebSocketListenerOptions {
+export interface WebSocketListenerOptions extends PlaceOptions, HandshakeRules {
   readonly engine: Engine;
   readonly turn: Turn;
-  /** Empty: all addresses. */
-  readonly address: string;
-  /** 0: one that is free. */
-  readonly port: number;
-  /** Asked before each connection; false refuses it. */
-  readonly mayOpen: () => boolean;
   /** Longest message, bytes; a longer one closes its connection. At least the longest packet. */
   readonly frameBytesMax: number;
+  /** null: no TLS. */
+  readonly certificate: CertificateFiles | null;
   readonly handlers: TransportHandlers;
   readonly log: Log;
 }
 
-/** Subprotocols, the best first; the second is what clients of MQTT 3.1 offer. */
-const SUBPROTOCOLS = ["mqtt", "mqttv3.1"] as const;
+/** The files that a listener shows to its clients. */
+export interface CertificateFiles {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+  /**
+   * Looks at them before the library does, which does not say what is wrong.
+   *
+   * @throws StartError
+   */
+  readonly check: (warn: (sentence: string) => void) => void;
+}
 
 /** The library's option for a port that no other process shares; its type is missing there. */
 const EXCLUSIVE_PORT = 1;
 
 /** Its type says that the library exports no value for it. */
 const COMPRESSION_OFF = 0;
+
+/** Bytes of headers that the library takes at most. */
+export const LIBRARY_HEADER_BYTES_MAX = 4096;
 
 /** How the library's listen() can be called besides what its types say. */
 interface ExclusiveApp {
@@ -58,53 +76,111 @@ interface ExclusiveApp {
 
 type OnListening = (listenSocket: us_listen_socket | false) => void;
 
+/** One app and what it listens at; it lives on while its connections do. */
+interface OpenApp {
+  readonly app: TemplatedApp;
+  readonly listenSockets: us_listen_socket[];
+  readonly port: number;
+}
+
 /** @throws StartError naming address and port */
 export async function listenWebSocket(
   options: WebSocketListenerOptions,
 ): Promise<TransportListener> {
-  const app = App();
-  serveWebSockets(app, options);
-  app.any("/*", (response) => {
-    refuse(response, "426 Upgrade Required", "This port speaks MQTT over WebSocket only.");
-  });
-  const { address, port } = options;
-  const host = address === "" ? "" : await resolveHost(address, port);
-  const listenSocket = await new Promise<us_listen_socket | false>((resolve) => {
-    const exclusive = app as unknown as ExclusiveApp;
-    if (host === "") exclusive.listen(port, EXCLUSIVE_PORT, resolve);
-    else exclusive.listen(host, port, EXCLUSIVE_PORT, resolve);
-  });
-  if (listenSocket === false) {
-    app.close();
-    throw new StartError(`${placeOf(address, port)} ${await refusal(host, port)}`);
-  }
-  let isListening = true;
-  const stop = (): void => {
-    if (isListening) closeListenSocket(listenSocket);
-    isListening = false;
+  const streams = new WebSocketStreams(options.engine, options.turn, options.handlers, options.log);
+  options.certificate?.check((sentence) => options.log.warn(sentence));
+  const places = await placesOf(options);
+  let current = openApp(options, streams, places, options.port);
+  if (typeof current === "string") throw new StartError(await faultOf(current, places, options));
+  const apps = [current.app];
+  const { port } = current;
+  const stop = (open: OpenApp): void => {
+    for (const listenSocket of open.listenSockets.splice(0)) closeListenSocket(listenSocket);
   };
   return {
-    port: localPort(listenSocket as unknown as us_socket),
-    stop,
+    port,
+    stop: () => stop(current as OpenApp),
     close: () => {
-      stop();
-      app.close();
+      stop(current as OpenApp);
+      for (const app of apps) app.close();
+    },
+    // The library keeps the certificate it began with, so that another app takes the port over; the
+    // connections of the first one go on.
+    reload: (warn) => {
+      if (options.certificate === null) return;
+      options.certificate.check(warn);
+      stop(current as OpenApp);
+      const next = openApp(options, streams, places, port);
+      if (typeof next === "string") {
+        throw new StartError(`${next} cannot be listened at again; the listener is closed`);
+      }
+      current = next;
+      apps.push(next.app);
     },
   };
 }
 
-function serveWebSockets(app: TemplatedApp, options: WebSocketListenerOptions): void {
-  const { engine, turn, handlers, log, mayOpen, frameBytesMax } = options;
-  const streams = new WebSocketStreams(engine, turn, handlers, log);
+/** @returns the app, or the place at which it cannot listen */
+function openApp(
+  options: WebSocketListenerOptions,
+  streams: WebSocketStreams,
+  places: readonly Place[],
+  firstPort: number,
+): OpenApp | string {
+  const app = createApp(options.certificate);
+  serveWebSockets(app, options, streams);
+  app.any("/*", (response) => refuse(response, UPGRADE_REQUIRED));
+  const listenSockets: us_listen_socket[] = [];
+  let port = firstPort;
+  for (const { host } of places) {
+    const listenSocket = listenAt(app, host, port);
+    if (listenSocket === false) {
+      app.close();
+      return placeOf(host, port);
+    }
+    listenSockets.push(listenSocket);
+    port = localPort(listenSocket as unknown as us_socket);
+  }
+  return { app, listenSockets, port };
+}
+
+/** @throws StartError where the library does not take the certificate */
+function createApp(certificate: CertificateFiles | null): TemplatedApp {
+  if (certificate === null) return App();
+  const { certificateFile, keyFile } = certificate;
+  try {
+    return SSLApp({ key_file_name: keyFile, cert_file_name: certificateFile });
+  } catch {
+    throw new StartError(`certfile ${certificateFile}: the WebSocket library does not take it`);
+  }
+}
+
+/** The library calls back at once. */
+function listenAt(app: TemplatedApp, host: string, port: number): us_listen_socket | false {
+  let found: us_listen_socket | false = false;
+  const exclusive = app as unknown as ExclusiveApp;
+  const onListening = (listenSocket: us_listen_socket | false): void => {
+    found = listenSocket;
+  };
+  if (host === "") exclusive.listen(port, EXCLUSIVE_PORT, onListening);
+  else exclusive.listen(host, port, EXCLUSIVE_PORT, onListening);
+  return found;
+}
+
+function serveWebSockets(
+  app: TemplatedApp,
+  options: WebSocketListenerOptions,
+  streams: WebSocketStreams,
+): void {
   app.ws<WireHolder>("/*", {
     compression: COMPRESSION_OFF,
     // Keep Alive is MQTT's own.
     idleTimeout: 0,
     sendPingsAutomatically: false,
-    maxPayloadLength: frameBytesMax,
+    maxPayloadLength: options.frameBytesMax,
     // The engine bounds what it hands out; past this limit the library would drop output.
     maxBackpressure: WEBSOCKET_UNSENT_BYTES_MAX,
-    upgrade: (response, request, context) => upgrade(response, request, context, mayOpen),
+    upgrade: (response, request, context) => upgrade(response, request, context, options),
     open: (webSocket) => {
       const wire = new WebSocketWire(streams, webSocket);
       webSocket.getUserData().wire = wire;
@@ -125,58 +201,51 @@ function upgrade(
   response: HttpResponse,
   request: HttpRequest,
   context: us_socket_context_t,
-  mayOpen: () => boolean,
+  rules: HandshakeRules,
 ): void {
-  const offered = request.getHeader("sec-websocket-protocol");
-  const subprotocol = chooseSubprotocol(offered);
-  if (subprotocol === null) {
-    refuse(response, "400 Bad Request", 'The client must offer the WebSocket subprotocol "mqtt".');
-  } else if (!mayOpen()) {
-    refuse(response, "503 Service Unavailable", "The broker takes no more connections.");
-  } else {
-    const holder: WireHolder = { wire: null };
-    const key = request.getHeader("sec-websocket-key");
-    response.upgrade(holder, key, subprotocol, "", context); // [MQTT-6.0.0-4]
+  const verdict = judgeHandshake(rules, {
+    offered: request.getHeader("sec-websocket-protocol"),
+    origin: request.getHeader("origin"),
+    headerBytes: rules.headerBytesMax === 0 ? 0 : headerBytesOf(request),
+  });
+  if (typeof verdict !== "string") {
+    refuse(response, verdict);
+    return;
   }
+  const holder: WireHolder = { wire: null };
+  const key = request.getHeader("sec-websocket-key");
+  response.upgrade(holder, key, verdict, "", context); // [MQTT-6.0.0-4]
 }
 
-/** @returns the subprotocol to serve, or null where the client offers none [MQTT-6.0.0-3] */
-function chooseSubprotocol(offered: string): string | null {
-  const names = offered.split(",").map((name) => name.trim());
-  return SUBPROTOCOLS.find((subprotocol) => names.includes(subprotocol)) ?? null;
+/** Bytes of the header lines, their ends and separators included. */
+function headerBytesOf(request: HttpRequest): number {
+  let byteCount = 0;
+  request.forEach((name, value) => {
+    byteCount += name.length + value.length + 4;
+  });
+  return byteCount;
 }
 
 /** Answers with one line of text and closes. */
-function refuse(response: HttpResponse, status: string, text: string): void {
+function refuse(response: HttpResponse, { status, text }: Refusal): void {
   response.writeStatus(status);
   response.writeHeader("Content-Type", "text/plain");
   if (status.startsWith("426")) response.writeHeader("Upgrade", "websocket");
   response.end(`${text}\n`, true);
 }
 
-function placeOf(address: string, port: number): string {
-  return address === "" ? `port ${port}` : `${address}:${port}`;
-}
-
-/** @throws StartError where the name is unknown */
-async function resolveHost(address: string, port: number): Promise<string> {
-  try {
-    return (await lookup(address)).address;
-  } catch (error) {
-    const text = error instanceof Error ? error.message : `${error}`;
-    throw new StartError(`${placeOf(address, port)} cannot be used: ${text}`);
-  }
-}
-
 /** Why listening failed: the library does not tell, so Node.js is asked to try the same. */
-function refusal(host: string, port: number): Promise<string> {
-  return new Promise((resolve) => {
+async function faultOf(
+  failed: string,
+  places: readonly Place[],
+  { port }: WebSocketListenerOptions,
+): Promise<string> {
+  const place = places.find(({ host }) => placeOf(host, port) === failed);
+  const host = place === undefined || place.host === "" ? {} : { host: place.host };
+  const reason = await new Promise<string>((resolve) => {
     const server = createServer();
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      resolve(error.code === "EADDRINUSE" ? "is in use" : `cannot be used: ${error.message}`);
-    });
-    server.listen({ port, ...(host === "" ? {} : { host }) }, () => {
-      server.close(() => resolve("cannot be used"));
-    });
+    server.once("error", (error) => resolve(listenFault(error)));
+    server.listen({ port, ...host }, () => server.close(() => resolve("cannot be used")));
   });
+  return `${failed} ${reason}`;
 }

@@ -8,3 +8,12 @@ if (listener === undefined) throw new Error("without a file there is a listener"
 
 /** It takes everybody, and limits nobody. */
 export const LISTENER_RULES: ListenerRules = { ...listener, redirect: null };
+
+/** A WebSocket listener that asks for nothing of its own. */
+export const PLAIN_WEBSOCKET = {
+  bindInterface: "",
+  socketDomain: "any",
+  origins: [],
+  headerBytesMax: 0,
+  certificate: null,
+} as const;

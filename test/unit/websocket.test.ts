@@ -21,7 +21,7 @@ import { PONG_BYTES_MAX } from "../../src/transport/websocket-wire.ts";
 import { until, withDeadline } from "../support/await.ts";
 import { concat, rawConnect, rawPacket, text, twoBytes } from "../support/client-bytes.ts";
 import { OPCODE, RawWebSocket } from "../support/client-web-socket.ts";
-import { LISTENER_RULES } from "../support/listener-rules.ts";
+import { LISTENER_RULES, PLAIN_WEBSOCKET } from "../support/listener-rules.ts";
 
 const PACKET_BYTES_MAX = 2_000_000;
 const MEBIBYTE = 1024 * 1024;
@@ -103,8 +103,7 @@ const handlers = {
 
 function listen(port = 0, address = "127.0.0.1"): Promise<TransportListener> {
   return listenWebSocket({
-    engine,
-    turn,
+    ...{ ...PLAIN_WEBSOCKET, engine, turn },
     address,
     port,
     mayOpen: () => mayOpen,

@@ -1,0 +1,132 @@
+/**
+ * WebSocket listeners on Node's own HTTP server and `ws`, for what uWebSockets.js has not: client
+ * certificates, revocation, Pre-Shared Keys, a proxy's header, Unix sockets, long headers. MQTT 5.0
+ * §6
+ */
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { type WebSocket, WebSocketServer } from "ws";
+import { GATE_SECONDS_MAX } from "../base/limits.ts";
+import type { Arrival, TransportListener } from "./listener.ts";
+import { LOCAL } from "./listener.ts";
+import { gated, gateOf, listenForSockets, type StreamListenerOptions } from "./tcp.ts";
+import { remoteOf } from "./tcp-public.ts";
+import { LIBRARY_HEADER_BYTES_MAX } from "./websocket.ts";
+import {
+  type HandshakeRules,
+  judgeHandshake,
+  type Refusal,
+  UPGRADE_REQUIRED,
+} from "./websocket-handshake.ts";
+import { NodeWebSocketWire } from "./websocket-node-wire.ts";
+
+export interface NodeWebSocketListenerOptions extends StreamListenerOptions, HandshakeRules {
+  /** Longest message, bytes; a longer one closes its connection. At least the longest packet. */
+  readonly frameBytesMax: number;
+}
+
+/** Beyond the headers there is the request line, whose path may be any. */
+const REQUEST_LINE_BYTES_MAX = 4096;
+
+/** What a request's socket passed before it spoke HTTP. */
+type Arrivals = WeakMap<Duplex, Arrival>;
+
+/** @throws StartError naming address and port, or the path */
+export async function listenNodeWebSocket(
+  options: NodeWebSocketListenerOptions,
+): Promise<TransportListener> {
+  const { mayOpen, socketPath } = options;
+  const arrivals: Arrivals = new WeakMap();
+  const sockets = new Set<Socket>();
+  const http = httpServer(options, arrivals);
+  const arrived = (arrival: Arrival): void => {
+    const { socket, rest } = arrival;
+    arrivals.set(socket, arrival);
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    socket.on("error", () => undefined);
+    if (rest !== null) socket.unshift(rest);
+    http.emit("connection", socket);
+    socket.resume();
+  };
+  const gate = gateOf(options, arrived);
+  const listener = await listenForSockets(options, true, (server) => {
+    server.on("connection", (socket) => {
+      if (!mayOpen()) socket.destroy();
+      else if (gate !== null) gate.take(socket);
+      else {
+        socket.setNoDelay(true);
+        const remote = socketPath === null ? remoteOf(socket) : LOCAL;
+        arrived({ socket, remote, peer: null, rest: null });
+      }
+    });
+  });
+  const { port, stop, reload } = gated(listener, gate, options.tls);
+  const close = (): void => {
+    stop();
+    gate?.close();
+    http.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  return { port, stop, close, reload };
+}
+
+function httpServer(options: NodeWebSocketListenerOptions, arrivals: Arrivals): Server {
+  const { headerBytesMax, frameBytesMax } = options;
+  const server = createServer({
+    maxHeaderSize: REQUEST_LINE_BYTES_MAX + Math.max(headerBytesMax, LIBRARY_HEADER_BYTES_MAX),
+    headersTimeout: GATE_SECONDS_MAX * 1000,
+    requestTimeout: GATE_SECONDS_MAX * 1000,
+    connectionsCheckingInterval: 1_000,
+    keepAlive: false,
+  });
+  const webSockets = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    // Frames must be binary, whose text is nobody's business.
+    skipUTF8Validation: true,
+    maxPayload: frameBytesMax,
+    handleProtocols: (offered) => {
+      const verdict = judgeHandshake(options, handshakeOf([...offered].join(","), null));
+      return typeof verdict === "string" ? verdict : false;
+    },
+  });
+  server.on("request", (request, response) => {
+    const { status, text } = UPGRADE_REQUIRED;
+    const headers = { "Content-Type": "text/plain", Connection: "close", Upgrade: "websocket" };
+    response.writeHead(Number.parseInt(status, 10), headers).end(`${text}\n`);
+    request.socket.once("drain", () => request.socket.destroySoon());
+  });
+  server.on("upgrade", (request, socket, head) => {
+    const verdict = judgeHandshake(
+      options,
+      handshakeOf(request.headers["sec-websocket-protocol"] ?? "", request),
+    );
+    const arrival = arrivals.get(socket);
+    if (typeof verdict !== "string") refuse(socket, verdict);
+    else if (arrival === undefined) socket.destroy();
+    else {
+      webSockets.handleUpgrade(request, socket, head, (webSocket: WebSocket) => {
+        new NodeWebSocketWire(options, webSocket, arrival).open();
+      });
+    }
+  });
+  return server;
+}
+
+function handshakeOf(offered: string, request: IncomingMessage | null) {
+  if (request === null) return { offered, origin: "", headerBytes: 0 };
+  const headerBytes = request.rawHeaders.reduce((sum, part) => sum + part.length + 2, 0);
+  return { offered, origin: request.headers.origin ?? "", headerBytes };
+}
+
+/** Answers with one line of text and closes. */
+function refuse(socket: Duplex, { status, text }: Refusal): void {
+  const body = `${text}\n`;
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: text/plain\r\nConnection: close\r\n` +
+      `Content-Length: ${body.length}\r\n\r\n${body}`,
+  );
+}

@@ -4,12 +4,17 @@
  *
  *   --sample N --seed S   N mutants chosen at random; the same seed chooses the same
  *   --only TEXT           mutants of files whose path contains it
- *   --trust               leaves out the run without a mutant, which shows that the tests pass
+ *   --again               tries once more what survived, and what time alone has killed
+ *   --quick               only with test files of a few seconds: what survives is tried again later
+ *   --lanes N             how many are tried side by side; 2 if left out
  *   --list                lists the mutants, and tries none
  *
- * What was tried is kept in test/mutation/results.tsv and not tried again while its file is the
- * same: a run that was stopped goes on where it was. Survivors that are accepted stand in
- * test/mutation/accepted.tsv, each with its reason.
+ * First a run without a mutant finds which test file reaches which of them, and shows that the
+ * tests pass; a mutant then is tried with the files that reach it, the quickest first. What
+ * was found is kept in test/mutation/reach.tsv while the sources and the test file are the same,
+ * what was tried in test/mutation/results.tsv while its source is: a run that was stopped goes on
+ * where it was. Survivors that are accepted stand in test/mutation/accepted.tsv, each with its
+ * reason.
  */
 import { createHash } from "node:crypto";
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
@@ -17,7 +22,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { randomFrom } from "../support/mutate.ts";
 import { type Mutant, mutantsOf, mutatedFiles, nameOf, readAccepted } from "./mutants.ts";
-import { Workshop } from "./workshop.ts";
+import { Trials } from "./trials.ts";
 
 const RESULTS = fileURLToPath(new URL("./results.tsv", import.meta.url));
 
@@ -26,24 +31,27 @@ const { values } = parseArgs({
     sample: { type: "string" },
     seed: { type: "string", default: "1" },
     only: { type: "string", default: "" },
-    trust: { type: "boolean", default: false },
+    again: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
+    lanes: { type: "string", default: "2" },
     list: { type: "boolean", default: false },
   },
 });
 
-/** Mutants with the key under which their result is kept. */
+/** Mutants with the key under which their result is kept, and their number among all. */
 interface Candidate {
   readonly mutant: Mutant;
+  readonly number: number;
   readonly key: string;
 }
 
 function candidates(): readonly Candidate[] {
   return mutatedFiles()
-    .filter(({ path }) => path.includes(values.only))
     .flatMap((file) => {
       const version = createHash("sha256").update(file.text).digest("hex").slice(0, 12);
       return mutantsOf(file).map((mutant) => ({ mutant, key: `${version}:${mutant.at}` }));
-    });
+    })
+    .map(({ mutant, key }, index) => ({ mutant, key, number: index + 1 }));
 }
 
 /** Some of them, in an order that the seed decides. */
@@ -74,51 +82,100 @@ function show({ path, line, lineText, from, to }: Mutant): string {
   return `${path}:${line}  ${from} → ${to}  ${lineText}`;
 }
 
-async function tryAll(chosen: readonly Candidate[], results: Map<string, string>): Promise<void> {
-  const open = chosen.filter(({ key }) => !results.has(key));
+/** Whether it is to be tried: it never was, or in vain. */
+function isOpen(by: string | undefined): boolean {
+  if (by === undefined) return true;
+  return values.again && (by === "" || isByTime(by));
+}
+
+/** Whether nothing but a deadline tells of the mutant: a machine that is busy may do that too. */
+function isByTime(by: string): boolean {
+  return /^time$|: time$|within \d+ ms|not after \d+ ms|timed out/.test(by);
+}
+
+async function tryAll(
+  all: readonly Candidate[],
+  chosen: readonly Candidate[],
+  results: Map<string, string>,
+): Promise<void> {
+  const open = chosen.filter(({ key }) => isOpen(results.get(key)));
   if (open.length === 0) return;
-  const workshop = new Workshop();
-  try {
-    if (!values.trust) {
-      console.log("the tests without a mutant …");
-      await workshop.prove();
-    }
-    for (const [index, { mutant, key }] of open.entries()) {
-      const { isKilled, by, milliseconds } = await workshop.try(mutant);
-      results.set(key, isKilled ? by : "");
-      appendFileSync(RESULTS, `${key}\t${isKilled ? by : ""}\t${nameOf(mutant)}\n`);
-      const end = isKilled ? `killed by ${by}` : "SURVIVED";
-      const seconds = Math.round(milliseconds / 1000);
-      console.log(`${index + 1}/${open.length} ${show(mutant)}  ${end} (${seconds} s)`);
-    }
-  } finally {
-    workshop.dispose();
+  const trials = new Trials(
+    all.map(({ mutant }) => mutant),
+    values.quick,
+  );
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      trials.dispose();
+      process.exit(1);
+    });
   }
+  let count = 0;
+  const lane = async (waiting: Iterator<Candidate>): Promise<void> => {
+    for (let next = waiting.next(); next.done !== true; next = waiting.next()) {
+      const { mutant, number, key } = next.value;
+      const begin = performance.now();
+      const { by, isReached } = await trials.try(number, results.get(key) ?? "");
+      results.set(key, by);
+      appendFileSync(RESULTS, `${key}\t${by}\t${nameOf(mutant)}\n`);
+      count += 1;
+      const seconds = Math.round((performance.now() - begin) / 1000);
+      const end = by !== "" ? `killed by ${by}` : isReached ? "SURVIVED" : "SURVIVED, not reached";
+      console.log(`${count}/${open.length} ${show(mutant)}  ${end} (${seconds} s)`);
+    }
+  };
+  try {
+    await trials.prepare();
+    const waiting = open[Symbol.iterator]();
+    await Promise.all(Array.from({ length: Number(values.lanes) }, () => lane(waiting)));
+  } finally {
+    trials.dispose();
+  }
+}
+
+interface Total {
+  count: number;
+  killed: number;
+  byTime: number;
+  accepted: number;
+  open: number;
 }
 
 function report(chosen: readonly Candidate[], results: ReadonlyMap<string, string>): void {
-  const accepted = new Map(readAccepted().map(({ name, reason }) => [name, reason] as const));
-  const survivors = chosen.filter(({ key }) => results.get(key) === "");
-  const excused = survivors.filter(({ mutant }) => accepted.has(nameOf(mutant)));
-  for (const { mutant } of survivors) {
-    const reason = accepted.get(nameOf(mutant));
+  const reasons = new Map(readAccepted().map(({ name, reason }) => [name, reason] as const));
+  const totals = new Map<string, Total>();
+  const whole: Total = { count: 0, killed: 0, byTime: 0, accepted: 0, open: 0 };
+  for (const { mutant, key } of chosen) {
+    const by = results.get(key) ?? "";
+    const reason = reasons.get(nameOf(mutant));
+    const own = totals.get(mutant.path) ?? { count: 0, killed: 0, byTime: 0, accepted: 0, open: 0 };
+    totals.set(mutant.path, own);
+    for (const total of [own, whole]) {
+      total.count += 1;
+      if (by !== "") total.killed += 1;
+      else if (reason !== undefined) total.accepted += 1;
+      else total.open += 1;
+      if (isByTime(by)) total.byTime += 1;
+    }
+    if (by !== "") continue;
     console.log(`survivor: ${show(mutant)}${reason === undefined ? "" : `  accepted: ${reason}`}`);
   }
-  const killed = chosen.length - survivors.length;
-  const percent = ((100 * killed) / Math.max(1, chosen.length)).toFixed(1);
-  console.log(
-    `${killed} of ${chosen.length} killed, ${percent} %; ` +
-      `${survivors.length} survived, ${excused.length} of them accepted`,
-  );
+  for (const [path, total] of [...totals, ["all", whole] as const]) {
+    const percent = ((100 * total.killed) / Math.max(1, total.count)).toFixed(1);
+    console.log(
+      `${path}: ${total.killed} of ${total.count} killed, ${percent} % ` +
+        `(${total.byTime} by a deadline); ${total.accepted} accepted, ${total.open} open`,
+    );
+  }
 }
 
 const all = candidates();
-const chosen = sampled(all);
+const chosen = sampled(all.filter(({ mutant }) => mutant.path.includes(values.only)));
 if (values.list) {
   for (const { mutant } of chosen) console.log(show(mutant));
   console.log(`${chosen.length} mutants of ${all.length}`);
 } else {
   const results = readResults();
-  await tryAll(chosen, results);
+  await tryAll(all, chosen, results);
   report(chosen, results);
 }

@@ -60,7 +60,7 @@ export function mutantsOf(file: SourceFile): readonly Mutant[] {
   const names = [...reasonNames(), ...STATUSES, ...MORE_STATUSES].join("|");
   const found = [
     ...changes(code, / (===|!==|<=|>=|<|>) /g, (from) => COMPARISONS[from]),
-    ...changes(code, new RegExp(`\\b(${names})\\b`, "g"), (from) => `(${from} ^ 1)`),
+    ...changes(code, new RegExp(`\\b((?:abi\\.)?(?:${names}))\\b`, "g"), (from) => `(${from} ^ 1)`),
     ...changes(code, /\b(0x[89][0-9a-f]|0xa[0-2])\b/g, (from) => `(${from} ^ 1)`),
     ...changes(code, /\breturn (true|false|0);/g, (from) => RETURNS[from]),
   ].filter(({ at }) => !isImported(code, at));
@@ -91,11 +91,6 @@ function* changes(
 function isImported(code: string, at: number): boolean {
   const statement = code.lastIndexOf("import ", at);
   return statement >= 0 && !code.slice(statement, at).includes("}") && at - statement < 4_000;
-}
-
-/** The source with the mutant in it. */
-export function mutated(text: string, { at, from, to }: Mutant): string {
-  return text.slice(0, at) + to + text.slice(at + from.length);
 }
 
 /** How a mutant is named in lists: it stays the same while its line does. */

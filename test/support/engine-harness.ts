@@ -64,6 +64,8 @@ export class EngineHarness {
   readonly dispatch: Dispatch;
   /** What was logged as a warning. */
   readonly warnings: string[] = [];
+  /** What was logged as a notice, where a test asks for it with an empty list. */
+  notices: string[] | null = null;
   /** Unix time of the engine, milliseconds. */
   nowMs = Date.now();
   /** Turns that have passed. */
@@ -84,7 +86,7 @@ export class EngineHarness {
       this.dispatch.close(connection, KEEP_ALIVE_TIMEOUT),
     );
     const { engine, turn, sessions, wills, keepAlive, settings } = this;
-    const log = recordingLog(this.warnings);
+    const log = this.#recordingLog();
     const plane: Plane = { engine, turn, sessions, wills, keepAlive, settings, credentials, log };
     this.dispatch = new Dispatch(plane, (connection) => this.#peers.delete(connection));
     this.turn.start(this.dispatch);
@@ -271,6 +273,21 @@ export class EngineHarness {
     this.engine.calls.dropUnindexed();
   }
 
+  #recordingLog(): Log {
+    const ignore = (): void => undefined;
+    return {
+      error: ignore,
+      warn: (text) => this.warnings.push(text),
+      notice: (text) => this.notices?.push(text),
+      info: ignore,
+      debug: ignore,
+      subscribe: ignore,
+      unsubscribe: ignore,
+      has: (kind) => kind === "notice" && this.notices !== null,
+      close: async () => undefined,
+    };
+  }
+
   /** What the engine's heap holds. */
   heap(): { readonly blocks: number; readonly bytes: number } {
     const { calls } = this.engine;
@@ -287,19 +304,4 @@ export class EngineHarness {
 
 function canBeRead({ wire }: Peer): boolean {
   return wire.isReading || wire.isEnded;
-}
-
-function recordingLog(warnings: string[]): Log {
-  const ignore = (): void => undefined;
-  return {
-    error: ignore,
-    warn: (text) => warnings.push(text),
-    notice: ignore,
-    info: ignore,
-    debug: ignore,
-    subscribe: ignore,
-    unsubscribe: ignore,
-    has: () => false,
-    close: async () => undefined,
-  };
 }

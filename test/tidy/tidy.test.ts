@@ -186,7 +186,7 @@ describe("what the project does without", () => {
   });
 
   test("no default export, but where a tool asks for one", () => {
-    const files = all.filter((file) => file.path !== "vitest.config.ts");
+    const files = all.filter((file) => !file.path.endsWith("vitest.config.ts"));
     expect(hits(files, /\bexport\s+(?:default\b|\{[^}]*\bas\s+default\b)/g, "code")).toEqual([]);
   });
 

@@ -1,0 +1,162 @@
+/**
+ * The end of the memory, the reserve above the cap included: what cannot be done is refused or
+ * closes its connection, each with 0x97, and nothing is left behind.
+ */
+import { describe, expect, test } from "vitest";
+import * as abi from "#assembly/abi";
+import { USER_PROPERTY } from "#assembly/spec";
+import { EngineHarness } from "../support/engine-harness.ts";
+import { connectClient, type HarnessClient } from "../support/engine-harness-client.ts";
+import { encode } from "../support/naive-encoder.ts";
+import { properties, publish } from "../support/packets.ts";
+import type { PublishPacket, Version } from "../support/packets-types.ts";
+
+const MIB = 1024 * 1024;
+const CAP_BYTES = 200 * MIB;
+const SETTINGS = { memoryBytesMax: CAP_BYTES, packetBytesMax: 64 * MIB };
+/** More than the reserve above the cap, less than what one packet may take of the cap. */
+const LONG_BYTES = 18 * MIB;
+const QUOTA_EXCEEDED = 0x97;
+const PAGE_BYTES = 65_536;
+/** What is left below the cap: enough for all that is small. */
+const LEFT_BYTES = MIB;
+
+/** Takes the pages below the cap up to a few; what is left else is the reserve. @returns blocks */
+function fillToCap(harness: EngineHarness): number[] {
+  const { calls } = harness.engine;
+  const blocks: number[] = [];
+  const left = () => CAP_BYTES - Number(calls.heapBytesCommitted());
+  while (left() > LEFT_BYTES) {
+    const bytes = Math.max(PAGE_BYTES, Math.floor(left() / 2 / PAGE_BYTES) * PAGE_BYTES);
+    const block = calls.allocBlock(bytes) >>> 0;
+    if (block === 0) throw new Error("the heap is in pieces");
+    blocks.push(block);
+  }
+  expect(calls.memoryTight()).toBe(0);
+  return blocks;
+}
+
+/** Takes all that is left, also in pages of small blocks. @returns the blocks */
+function fillWholly(harness: EngineHarness): number[] {
+  const { calls } = harness.engine;
+  const blocks: number[] = [];
+  const sizes = [
+    16 * MIB,
+    MIB,
+    PAGE_BYTES,
+    ...Array.from({ length: 4_096 }, (_, i) => 32_768 - i * 8),
+  ];
+  for (const bytes of sizes) {
+    for (let block = calls.allocBlock(bytes) >>> 0; block !== 0; ) {
+      blocks.push(block);
+      block = calls.allocBlock(bytes) >>> 0;
+    }
+  }
+  return blocks;
+}
+
+function free(harness: EngineHarness, blocks: readonly number[]): void {
+  for (const block of blocks) harness.engine.calls.freeBlock(block);
+}
+
+/** Sends a PUBLISH whose last byte comes when nothing is left but the reserve. */
+async function publishAtTheCap(
+  client: HarnessClient,
+  fields: Partial<PublishPacket>,
+): Promise<void> {
+  const { harness } = client;
+  const bytes = encode(client.version, publish({ topicName: "long", qos: 0, ...fields }));
+  client.sendBytes(bytes.subarray(0, bytes.length - 1));
+  await harness.settle();
+  const blocks = fillToCap(harness);
+  client.sendBytes(bytes.subarray(bytes.length - 1));
+  await harness.settle();
+  free(harness, blocks);
+}
+
+describe("a packet longer than the reserve, at the cap", () => {
+  test.for<Version>([4, 5])("QoS 0: its receiver is closed, version %i", async (version) => {
+    const harness = new EngineHarness(SETTINGS);
+    const receiver = await connectClient(harness, "receiver", { version: 5 });
+    receiver.subscribe("long", 0);
+    const publisher = await connectClient(harness, "publisher", { version });
+    await harness.settle();
+    publisher.publish("long", 0); // From now on it is known who receives it.
+    await harness.settle();
+    receiver.take();
+    await publishAtTheCap(publisher, { payload: new Uint8Array(LONG_BYTES) });
+    expect(receiver.isClosed).toBe(true);
+    expect(receiver.take()).toMatchObject([{ type: "disconnect", reasonCode: QUOTA_EXCEEDED }]);
+    expect(publisher.isClosed).toBe(false);
+    await harness.clear();
+    expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
+  });
+
+  test.for([
+    [0, undefined],
+    [1, "puback"],
+    [2, "pubrec"],
+  ] as const)("QoS %i: no room for its properties", async ([qos, answer]) => {
+    const harness = new EngineHarness(SETTINGS);
+    const receiver = await connectClient(harness, "receiver");
+    receiver.subscribe("long", 2);
+    const publisher = await connectClient(harness, "publisher");
+    await harness.settle();
+    receiver.take();
+    const user = [USER_PROPERTY, ["k", "x".repeat(60_000)]] as const;
+    const users = Array.from({ length: LONG_BYTES / 60_000 + 1 }, () => user);
+    const list = [...properties({ message_expiry_interval: 60 }), ...users];
+    const dropped = harness.engine.counter(abi.S_DROPPED_MEMORY);
+    await publishAtTheCap(publisher, { qos, packetIdentifier: qos && 7, properties: list });
+    expect(publisher.isClosed || receiver.isClosed).toBe(false);
+    expect(receiver.take()).toEqual([]);
+    const expected = { type: answer, packetIdentifier: 7, reasonCode: QUOTA_EXCEEDED };
+    expect(publisher.take()).toMatchObject(answer === undefined ? [] : [expected]);
+    expect(harness.engine.counter(abi.S_DROPPED_MEMORY)).toBe(dropped + (qos === 0 ? 1 : 0));
+    await harness.clear();
+    expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
+  });
+
+  test.for([0, 1, 2] as const)("QoS %i: it is not retained", async (qos) => {
+    const harness = new EngineHarness(SETTINGS);
+    const publisher = await connectClient(harness, "publisher");
+    const payload = new Uint8Array(LONG_BYTES);
+    await publishAtTheCap(publisher, { qos, packetIdentifier: qos && 7, retain: true, payload });
+    expect(publisher.isClosed).toBe(false);
+    const expected = { packetIdentifier: 7, reasonCode: QUOTA_EXCEEDED };
+    expect(publisher.take()).toMatchObject(qos === 0 ? [] : [expected]);
+    expect(harness.engine.calls.retainedCount()).toBe(0);
+    await harness.clear();
+    expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
+  });
+});
+
+describe("nothing is left", () => {
+  test.for([0, 1, 2] as const)("a PUBLISH with QoS %i to a new topic", async (qos) => {
+    const harness = new EngineHarness({ memoryBytesMax: 8 * MIB });
+    const receiver = await connectClient(harness, "receiver");
+    receiver.subscribe("new/#", 0);
+    const publisher = await connectClient(harness, "publisher", { version: 4 });
+    await harness.settle();
+    receiver.take();
+    harness.notices = [];
+    const dropped = harness.engine.counter(abi.S_DROPPED_MEMORY);
+    const blocks = fillWholly(harness);
+    publisher.publish("new/topic", qos, { packetIdentifier: qos && 7 });
+    await harness.settle();
+    free(harness, blocks);
+    await harness.settle();
+    expect(harness.engine.counter(abi.S_DROPPED_MEMORY)).toBe(dropped + (qos === 0 ? 1 : 0));
+    const closed = "Client publisher [memory] disconnected: quota exceeded.";
+    expect(harness.notices).toEqual(qos === 0 ? [] : [closed]);
+    expect(publisher.isClosed).toBe(qos !== 0);
+    // What is lost is that one message.
+    const another = await connectClient(harness, "another");
+    another.publish("new/topic", 1, { packetIdentifier: 1 });
+    await harness.settle();
+    expect(another.take()).toMatchObject([{ type: "puback", reasonCode: 0 }]);
+    expect(receiver.takePublished()).toHaveLength(1);
+    await harness.clear();
+    expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
+  });
+});

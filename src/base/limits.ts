@@ -95,4 +95,27 @@ export const WEBSOCKET_UNSENT_BYTES_MAX = 1024 * 1024 * 1024;
  */
 export const KEEP_ALIVE_FACTOR = 1.5;
 
+/** Bytes of one request to a control topic; its answer must be shorter than the other. */
+export const CONTROL_REQUEST_BYTES_MAX = 1024 * 1024;
+export const CONTROL_ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Commands in one request, and how deep its JSON may be: mosquitto's own forms need five. */
+export const CONTROL_COMMANDS_MAX = 1000;
+export const CONTROL_DEPTH_MAX = 32;
+
+/** Requests that wait while one before them is worked on: how many, and bytes of all of them. */
+export const CONTROL_WAITING_MAX = 1000;
+export const CONTROL_WAITING_BYTES_MAX = 8 * 1024 * 1024;
+
+/**
+ * What dynamic security knows, and how long its file may be, bytes: all of it is in memory, and
+ * written anew with each change.
+ */
+export const DYNAMIC_SECURITY_CLIENTS_MAX = 200_000;
+export const DYNAMIC_SECURITY_GROUPS_MAX = 20_000;
+export const DYNAMIC_SECURITY_ROLES_MAX = 20_000;
+export const DYNAMIC_SECURITY_ACLS_PER_ROLE_MAX = 10_000;
+export const DYNAMIC_SECURITY_FILE_BYTES_MAX = 128 * 1024 * 1024;
+
 assert(LINGER_MILLISECONDS_MAX < STOP_FLUSH_MILLISECONDS_MAX);
+assert(CONTROL_REQUEST_BYTES_MAX <= CONTROL_WAITING_BYTES_MAX);

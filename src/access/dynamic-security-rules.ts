@@ -1,0 +1,153 @@
+/**
+ * From roles to the rules that the engine keeps (access-rules.ts).
+ *
+ *   roles of the client, then those of its groups, each by priority
+ *     └─ of a role: what it says literally, then its patterns, each by priority
+ *          └─ the defaults, which never open $CONTROL
+ *
+ * Clients of the same roles share one set of rules, unless %c or %u stands in it.
+ */
+import {
+  type AccessRule,
+  type AccessRules,
+  READ,
+  SUBSCRIBE,
+  UNSUBSCRIBE,
+  WRITE,
+} from "./access-rules.ts";
+import type {
+  Acl,
+  AclType,
+  DefaultType,
+  DynamicSecurityModel,
+  Membership,
+  Role,
+} from "./dynamic-security-model.ts";
+import type { Identity } from "./identity.ts";
+import { isTopicFilter } from "./topic-filter.ts";
+
+const ACTIONS: Readonly<Record<AclType | DefaultType, number>> = {
+  publishClientSend: WRITE,
+  publishClientReceive: READ,
+  subscribeLiteral: SUBSCRIBE,
+  subscribePattern: SUBSCRIBE,
+  subscribe: SUBSCRIBE,
+  unsubscribeLiteral: UNSUBSCRIBE,
+  unsubscribePattern: UNSUBSCRIBE,
+  unsubscribe: UNSUBSCRIBE,
+};
+
+const LITERAL: ReadonlySet<AclType> = new Set(["subscribeLiteral", "unsubscribeLiteral"]);
+
+/** Control topics are for whom they are opened explicitly, whatever the defaults say. */
+const NO_CONTROL: AccessRule = {
+  actions: READ | WRITE | SUBSCRIBE | UNSUBSCRIBE,
+  allows: false,
+  filter: "$CONTROL/#",
+  isLiteral: false,
+};
+
+const NOTHING: AccessRules = { rules: [], defaults: 0 };
+
+/** Whether a level of the filter is one of the two that stand for who asks. */
+function isPersonal(filter: string): boolean {
+  return /(?:^|\/)%[cu](?:\/|$)/.test(filter);
+}
+
+/**
+ * Puts who asks into a filter.
+ *
+ * A name with wildcards must not widen what is allowed: where it has some, only this very text is
+ * meant, or nothing at all.
+ *
+ * @returns null where the rule can match nothing
+ */
+function personalRule(rule: AccessRule, identity: Identity): AccessRule | null {
+  const names = { "%c": identity.clientId, "%u": identity.userName };
+  const used: string[] = [];
+  const levels = rule.filter.split("/").map((level) => {
+    if (level !== "%c" && level !== "%u") return level;
+    used.push(names[level]);
+    return names[level];
+  });
+  if (used.includes("")) return null;
+  const filter = levels.join("/");
+  if (!used.some((name) => /[+#]/.test(name))) return { ...rule, filter };
+  const hasWildcards = /[+#]/.test(rule.filter);
+  if (!hasWildcards) return { ...rule, filter, isLiteral: true };
+  // A rule that denies may deny more than it was meant to; one that allows may not allow more.
+  return rule.allows ? null : { ...rule, filter };
+}
+
+function ruleOf({ type, topic, allows }: Acl): AccessRule {
+  return { actions: ACTIONS[type], allows, filter: topic, isLiteral: LITERAL.has(type) };
+}
+
+/** Literal ones decide before patterns do, whatever their priority. */
+function rulesOfRole(role: Role): AccessRule[] {
+  // A pattern that is no Topic Filter matches nothing; files may hold some.
+  const usable = role.acls.filter(({ topic, type }) => LITERAL.has(type) || isTopicFilter(topic));
+  const rules = usable.map(ruleOf);
+  return [...rules.filter((rule) => rule.isLiteral), ...rules.filter((rule) => !rule.isLiteral)];
+}
+
+/** Rules of one model; a change of the model needs another. */
+export class DynamicSecurityRules {
+  readonly #model: DynamicSecurityModel;
+  readonly #defaults: number;
+  /** Rules of a role, and of a sequence of roles, as far as they were asked for. */
+  readonly #ofRole = new Map<string, readonly AccessRule[]>();
+  readonly #ofRoles = new Map<string, AccessRules>();
+
+  constructor(model: DynamicSecurityModel) {
+    this.#model = model;
+    let defaults = 0;
+    for (const [type, isAllowed] of model.defaults) if (isAllowed) defaults |= ACTIONS[type];
+    this.#defaults = defaults;
+  }
+
+  rulesOf(identity: Identity): AccessRules {
+    const names = this.#rolesOf(identity);
+    if (names === null) return NOTHING;
+    const shared = this.#shared(names);
+    if (!shared.rules.some(({ filter }) => isPersonal(filter))) return shared;
+    const rules = shared.rules.map((rule) =>
+      !rule.isLiteral && isPersonal(rule.filter) ? personalRule(rule, identity) : rule,
+    );
+    return { ...shared, rules: rules.filter((rule) => rule !== null) };
+  }
+
+  /** Names of its roles in the order they are asked; null: a user that is not known here. */
+  #rolesOf({ userName }: Identity): readonly string[] | null {
+    const { anonymousGroup, clients, groups } = this.#model;
+    const ofGroup = (name: string): readonly Membership[] => groups.get(name)?.roles ?? [];
+    if (userName === "") {
+      return anonymousGroup === null ? [] : ofGroup(anonymousGroup).map(({ name }) => name);
+    }
+    const client = clients.get(userName);
+    if (client === undefined) return null;
+    const memberships = [...client.roles, ...client.groups.flatMap(({ name }) => ofGroup(name))];
+    return [...new Set(memberships.map(({ name }) => name))];
+  }
+
+  #shared(names: readonly string[]): AccessRules {
+    const key = JSON.stringify(names);
+    let shared = this.#ofRoles.get(key);
+    if (shared === undefined) {
+      const rules = [...names.flatMap((name) => this.#role(name)), NO_CONTROL];
+      shared = { rules, defaults: this.#defaults };
+      this.#ofRoles.set(key, shared);
+    }
+    return shared;
+  }
+
+  #role(name: string): readonly AccessRule[] {
+    let rules = this.#ofRole.get(name);
+    if (rules === undefined) {
+      const role = this.#model.roles.get(name);
+      rules = role === undefined ? [] : rulesOfRole(role);
+      this.#ofRole.set(name, rules);
+    }
+    return rules;
+  }
+}

@@ -8,7 +8,8 @@
 import { readFileSync } from "node:fs";
 import { createLog, type Log } from "../base/log.ts";
 import { readVersion } from "../base/version.ts";
-import { type Configuration, type ConfigurationFile, configure } from "../config/configuration.ts";
+import { type Configuration, configure } from "../config/configuration.ts";
+import type { ConfigurationFile } from "../config/include.ts";
 import { NO_FLAGS, type Settings } from "../config/settings.ts";
 import { type Flags, parseFlags, type StoreCommand } from "./flags.ts";
 import { serve } from "./serve.ts";

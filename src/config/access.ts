@@ -3,6 +3,7 @@ import { type Findings, linesOf, valueIn } from "./entries.ts";
 import type { Entry } from "./parse.ts";
 import { type Plugin, type PluginAccess, pluginsOf, usePlugins } from "./plugins.ts";
 import type { AccessSettings, JwtSettings } from "./settings.ts";
+import { shown } from "./values.ts";
 
 /**
  * One access domain.
@@ -21,7 +22,7 @@ export function accessOf(
   for (const { value, at } of linesOf(entries, "plugin_use")) {
     const plugin = loaded.find(({ name }) => name === value);
     if (plugin === undefined) {
-      findings.errors.push(`${at}: plugin_use: no plugin_load line names ${value}`);
+      findings.errors.push(`${at}: plugin_use: no plugin_load line names ${shown(value)}`);
     } else {
       plugins.push(plugin);
     }

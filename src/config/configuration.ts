@@ -4,6 +4,7 @@
 import type { LogSettings } from "../base/log.ts";
 import { SECONDS_NEVER } from "../base/quantity.ts";
 import { entriesSetTwice, type Findings, linesOf, valueIn } from "./entries.ts";
+import type { ConfigurationFile } from "./include.ts";
 import { listenersOf } from "./listeners.ts";
 import { logOf } from "./logs.ts";
 import { PACKET_BYTES_MAX } from "./option.ts";
@@ -21,15 +22,10 @@ export interface Configuration {
   readonly warnings: readonly string[];
 }
 
-/** A configuration file, read. */
-export interface ConfigurationFile {
-  /** Its name as the user wrote it. */
-  readonly name: string;
-  readonly content: string;
-}
-
 /** The highest number of messages in flight: there are no more Packet Identifiers. */
 const INFLIGHT_MESSAGES_MAX = 65_535;
+
+const NO_FILE: ConfigurationFile = { name: "", content: "" };
 
 /** Why there is nothing to save now and then. */
 const NEEDLESS: Readonly<Record<Durability, string>> = {
@@ -44,7 +40,7 @@ const NEEDLESS: Readonly<Record<Durability, string>> = {
  * @param file  null: started without `-c`
  */
 export function configure(file: ConfigurationFile | null, flags: CommandLine): Configuration {
-  const { entries, errors, warnings } = parseFile(file?.name ?? "", file?.content ?? "");
+  const { entries, errors, warnings } = parseFile(file ?? NO_FILE);
   const findings: Findings = { errors: [...errors], warnings: [...warnings] };
 
   for (const { name, at } of entriesSetTwice(entries)) {

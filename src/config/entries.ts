@@ -38,20 +38,20 @@ export interface Section {
   readonly access: Entry[];
 }
 
-/** The lines of each listener, behind those above the first. */
-export function sectionsOf(entries: readonly Entry[]): Section[] {
+/** The lines of each listener, behind those that stand below none. */
+export function sectionsOf(entries: readonly Entry[]): readonly [Section, ...Section[]] {
   const first: Section = { head: null, entries: [], access: [] };
-  const sections = [first];
-  let current = first;
+  const sections: [Section, ...Section[]] = [first];
   for (const entry of entries) {
     const { scope } = OPTIONS[entry.name];
+    const section = sections[entry.section] ?? first;
     if (entry.name === "listener") {
-      current = { head: entry.value as OptionValue<"listener">, entries: [], access: [] };
-      sections.push(current);
+      const head = entry.value as OptionValue<"listener">;
+      sections[entry.section] = { head, entries: [], access: [] };
     } else if (scope === "listener") {
-      current.entries.push(entry);
+      section.entries.push(entry);
     } else if (scope === "access") {
-      current.access.push(entry);
+      section.access.push(entry);
     }
   }
   return sections;
@@ -63,12 +63,13 @@ export function entriesSetTwice(entries: readonly Entry[]): Entry[] {
   const isGlobal = (name: OptionName): boolean =>
     OPTIONS[name].scope === "global" || (OPTIONS[name].scope === "access" && !isPerListener);
   const again: Entry[] = [];
-  let seen = new Set<OptionName>();
+  const seen = new Set<string>();
   for (const entry of entries) {
     // A listener's options may be set once for each listener.
-    if (entry.name === "listener") seen = new Set([...seen].filter(isGlobal));
-    if (seen.has(entry.name) && OPTIONS[entry.name].repeats !== true) again.push(entry);
-    seen.add(entry.name);
+    const { name, section } = entry;
+    const key = isGlobal(name) ? name : `${section} ${name}`;
+    if (seen.has(key) && OPTIONS[name].repeats !== true) again.push(entry);
+    seen.add(key);
   }
   return again;
 }

@@ -5,6 +5,7 @@ import { parseInteger } from "../base/quantity.ts";
 import type { Findings } from "./entries.ts";
 import type { Plugin, PluginAccess } from "./plugins.ts";
 import type { HttpAccessSettings } from "./settings.ts";
+import { shown } from "./values.ts";
 
 const BACKENDS = ["files", "http", "jwt"];
 
@@ -87,7 +88,7 @@ class Reader {
     const found = words.find((word) => word === option.value);
     if (found === undefined) {
       this.#findings.errors.push(
-        `${option.at}: auth_opt_${key}: "${option.value}" is not accepted; expected ` +
+        `${option.at}: auth_opt_${key}: "${shown(option.value)}" is not accepted; expected ` +
           words.join(" or "),
       );
     }
@@ -100,7 +101,7 @@ class Reader {
     const value = parseInteger(option.value);
     if (value !== null && value >= 0 && value <= SECONDS_MAX) return value;
     this.#findings.errors.push(
-      `${option.at}: auth_opt_${key}: "${option.value}" is not accepted; expected seconds, ` +
+      `${option.at}: auth_opt_${key}: "${shown(option.value)}" is not accepted; expected seconds, ` +
         `0 to ${SECONDS_MAX}`,
     );
     return otherwise;
@@ -117,14 +118,14 @@ export function useGoAuth(plugin: Plugin, access: PluginAccess, findings: Findin
   for (const name of backends) {
     if (BACKENDS.includes(name)) continue;
     findings.errors.push(
-      `${plugin.at}: auth_opt_backends: ${name} is not supported; what is: ${BACKENDS.join(", ")}`,
+      `${plugin.at}: auth_opt_backends: ${shown(name)} is not supported; what is: ${BACKENDS.join(", ")}`,
     );
   }
   for (const { key, at } of plugin.options) {
     if (OBEYED.has(key)) continue;
     const why = NEEDLESS.find(([beginning]) => key.startsWith(beginning))?.[1];
     findings.warnings.push(
-      `${at}: auth_opt_${key} is not obeyed${why === undefined ? "" : `: ${why}`}`,
+      `${at}: auth_opt_${shown(key)} is not obeyed${why === undefined ? "" : `: ${why}`}`,
     );
   }
   if (backends.includes("files")) {

@@ -6,6 +6,7 @@
  */
 import { accessOf } from "./access.ts";
 import { type Findings, linesOf, type Section, sectionsOf, valueIn } from "./entries.ts";
+import { OPTIONS, type OptionName } from "./options.ts";
 import type { Entry } from "./parse.ts";
 import { pluginsOf } from "./plugins.ts";
 import {
@@ -31,10 +32,44 @@ interface Surroundings {
 }
 
 /**
+ * What of a listener's options above the first `listener` opens the default listener, as
+ * mosquitto has it; of the access options only where they count per listener.
+ */
+const OPENS_DEFAULT: ReadonlySet<OptionName> = new Set([
+  "bind_interface",
+  "cafile",
+  "capath",
+  "certfile",
+  "ciphers",
+  "crlfile",
+  "keyfile",
+  "max_connections",
+  "max_qos",
+  "password_file",
+  "plugin",
+  "auth_plugin",
+  "protocol",
+  "psk_file",
+  "psk_hint",
+  "require_certificate",
+  "socket_domain",
+  "use_identity_as_username",
+  "use_subject_as_username",
+]);
+
+/** What may stand there and count for nobody: nothing is open that its owner believes closed. */
+const HARMLESS_ABOVE: ReadonlySet<OptionName> = new Set([
+  "ciphers_tls1.3",
+  "dhparamfile",
+  "disable_client_cert_date_checks",
+  "listener_auto_id_prefix",
+  "tls_alpn",
+  "tls_version",
+  "websockets_origin",
+]);
+
+/**
  * The listeners of the file, or those on loopback for want of any.
- *
- * A listener's options above the first `listener`, where no default listener is opened that could
- * obey them, are errors.
  */
 export function listenersOf(
   entries: readonly Entry[],
@@ -42,24 +77,26 @@ export function listenersOf(
   flags: CommandLine,
   findings: Findings,
 ): ListenerSettings[] {
-  const sections = sectionsOf(entries);
-  const [defaults = { head: null, entries: [], access: [] }, ...others] = sections;
+  const [defaults, ...others] = sectionsOf(entries);
   const port = valueIn(entries, "port");
   const address = valueIn(entries, "bind_address");
-  const hasDefaultListener = port !== null || address !== null;
-  const opensNone = !hasDefaultListener && others.length === 0;
+  const isAsked = port !== null || address !== null;
+  const hasListener = others.length > 0;
+  const opensDefault = isAsked || (hasListener && opensByOptions(entries, defaults, findings));
+  const opensNone = !opensDefault && !hasListener;
   const surroundings = surroundingsOf(entries, defaults, opensNone, findings);
   const listeners: ListenerSettings[] = [];
   const open = (where: ListenerValue, section: Section): void => {
     listeners.push(listenerOf(where, section, surroundings));
   };
 
-  if (hasDefaultListener) {
+  if (opensDefault) {
     open({ port: port ?? MQTT_PORT, address: address ?? ANY_ADDRESS, socketPath: null }, defaults);
   }
   for (const section of others) {
-    if (section.head !== null) open(section.head, section);
+    if (section.head !== null && isServed(section, findings)) open(section.head, section);
   }
+  if (hasListener && listeners.length === 0) findings.errors.push("no listener is left to open");
   if (opensNone) {
     const ports = flags.ports.length > 0 ? flags.ports : [MQTT_PORT];
     for (const flagPort of ports) open(onLoopback(flagPort), defaults);
@@ -71,12 +108,46 @@ export function listenersOf(
     const listener = listenerOf(onLoopback(webSocketPort), section, surroundings);
     listeners.push({ ...listener, protocol: "websockets" });
   }
-  for (const { name, at } of hasDefaultListener || opensNone ? [] : defaults.entries) {
-    findings.errors.push(`${at}: ${name} stands above the listener it is meant for; move it below`);
-  }
   checkPlaces(listeners, findings);
   warnOfListeners(entries, listeners, flags, findings);
   return listeners;
+}
+
+/**
+ * Whether a listener's options that stand above the first `listener` open the default listener;
+ * it would surprise, and is told.
+ */
+function opensByOptions(
+  entries: readonly Entry[],
+  { entries: own, access }: Section,
+  { errors, warnings }: Findings,
+): boolean {
+  const isPerListener = valueIn(entries, "per_listener_settings") === true;
+  const lines = isPerListener ? [...own, ...access] : own;
+  const said = lines.filter(({ name, value }) => value !== OPTIONS[name].defaultValue);
+  const opening = said.filter(({ name }) => OPENS_DEFAULT.has(name));
+  for (const { name, at } of opening) {
+    warnings.push(
+      `${at}: ${name} stands above the first listener: it opens the default listener, port ` +
+        `${MQTT_PORT}, as mosquitto does; move it below the listener it is meant for`,
+    );
+  }
+  if (opening.length > 0) return true;
+  for (const { name, at } of said) {
+    if (OPTIONS[name].scope !== "listener") continue;
+    const above = `${at}: ${name} stands above the listener it is meant for; move it below`;
+    if (HARMLESS_ABOVE.has(name)) warnings.push(above);
+    else errors.push(above);
+  }
+  return false;
+}
+
+/** mosquitto's HTTP API and its files are another program's here. */
+function isServed({ entries }: Section, { warnings }: Findings): boolean {
+  const last = linesOf(entries, "protocol").at(-1);
+  if (last?.value !== "http_api") return true;
+  warnings.push(`${last.at}: protocol http_api is not spoken; the listener is not opened`);
+  return false;
 }
 
 function onLoopback(port: number): ListenerValue {
@@ -118,7 +189,7 @@ function listenerOf(
   const accessLines = access === common ? all : section.access;
   const connectionsMax = valueIn(own, "max_connections") ?? -1;
   return {
-    protocol: valueIn(own, "protocol") ?? "mqtt",
+    protocol: valueIn(own, "protocol") === "websockets" ? "websockets" : "mqtt",
     address,
     port,
     socketPath,

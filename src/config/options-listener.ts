@@ -37,9 +37,9 @@ export const LISTENER_OPTIONS = {
     { defaultText: "all" },
   ),
   protocol: listener(
-    oneOf(["mqtt", "websockets"]),
+    oneOf(["mqtt", "websockets", "http_api"]),
     "mqtt",
-    "What the listener speaks: MQTT on TCP, or MQTT on WebSocket.",
+    "What the listener speaks: MQTT on TCP, or on WebSocket; http_api: it is not opened.",
   ),
   max_connections: listener(
     integer(-1, UINT32_MAX),

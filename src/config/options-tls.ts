@@ -34,7 +34,7 @@ export const TLS_OPTIONS = {
     { since: FOURTH },
   ),
   tls_version: listener(
-    oneOf(["tlsv1.3", "tlsv1.2"]),
+    oneOf(["tlsv1.3", "tlsv1.2", "tlsv1.1"]),
     null,
     "The oldest version of TLS that is spoken.",
     { defaultText: "tlsv1.2", since: FOURTH },

@@ -8,7 +8,7 @@ import type { Findings } from "./entries.ts";
 import { useGoAuth } from "./go-auth.ts";
 import type { Entry } from "./parse.ts";
 import type { HttpAccessSettings } from "./settings.ts";
-import type { PluginLoadValue, PluginOptionValue } from "./values.ts";
+import { type PluginLoadValue, type PluginOptionValue, shown } from "./values.ts";
 
 /** What plugins turn on; null: none does. */
 export interface PluginAccess {
@@ -48,7 +48,7 @@ export function pluginsOf(entries: readonly Entry[], findings: Findings): Plugin
   const plugins: Plugin[] = [];
   let current: Plugin | null = null;
   const open = (path: string, name: string | null, at: string): void => {
-    current = { at, fileName: posix.basename(path.replaceAll("\\", "/")), name, options: [] };
+    current = { at, fileName: shown(posix.basename(path)), name, options: [] };
     plugins.push(current);
   };
   for (const { name, value, at } of entries) {
@@ -60,7 +60,8 @@ export function pluginsOf(entries: readonly Entry[], findings: Findings): Plugin
     } else if (name === "plugin_opt_*") {
       const option = value as PluginOptionValue;
       const latest: Plugin | null = current as Plugin | null;
-      if (latest === null) findings.errors.push(`${at}: no plugin stands above ${option.key}`);
+      if (latest === null)
+        findings.errors.push(`${at}: no plugin stands above ${shown(option.key)}`);
       else latest.options.push({ ...option, at });
     }
   }
@@ -104,7 +105,7 @@ function eachOption(
 ): void {
   for (const { key, value, at } of plugin.options) {
     if (!take(key, value)) {
-      findings.warnings.push(`${at}: the option ${key} of ${plugin.fileName} is not obeyed`);
+      findings.warnings.push(`${at}: the option ${shown(key)} of ${plugin.fileName} is not obeyed`);
     }
   }
 }

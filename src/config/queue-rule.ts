@@ -4,7 +4,7 @@
  * The keys are options' names and take their values; what a rule leaves out is as for all others.
  */
 import { nearest } from "../base/nearest.ts";
-import { DURATION, integer, oneOf, SWITCH, type ValueType } from "./values.ts";
+import { DURATION, integer, oneOf, SWITCH, shown, type ValueType } from "./values.ts";
 
 /** What happens to a message when a Session's queue is full, in the words of the option. */
 export const QUEUE_OVERFLOW = oneOf(["drop-oldest", "drop-newest", "reject"]);
@@ -64,10 +64,10 @@ function judge(written: string): QueueRuleValue | string {
   const keys: Record<string, unknown> = {};
   for (const pair of pairs) {
     const [, name = "", value = ""] = /^([^=]*)=?(.*)$/.exec(pair) ?? [];
-    if (!isKey(name)) return `unknown key ${name}${hintFor(name)}`;
+    if (!isKey(name)) return `unknown key ${shown(name)}${hintFor(name)}`;
     const type: ValueType<unknown> = KEYS[name];
     const read = value === "" ? null : type.read(value);
-    if (read === null) return `${name}: "${value}" is not accepted; expected ${type.form}`;
+    if (read === null) return `${name}: "${shown(value)}" is not accepted; expected ${type.form}`;
     if (Object.hasOwn(keys, name)) return `${name} is set twice`;
     keys[name] = read;
   }
@@ -79,7 +79,7 @@ function faultOfFilter(topicFilter: string): string | null {
   const levels = topicFilter.split("/");
   const isWhole = levels.every((level) => level.length === 1 || !/[+#]/.test(level));
   if (!isWhole || levels.slice(0, -1).includes("#")) {
-    return `"${topicFilter}" is no Topic Filter: + and # fill a level, and # is the last`;
+    return `"${shown(topicFilter)}" is no Topic Filter: + and # fill a level, and # is the last`;
   }
   if (levels[0] === "$share") {
     return "a rule has no $share; give the Topic Filter behind $share/NAME/";

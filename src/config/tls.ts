@@ -63,7 +63,7 @@ export function tlsOf(
     usesIdentityAsUserName: valueIn(own, "use_identity_as_username") ?? false,
     usesSubjectAsUserName: valueIn(own, "use_subject_as_username") ?? false,
     checksCertificateDates: valueIn(own, "disable_client_cert_date_checks") !== true,
-    version: valueIn(own, "tls_version"),
+    version: versionOf(own, findings),
     ciphers: valueIn(own, "ciphers") ?? "",
     ciphersTls13: valueIn(own, "ciphers_tls1.3") ?? "",
     dhParamFile: valueIn(own, "dhparamfile"),
@@ -71,4 +71,12 @@ export function tlsOf(
     pskHint: pskHint ?? "",
     alpn: valueIn(own, "tls_alpn") ?? [],
   };
+}
+
+/** mosquitto speaks TLS 1.1 where it is told to; its standard was withdrawn in 2021. */
+function versionOf(own: readonly Entry[], { warnings }: Findings): TlsSettings["version"] {
+  const last = linesOf(own, "tls_version").at(-1);
+  if (last?.value !== "tlsv1.1") return last?.value ?? null;
+  warnings.push(`${last.at}: tls_version tlsv1.1 is not spoken; clients need tlsv1.2`);
+  return "tlsv1.2";
 }

@@ -14,8 +14,6 @@ const APART = "clients of different listeners would see each other's messages";
 
 /** What would stand open if the option were ignored. */
 const UNBUILT: ReadonlyMap<string, string> = new Map([
-  // Configuration.
-  ["include_dir", "the files in it, which may hold access rules, would not be read"],
   // Authentication.
   ["use_identity_as_username", IDENTITY],
   ["use_subject_as_username", IDENTITY],
@@ -62,3 +60,6 @@ export function reasonUnbuilt(name: string, written: string): string | null {
   const reason = UNBUILT.get(name) ?? null;
   return written === "false" || written === "0" ? null : reason;
 }
+
+/** All names that are refused. */
+export const UNBUILT_NAMES: readonly string[] = [...UNBUILT.keys()];

@@ -64,6 +64,16 @@ const LOG_DESTINATIONS = [
   "android",
 ] as const;
 
+/** Longest part of a bad value that an error repeats. */
+const SHOWN_CHARACTERS_MAX = 60;
+
+/** What is written in a file, as an error shows it. */
+export function shown(written: string): string {
+  return written.length <= SHOWN_CHARACTERS_MAX
+    ? written
+    : `${written.slice(0, SHOWN_CHARACTERS_MAX)}…`;
+}
+
 /** The highest TCP port. */
 const PORT_MAX = 65_535;
 
@@ -143,8 +153,9 @@ export const LISTENER: ValueType<ListenerValue> = {
       const fits = Buffer.byteLength(where) <= SOCKET_PATH_BYTES_MAX;
       return port === 0 && fits ? { port, address: "", socketPath: where } : null;
     }
-    if (/[ \t#]/.test(where)) return null;
-    return { port, address: where, socketPath: null };
+    // mosquitto takes no notice of what stands behind the address.
+    const address = where.replace(/[ \t].*$/, "");
+    return address.startsWith("#") ? null : { port, address, socketPath: null };
   },
 };
 

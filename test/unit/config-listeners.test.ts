@@ -137,10 +137,46 @@ test("max_qos and server_redirect are a listener's own", () => {
   ]);
 });
 
-test("a listener's option above the first listener is an error, not a guess", () => {
-  const { errors } = read("max_connections 5\nlistener 1883\n");
+test.each([
+  "max_connections 5",
+  "max_qos 1",
+  "protocol websockets",
+  "per_listener_settings true\npassword_file /x",
+])("%j above the first listener opens the default listener, as in mosquitto", (line) => {
+  const { settings, warnings } = read(`${line}\nallow_anonymous true\nlistener 1884\n`);
+  expect(settings.listeners.map(({ port }) => port)).toEqual([1883, 1884]);
+  expect(warnings).toContainEqual(expect.stringContaining("above the first listener: it opens"));
+});
+
+test.each([
+  "max_connections -1",
+  "max_qos 2",
+  "protocol mqtt",
+  "password_file /x",
+  "allow_zero_length_clientid false",
+  "max_topic_alias 5",
+])("%j above the first listener opens none", (line) => {
+  const { settings } = read(`${line}\nlistener 1884\n`);
+  expect(settings.listeners.map(({ port }) => port)).toEqual([1884]);
+});
+
+test("another option above the listener it is meant for is an error, not a guess", () => {
+  const { errors } = read("server_redirect temporary a\nlistener 1884\n");
   expect(errors).toEqual([
-    "m.conf:1: max_connections stands above the listener it is meant for; move it below",
+    "m.conf:1: server_redirect stands above the listener it is meant for; move it below",
+  ]);
+  const { warnings } = read("tls_version tlsv1.2\nlistener 1884\nallow_anonymous true\n");
+  expect(warnings).toHaveLength(1);
+});
+
+test("a listener of http_api is not opened, and told", () => {
+  const { settings, warnings, errors } = read(
+    "allow_anonymous true\nlistener 9883\nprotocol http_api\nlistener 1884\n",
+  );
+  expect(settings.listeners.map(({ port }) => port)).toEqual([1884]);
+  expect([errors, warnings]).toEqual([[], [expect.stringContaining("http_api is not spoken")]]);
+  expect(read("listener 9883\nprotocol http_api\n").errors).toEqual([
+    "no listener is left to open",
   ]);
 });
 

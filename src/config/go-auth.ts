@@ -101,8 +101,8 @@ class Reader {
     const value = parseInteger(option.value);
     if (value !== null && value >= 0 && value <= SECONDS_MAX) return value;
     this.#findings.errors.push(
-      `${option.at}: auth_opt_${key}: "${shown(option.value)}" is not accepted; expected seconds, ` +
-        `0 to ${SECONDS_MAX}`,
+      `${option.at}: auth_opt_${key}: "${shown(option.value)}" is not accepted; expected ` +
+        `seconds, 0 to ${SECONDS_MAX}`,
     );
     return otherwise;
   }
@@ -118,7 +118,8 @@ export function useGoAuth(plugin: Plugin, access: PluginAccess, findings: Findin
   for (const name of backends) {
     if (BACKENDS.includes(name)) continue;
     findings.errors.push(
-      `${plugin.at}: auth_opt_backends: ${shown(name)} is not supported; what is: ${BACKENDS.join(", ")}`,
+      `${plugin.at}: auth_opt_backends: ${shown(name)} is not supported; what is: ` +
+        BACKENDS.join(", "),
     );
   }
   for (const { key, at } of plugin.options) {

@@ -32,6 +32,11 @@ export function tlsOf(
     findings.errors.push(`${place(has)}: ${has} needs ${lacks} for the same listener`);
   }
   if (certificateFile === null && pskHint === null) {
+    for (const name of ["cafile", "capath"] as const) {
+      if (valueIn(own, name) === null) continue;
+      const why = "the listener has no certfile, and is open without TLS, as in mosquitto";
+      findings.warnings.push(`${place(name)}: ${name} is not obeyed: ${why}`);
+    }
     for (const name of NEEDS_TLS) {
       if (![null, false].includes(valueIn(own, name) as boolean | null)) {
         findings.errors.push(

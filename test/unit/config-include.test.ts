@@ -1,4 +1,4 @@
-/** `include_dir`: which files are read, in which order, and to which listener their lines belong. */
+/** `include_dir`: which files are read, in which order, and whose their lines are. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,8 +25,8 @@ function portsOf({ settings }: ReturnType<typeof read>): readonly number[] {
   return settings.listeners.map(({ port }) => port);
 }
 
-test("files *.conf alone, in mosquitto's order: a letter's capital first, then the small one", () => {
-  const names = ["b.conf", "A.conf", "01.conf", "a.conf", "B.conf", "00.conf", "_.conf", ".h.conf"];
+test("files *.conf alone, in mosquitto's order: of a letter the capital first", () => {
+  const names = "b A 01 a B 00 _ .h".split(" ").map((name) => `${name}.conf`);
   const files = Object.fromEntries(names.map((name, port) => [name, `listener ${port + 1}\n`]));
   const configuration = read({ ...files, "notes.txt": "nonsense\n", "conf.bak": "nonsense\n" });
   expect(configuration.errors).toEqual([]);
@@ -80,7 +80,7 @@ test("include_dir in an inner file is not obeyed, and told", () => {
   ]);
 });
 
-test("an empty directory is none; one that is not there, or a file that is none, is an error", () => {
+test("an empty directory is nothing; one that is not there, or no file, is an error", () => {
   expect(read({}).errors).toEqual([]);
   mkdirSync(join(directory, "x.conf"));
   expect(read({}).errors).toEqual([expect.stringContaining("m.conf:1: include_dir: cannot read")]);

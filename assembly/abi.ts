@@ -146,6 +146,7 @@ export const S_ACKNOWLEDGEMENTS_HELD: u32 = 112;
 export const S_JOURNAL_BYTES: u32 = 120;
 export const S_JOURNAL_RECORDS: u32 = 128;
 export const S_QUEUED_MESSAGES: u32 = 136;
+/** Messages in memory, and the bytes of their payloads. */
 export const S_MESSAGES_STORED: u32 = 144;
 export const S_MESSAGE_BYTES_STORED: u32 = 152;
 export const S_BYTES_SENT: u32 = 160;
@@ -159,11 +160,21 @@ export const S_REFUSED_QUEUE_FULL: u32 = 192;
 export const S_DROPPED_REPLACED: u32 = 200;
 /** Records that found no memory: what they say is not on disk. */
 export const S_JOURNAL_LOST: u32 = 208;
+/** Sessions whose queue is four fifths full, and whose queue drops. */
+export const S_QUEUES_FILLING: u32 = 320;
+export const S_QUEUES_FULL: u32 = 328;
+/** Blocks of output that the kernel has not taken (out.ts). */
+export const S_OUT_BLOCKS: u32 = 336;
+/** Sessions that a connection carries; those that none does, while their queue drops. */
+export const S_SESSIONS_CONNECTED: u32 = 344;
+export const S_SESSIONS_ORPHANED: u32 = 352;
 
 // CONNECTIONS: the fields of a record that TypeScript reads; connection.ts has them all.
 
 /** Chain of output not yet handed to the host; 0 = none. */
 export const C_OUT_HEAD: u32 = 16;
+/** Bytes of that chain, and of what is being written. */
+export const C_OUT_BYTES: u32 = 24;
 /** Acknowledgements that wait for a commit, or behind one that does. */
 export const C_HELD_COUNT: u32 = 68;
 /** Unix seconds, low 32 bits, of the last bytes received. */

@@ -15,7 +15,7 @@ import {
   EVENTS_BYTES,
 } from "./abi";
 
-export { C_ACTIVE_SECONDS, C_DROPPED, C_HELD_COUNT, C_OUT_HEAD } from "./abi";
+export { C_ACTIVE_SECONDS, C_DROPPED, C_HELD_COUNT, C_OUT_BYTES, C_OUT_HEAD } from "./abi";
 
 export const C_GENERATION: u32 = 0;
 /** Protocol version 3, 4, 5; 0 before CONNECT. */
@@ -23,9 +23,8 @@ export const C_VERSION: u32 = 4;
 /** Session record, or 0. */
 export const C_SESSION: u32 = 8;
 export const C_FLAGS: u32 = 12;
-/** End of the chain that C_OUT_HEAD begins; bytes of it and of what is being written. */
+/** End of the chain that C_OUT_HEAD begins. */
 export const C_OUT_TAIL: u32 = 20;
-export const C_OUT_BYTES: u32 = 24;
 /** Chain handed to the host, and its bytes. */
 export const C_WRITING: u32 = 28;
 export const C_WRITING_BYTES: u32 = 32;

@@ -8,9 +8,11 @@
  * Some of it may be in the store only. So the Session stays for as long as that takes to be loaded,
  * without a client, subscriptions, or its Client Identifier: a new one may have that at once.
  */
+
 import { J_DONE } from "./abi";
 import { C_SESSION } from "./connection";
 import { describeStored } from "./described";
+import { setConnection } from "./episode";
 import { stopExpiry } from "./expiry";
 import { isGroup } from "./groups";
 import { journalFull, journalLeft, journalSequence } from "./journal";
@@ -66,7 +68,7 @@ export function startLeaving(session: usize): void {
   if (!(flags & SESSION_IS_LEAVING)) hide(session, SESSION_IS_LEAVING);
   const record: usize = load<u32>(session, SESSION_CONNECTION);
   if (record !== 0) store<u32>(record, 0, C_SESSION);
-  store<u32>(session, 0, SESSION_CONNECTION);
+  setConnection(session, 0);
   stopExpiry(session);
   store<u32>(session, u32.MAX_VALUE, SESSION_EXPIRY_INTERVAL);
   dropSubscriptions(session);

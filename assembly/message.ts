@@ -119,7 +119,6 @@ function describeMessage(
   payloadBytes: u32,
   expiresMs: u64,
 ): void {
-  const textBytes = topicBytes + propertiesBytes + publisherBytes + payloadBytes;
   v128.store(message, i32x4(1, 0, 0, 0));
   v128.store(message, i32x4(0, 0, 0, 0), M_HOLDER);
   store<u32>(message, 0, M_HAS_ROOM);
@@ -131,7 +130,7 @@ function describeMessage(
   store<u32>(message, payloadBytes, M_PAYLOAD_BYTES);
   store<u64>(message, expiresMs, M_EXPIRES_MS);
   count(S_MESSAGES_STORED, 1);
-  count(S_MESSAGE_BYTES_STORED, M_TEXT + textBytes);
+  count(S_MESSAGE_BYTES_STORED, payloadBytes);
 }
 
 export function topicOf(message: usize): usize {
@@ -197,12 +196,7 @@ export function releaseMessage(message: usize): void {
   store<u32>(message, references, M_REFERENCES);
   if (references !== 0) return;
   count(S_MESSAGES_STORED, -1);
-  const textBytes =
-    load<u32>(message, M_TOPIC_BYTES) +
-    load<u32>(message, M_PROPERTIES_BYTES) +
-    load<u32>(message, M_PUBLISHER_BYTES) +
-    load<u32>(message, M_PAYLOAD_BYTES);
-  count(S_MESSAGE_BYTES_STORED, -(<u64>(M_TEXT + textBytes)));
+  count(S_MESSAGE_BYTES_STORED, -(<u64>load<u32>(message, M_PAYLOAD_BYTES)));
   if (load<u64>(message, M_STORE_ID) !== 0) forgetStored(message);
   free(load<u32>(message, M_HAS_ROOM) !== 0 ? message - ROOM_BYTES : message);
 }

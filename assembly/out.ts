@@ -17,6 +17,7 @@ import {
   FLUSH,
   FLUSH_RECORD_BYTES,
   S_BYTES_SENT,
+  S_OUT_BLOCKS,
 } from "./abi";
 import {
   C_BUSY,
@@ -65,6 +66,7 @@ function linkBlock(record: usize, block: usize): void {
   if (tail !== 0) store<u32>(tail, <u32>block, O_NEXT);
   else store<u32>(record, <u32>block, C_OUT_HEAD);
   store<u32>(record, <u32>block, C_OUT_TAIL);
+  count(S_OUT_BLOCKS, 1);
 }
 
 /** A new block at the end of the chain with room for `bytes`. @returns where they go, or 0 */
@@ -150,13 +152,16 @@ export function appendView(record: usize, message: usize, at: usize, bytes: u32)
 
 function freeChain(first: u32): void {
   let block = first;
+  let blocks: u64 = 0;
   while (block !== 0) {
+    blocks++;
     const next = load<u32>(block, O_NEXT);
     const message = load<u32>(block, O_MESSAGE);
     if (message !== 0) releaseMessage(message);
     free(block);
     block = next;
   }
+  count(S_OUT_BLOCKS, -blocks);
 }
 
 /** Takes the output of one connection into FLUSH. @returns records written */

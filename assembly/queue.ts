@@ -17,8 +17,6 @@ import {
   DROPS_EXPIRED,
   DROPS_MEMORY,
   DROPS_QUEUE_FULL,
-  E_QUEUE_FILLS,
-  E_QUEUE_FULL,
   J_DONE,
   J_FLAG_SENT,
   J_FLAG_SHARED,
@@ -29,8 +27,8 @@ import {
   S_DROPPED_QUEUE_FULL,
   S_QUEUED_MESSAGES,
 } from "./abi";
-import { raise } from "./connection";
 import { storeDescribed } from "./described";
+import { endEpisodes, noteFull } from "./episode";
 import { passGap, skipGapFirst } from "./gap";
 import { unwait } from "./held";
 import { journalEnqueued, journalSequence, recordedTurn } from "./journal";
@@ -59,7 +57,6 @@ import {
   SESSION_GAP,
   SESSION_GAP_AFTER,
   SESSION_NEXT,
-  SESSION_NUMBER,
   SESSION_QUEUE_HEAD,
   SESSION_QUEUE_TAIL,
   SESSION_QUEUED_BYTES,
@@ -344,25 +341,6 @@ export function skipOldest(session: usize): void {
   recordMoved(session);
 }
 
-/** The next episode of a full queue begins when a fifth of it is free again. */
-function endEpisodes(session: usize, flags: u32): void {
-  const left = <u64>load<u32>(session, SESSION_QUEUED_COUNT);
-  const bytes = load<u64>(session, SESSION_QUEUED_BYTES);
-  if (left * 10 >= <u64>episodeMessages * 7 || bytes > episodeBytes - (episodeBytes >> 2)) return;
-  store<u32>(session, flags & ~(SESSION_FULL | SESSION_FILLS), SESSION_FLAGS);
-}
-
-// The bounds that makeRoom() looked at last, for the end of an episode.
-let episodeMessages: u32 = 0;
-let episodeBytes: u64 = 0;
-
-function tell(session: usize, kind: u32, bit: u32): void {
-  const flags = load<u32>(session, SESSION_FLAGS);
-  if (flags & bit) return;
-  store<u32>(session, flags | bit, SESSION_FLAGS);
-  raise(kind, load<u32>(session, SESSION_NUMBER), <u32>session);
-}
-
 /** Drops the first expired message among the oldest in memory. @returns false: there is none */
 function dropOneExpired(session: usize): bool {
   if (!(load<u32>(session, SESSION_FLAGS) & SESSION_EXPIRES)) return false;
@@ -391,17 +369,6 @@ export function isFull(session: usize, bytes: u32, messagesMax: u32, bytesMax: u
   );
 }
 
-/** Says what is to be said of a queue that takes one more message. */
-export function noteFilling(session: usize, messagesMax: u32, bytesMax: u64): void {
-  if (load<u32>(session, SESSION_FLAGS) & SESSION_FILLS) return;
-  const queued = <u64>load<u32>(session, SESSION_QUEUED_COUNT);
-  const bytes = load<u64>(session, SESSION_QUEUED_BYTES);
-  if (queued * 5 < <u64>messagesMax * 4 && bytes < bytesMax - bytesMax / 5) return;
-  episodeMessages = messagesMax;
-  episodeBytes = bytesMax;
-  tell(session, E_QUEUE_FILLS, SESSION_FILLS);
-}
-
 /**
  * Makes room in the queue for a message of so many bytes: the oldest unsent ones go.
  *
@@ -415,9 +382,7 @@ export function makeRoom(
   dropOldest: bool,
 ): bool {
   if (!isFull(session, bytes, messagesMax, bytesMax)) return true;
-  episodeMessages = messagesMax;
-  episodeBytes = bytesMax;
-  tell(session, E_QUEUE_FULL, SESSION_FULL);
+  noteFull(session);
   if (!dropOldest || messagesMax === 0 || <u64>bytes > bytesMax) return false;
   while (isFull(session, bytes, messagesMax, bytesMax)) {
     if (load<u32>(session, SESSION_QUEUED_COUNT) === 0) return false;

@@ -273,7 +273,8 @@ function consume(): i32 {
     }
     if (status !== R_DONE) return status;
     at += bytes;
-    count(S_PACKETS_RECEIVED, 1);
+    // What the broker itself publishes was not received.
+    if (record !== recordOf(0)) count(S_PACKETS_RECEIVED, 1);
   }
 }
 

@@ -376,8 +376,10 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
       return answer(record, qos, QUOTA_EXCEEDED, false);
     }
   }
-  count(S_PUBLISH_RECEIVED, 1);
-  count(S_PUBLISH_BYTES_RECEIVED, load<u32>(DECODED, D_PAYLOAD_BYTES));
+  if (session !== 0) {
+    count(S_PUBLISH_RECEIVED, 1);
+    count(S_PUBLISH_BYTES_RECEIVED, load<u32>(DECODED, D_PAYLOAD_BYTES));
+  }
   const tooLong = load<u32>(DECODED, D_PAYLOAD_BYTES) > payloadBytesMax;
   if (tooLong || ((qos !== 0 || first & FLAG_RETAIN) && memoryTight())) {
     releaseList(list);

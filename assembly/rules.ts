@@ -39,6 +39,8 @@ export let ruleBytesMax: u64 = 0;
 let ruleOverflow: u32 = 0;
 let ruleQos0: bool = false;
 let ruleExpiryMs: u64 = 0;
+/** Which it is: 0 for the operator's own bounds, or one more than its place. */
+export let ruleIndex: u32 = 0;
 
 /**
  * Adds a rule behind those that there are; the host calls it before the first connection.
@@ -112,10 +114,12 @@ export function useRuleFor(topicAt: usize, topicBytes: u32): void {
   ruleOverflow = queueOverflow;
   ruleQos0 = queueQos0;
   ruleExpiryMs = messageExpiryMsMax;
+  ruleIndex = 0;
   for (let i: u32 = 0; i < ruleCount; i++) {
     const rule: usize = load<u32>(rules + (i << 2));
     const filterBytes = load<u32>(rule, RULE_FILTER_BYTES);
     if (!matches(rule + RULE_FILTER, filterBytes, topicAt, topicBytes)) continue;
+    ruleIndex = i + 1;
     ruleMessagesMax = load<u32>(rule, RULE_MESSAGES);
     ruleBytesMax = load<u64>(rule, RULE_BYTES);
     ruleOverflow = load<u32>(rule, RULE_OVERFLOW);
@@ -128,6 +132,17 @@ export function useRuleFor(topicAt: usize, topicBytes: u32): void {
 /** As useRuleFor(), for a stored message. */
 export function useRule(message: usize): void {
   useRuleFor(topicOf(message), load<u32>(message, M_TOPIC_BYTES));
+}
+
+/** Bounds of a rule, by its ruleIndex. */
+export function messagesOfRule(index: u32): u32 {
+  if (index === 0) return queuedMessagesMax;
+  return load<u32>(load<u32>(rules + ((index - 1) << 2)), RULE_MESSAGES);
+}
+
+export function bytesOfRule(index: u32): u64 {
+  if (index === 0) return queuedBytesMax;
+  return load<u64>(load<u32>(rules + ((index - 1) << 2)), RULE_BYTES);
 }
 
 /** Whether of this message's topic only the newest waits for a client that is away. */

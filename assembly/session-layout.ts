@@ -147,3 +147,5 @@ export const SESSION_OWES_SHARED: u32 = 1048576;
 export const SESSION_IS_LEAVING: u32 = 2097152;
 /** Messages in its queue may expire. */
 export const SESSION_EXPIRES: u32 = 65536;
+/** Above this bit: the rule by whose bounds its episode ends (episode.ts). */
+export const SESSION_EPISODE_SHIFT: u32 = 25;

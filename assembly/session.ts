@@ -5,6 +5,7 @@
  * points to a record; the number tells whether it is the same Session.
  */
 import { C_SESSION, recordOf } from "./connection";
+import { setConnection, uncountEpisodes } from "./episode";
 import { freeWheel, setExpires, stopExpiry } from "./expiry";
 import { endEmptied } from "./groups";
 import { noteEnded } from "./index-changes";
@@ -314,7 +315,7 @@ function recordOpened(session: usize): void {
 export function attachSession(session: usize, connection: u32, receiveMaximum: u32): void {
   const record = recordOf(connection);
   store<u32>(record, <u32>session, C_SESSION);
-  store<u32>(session, <u32>record, SESSION_CONNECTION);
+  setConnection(session, record);
   store<u32>(session, min(receiveMaximum, inFlightMax), SESSION_RECEIVE_MAXIMUM);
   restartWindow(session);
   resendReleases(session);
@@ -331,7 +332,7 @@ export function attachSession(session: usize, connection: u32, receiveMaximum: u
 export function detachSession(session: usize, expiresSeconds: u32): void {
   const record: usize = load<u32>(session, SESSION_CONNECTION);
   if (record !== 0) store<u32>(record, 0, C_SESSION);
-  store<u32>(session, 0, SESSION_CONNECTION);
+  setConnection(session, 0);
   setExpires(session, expiresSeconds);
   if (load<u32>(session, SESSION_FLAGS) & SESSION_HAS_FRESH) recordFresh(session, true);
   // In the page that says so: from then on nobody takes more as sent than what is on record.
@@ -361,12 +362,15 @@ function forget(session: usize, flags: u32): void {
   const number = load<u32>(session, SESSION_NUMBER);
   const record: usize = load<u32>(session, SESSION_CONNECTION);
   if (record !== 0) store<u32>(record, 0, C_SESSION);
+  setConnection(session, 0);
   stopExpiry(session);
   dropSubscriptions(session);
   if (flags & SESSION_IS_GROUP) endGroup(session);
   dropWindow(session);
   dropReceived(session);
   unlink(session);
+  // What went out of its queue may have ended its episodes.
+  uncountEpisodes(session, load<u32>(session, SESSION_FLAGS));
   free(load<u32>(session, SESSION_ID_AT));
   const drops: usize = load<u32>(session, SESSION_DROPS);
   if (drops !== 0) free(drops);
@@ -375,7 +379,6 @@ function forget(session: usize, flags: u32): void {
   if (flags & SESSION_DURABLE) journalEnded(number);
   if (flags & SESSION_HAS_ROW) noteEnded(number, (flags & SESSION_HAS_SEGMENTS) !== 0);
   store<u32>(session, 0, SESSION_NUMBER);
-  store<u32>(session, 0, SESSION_CONNECTION);
   if (isListed(session)) keepListed(session);
   else free(session);
 }

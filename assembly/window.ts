@@ -16,6 +16,7 @@ import {
 import { C_FLAGS, C_OUT_BYTES, C_WANTS_PUMP, connectionOf, raise } from "./connection";
 import { describedMessage, describeStored, storeDescribed } from "./described";
 import { retainFlag, sendPublish, TOO_LARGE } from "./encode";
+import { noteFilling } from "./episode";
 import { forgetStoredQueue, passGap } from "./gap";
 import { writeAcknowledgement } from "./held";
 import { keepLatestIfFull } from "./latest";
@@ -41,7 +42,6 @@ import {
   isGapFirst,
   makeRoom,
   newEntry,
-  noteFilling,
   noteMoved,
   recordDone,
   recordEnqueued,
@@ -206,7 +206,7 @@ function enqueue(session: usize, qos: u32, retain: bool, several: bool, identifi
   }
   store<u64>(session, sequence + 1, SESSION_NEXT);
   appendEntry(session, entry);
-  noteFilling(session, ruleMessagesMax, ruleBytesMax);
+  noteFilling(session);
   if (durable) {
     if (flags & SESSION_HAS_FRESH) recordFresh(session, true);
     recordEnqueued(session, entry, false);

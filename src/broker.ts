@@ -18,7 +18,7 @@ import {
   STORE_STOP_MILLISECONDS_MAX,
   WILL_RESTART_SECONDS_MIN,
 } from "./base/limits.ts";
-import type { Log } from "./base/log.ts";
+import type { OpenLog } from "./base/log.ts";
 import { readVersion } from "./base/version.ts";
 import type { ListenerSettings, RedirectSettings, Settings } from "./config/settings.ts";
 import { Engine } from "./engine/engine.ts";
@@ -151,7 +151,7 @@ function redirectOf(settings: RedirectSettings | null): Redirect | null {
 
 class Broker implements RunningBroker {
   readonly #settings: Settings;
-  readonly #log: Log;
+  readonly #log: OpenLog;
   readonly #engine: Engine;
   readonly #turn: Turn;
   readonly #keepAlive: KeepAlive;
@@ -172,7 +172,7 @@ class Broker implements RunningBroker {
   readPath = "public sockets, one copy";
   readonly durability: string;
 
-  constructor(settings: Settings, log: Log) {
+  constructor(settings: Settings, log: OpenLog) {
     this.#settings = settings;
     this.#log = log;
     this.durability = DURABILITY[settings.durability];
@@ -213,7 +213,13 @@ class Broker implements RunningBroker {
     const { durability } = this.#settings;
     if (durability !== "memory") this.#store = await this.#openStore(durability);
     const plane = this.#plane();
-    this.#sysTopics = new SysTopics({ ...plane, store: this.#store, version: readVersion() });
+    this.#sysTopics = new SysTopics({
+      ...plane,
+      log: this.#log,
+      tallies: this.#dispatch.tallies,
+      store: this.#store,
+      version: readVersion(),
+    });
     try {
       await this.#startListeners();
     } catch (error) {
@@ -383,6 +389,7 @@ class Broker implements RunningBroker {
 
   async stop(reason: string): Promise<void> {
     if (this.#ticker !== null) clearInterval(this.#ticker);
+    this.#sysTopics?.stop();
     for (const listener of this.#listeners) listener.stop();
     const connections = this.#turn.all();
     this.#log.debug(`stop (${reason}): ${connections.length} connections to close`);
@@ -411,7 +418,7 @@ class Broker implements RunningBroker {
  *
  * @throws StartError with a sentence for whoever starts it
  */
-export async function startBroker(settings: Settings, log: Log): Promise<RunningBroker> {
+export async function startBroker(settings: Settings, log: OpenLog): Promise<RunningBroker> {
   const broker = new Broker(settings, log);
   await broker.start();
   return broker;

@@ -1,37 +1,75 @@
 /**
  * `$SYS`: what the broker says of itself as retained messages, under mosquitto's names, and under
  * `$SYS/broker/holdfast/` what only this broker has. A value goes out when it changed.
+ *
+ * The numbers mean what mosquitto's mean, with two exceptions: what is stored, heap included, is
+ * counted in the engine's memory; and what waits for the kernel (`packet/out`) is counted in the
+ * blocks that packets are gathered in.
  */
 import * as abi from "#assembly/abi";
+import type { OpenLog } from "../base/log.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { Tallies } from "../protocol/tallies.ts";
 import { encodePublish } from "../session/publish-packet.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { Turn } from "../session/turn.ts";
 import type { Store } from "../store/store.ts";
+import { LoadAverage } from "./load-averages.ts";
+import { LoopDelay } from "./loop-delay.ts";
+import {
+  connectionValues,
+  engineValues,
+  processValues,
+  storeValues,
+  type Value,
+} from "./own-values.ts";
 
 export interface SysSource {
   readonly engine: Engine;
   readonly turn: Turn;
   readonly sessions: Sessions;
+  readonly tallies: Tallies;
+  readonly log: OpenLog;
   /** Null where nothing is kept on disk. */
   readonly store: Store | null;
   readonly version: string;
-}
-
-/** Milliseconds as a value shows them. */
-function milliseconds(value: number): string {
-  return value.toFixed(2);
 }
 
 /** QoS that mosquitto gives its `$SYS` messages. */
 const SYS_QOS = 2;
 const PREFIX = "$SYS/broker/";
 
+/** Totals since the start, by the names that mosquitto has for their load averages. */
+const LOADS = [
+  "messages/received",
+  "messages/sent",
+  "publish/dropped",
+  "publish/received",
+  "publish/sent",
+  "bytes/received",
+  "bytes/sent",
+  "sockets",
+  "connections",
+] as const;
+type Totals = Readonly<Record<(typeof LOADS)[number], number>>;
+
+const DROPS = [
+  abi.S_DROPPED_SLOW,
+  abi.S_DROPPED_QUEUE_FULL,
+  abi.S_DROPPED_EXPIRED,
+  abi.S_DROPPED_TOO_LARGE,
+  abi.S_DROPPED_REPLACED,
+  abi.S_DROPPED_MEMORY,
+] as const;
+
 export class SysTopics {
   readonly #source: SysSource;
   readonly #sent = new Map<string, string>();
+  readonly #loads = LOADS.map((name) => new LoadAverage(`load/${name}`));
+  readonly #loopDelay = new LoopDelay();
   readonly #startMs = Date.now();
-  #connectedMax = 0;
+  #publishedMs = 0;
+  #clientsMax = 0;
   #heapMax = 0;
 
   constructor(source: SysSource) {
@@ -46,6 +84,10 @@ export class SysTopics {
       this.#sent.set(name, text);
       this.#send(`${PREFIX}${name}`, text);
     }
+  }
+
+  stop(): void {
+    this.#loopDelay.stop();
   }
 
   #send(topic: string, text: string): void {
@@ -63,120 +105,97 @@ export class SysTopics {
     turn.schedule();
   }
 
-  #values(): [string, string | number][] {
-    const { version } = this.#source;
+  #values(): Value[] {
+    const { engine, log, store, tallies, version } = this.#source;
+    const totals = this.#totals();
+    const own = [
+      ...engineValues(engine),
+      ...connectionValues(tallies),
+      ...processValues(this.#loopDelay.take(), log.lostLines()),
+      ...storeValues(store),
+    ];
     return [
       ["version", `holdfast version ${version}`],
       ["uptime", `${Math.floor((Date.now() - this.#startMs) / 1000)} seconds`],
       ...this.#clients(),
-      ...this.#traffic(),
-      ...this.#memory(),
-      ...this.#own(),
-      ...this.#store(),
+      ...this.#averages(totals),
+      ...this.#stored(),
+      ...this.#traffic(totals),
+      ...own.map(([name, value]): Value => [`holdfast/${name}`, value]),
     ];
   }
 
-  #clients(): [string, number][] {
+  #totals(): Totals {
+    const { engine, tallies, turn } = this.#source;
+    const counter = (offset: number): number => engine.counter(offset);
+    return {
+      "messages/received": counter(abi.S_PACKETS_RECEIVED),
+      "messages/sent": counter(abi.S_PACKETS_SENT) + counter(abi.S_PUBLISH_SENT),
+      "publish/dropped": DROPS.reduce((sum, offset) => sum + counter(offset), 0),
+      "publish/received": counter(abi.S_PUBLISH_RECEIVED),
+      "publish/sent": counter(abi.S_PUBLISH_SENT),
+      "bytes/received": counter(abi.S_BYTES_RECEIVED),
+      "bytes/sent": counter(abi.S_BYTES_SENT),
+      sockets: turn.openedCount,
+      connections: tallies.connectCount,
+    };
+  }
+
+  #averages(totals: Totals): Value[] {
+    const now = Date.now();
+    const seconds = this.#publishedMs === 0 ? 0 : (now - this.#publishedMs) / 1000;
+    this.#publishedMs = now;
+    return LOADS.flatMap((name, i) => this.#loads[i]?.values(totals[name], seconds) ?? []);
+  }
+
+  #clients(): Value[] {
     const { engine, sessions, turn } = this.#source;
-    const connected = turn.openCount;
-    const total = Math.max(engine.calls.sessionCount(), connected);
-    this.#connectedMax = Math.max(this.#connectedMax, connected);
+    const total = engine.calls.sessionCount();
+    const connected = engine.counter(abi.S_SESSIONS_CONNECTED);
+    this.#clientsMax = Math.max(this.#clientsMax, total);
     return [
       ["clients/total", total],
-      ["clients/maximum", this.#connectedMax],
+      ["clients/maximum", this.#clientsMax],
       ["clients/connected", connected],
       ["clients/active", connected],
       ["clients/disconnected", total - connected],
       ["clients/inactive", total - connected],
       ["clients/expired", sessions.expiredCount],
-      ["subscriptions/count", engine.calls.subscriptionCount()],
-      ["shared_subscriptions/count", engine.calls.sharedCount()],
-      ["retained messages/count", engine.calls.retainedCount()],
-      ["connections/socket/count", connected],
+      ["connections/socket/count", turn.openCount],
     ];
   }
 
-  #traffic(): [string, number][] {
-    const { engine } = this.#source;
-    const counter = (offset: number): number => engine.counter(offset);
-    const sent = counter(abi.S_PACKETS_SENT) + counter(abi.S_PUBLISH_SENT);
-    const dropped =
-      counter(abi.S_DROPPED_SLOW) +
-      counter(abi.S_DROPPED_QUEUE_FULL) +
-      counter(abi.S_DROPPED_EXPIRED) +
-      counter(abi.S_DROPPED_TOO_LARGE) +
-      counter(abi.S_DROPPED_REPLACED) +
-      counter(abi.S_DROPPED_MEMORY);
+  #traffic(totals: Totals): Value[] {
+    const { engine, turn } = this.#source;
     return [
-      ["messages/received", counter(abi.S_PACKETS_RECEIVED)],
-      ["messages/sent", sent],
-      ["bytes/received", counter(abi.S_BYTES_RECEIVED)],
-      ["bytes/sent", counter(abi.S_BYTES_SENT)],
-      ["publish/messages/received", counter(abi.S_PUBLISH_RECEIVED)],
-      ["publish/messages/sent", counter(abi.S_PUBLISH_SENT)],
-      ["publish/messages/dropped", dropped],
-      ["publish/bytes/received", counter(abi.S_PUBLISH_BYTES_RECEIVED)],
-      ["publish/bytes/sent", counter(abi.S_PUBLISH_BYTES_SENT)],
+      ["messages/received", totals["messages/received"]],
+      ["messages/sent", totals["messages/sent"]],
+      ["bytes/received", totals["bytes/received"]],
+      ["bytes/sent", totals["bytes/sent"]],
+      ["publish/messages/dropped", totals["publish/dropped"]],
+      ["publish/messages/received", totals["publish/received"]],
+      ["publish/messages/sent", totals["publish/sent"]],
+      ["publish/bytes/received", engine.counter(abi.S_PUBLISH_BYTES_RECEIVED)],
+      ["publish/bytes/sent", engine.counter(abi.S_PUBLISH_BYTES_SENT)],
+      ["packet/out/count", engine.counter(abi.S_OUT_BLOCKS)],
+      ["packet/out/bytes", turn.unsentBytes()],
     ];
   }
 
-  #memory(): [string, number][] {
+  #stored(): Value[] {
     const { engine } = this.#source;
-    const used = Number(engine.calls.heapBytesUsed());
+    const { calls } = engine;
+    const used = Number(calls.heapBytesUsed());
     this.#heapMax = Math.max(this.#heapMax, used);
     return [
       ["messages/stored", engine.counter(abi.S_MESSAGES_STORED)],
       ["store/messages/count", engine.counter(abi.S_MESSAGES_STORED)],
       ["store/messages/bytes", engine.counter(abi.S_MESSAGE_BYTES_STORED)],
+      ["subscriptions/count", calls.subscriptionCount()],
+      ["shared_subscriptions/count", calls.sharedCount()],
+      ["retained messages/count", calls.retainedCount()],
       ["heap/current", used],
       ["heap/maximum", this.#heapMax],
-    ];
-  }
-
-  #own(): [string, number][] {
-    const { engine } = this.#source;
-    const named: [string, number][] = [
-      ["queued", abi.S_QUEUED_MESSAGES],
-      ["dropped/slow reader", abi.S_DROPPED_SLOW],
-      ["dropped/queue full", abi.S_DROPPED_QUEUE_FULL],
-      ["dropped/expired", abi.S_DROPPED_EXPIRED],
-      ["dropped/too large", abi.S_DROPPED_TOO_LARGE],
-      ["dropped/memory", abi.S_DROPPED_MEMORY],
-      ["dropped/replaced", abi.S_DROPPED_REPLACED],
-      ["refused/memory", abi.S_REFUSED_MEMORY],
-      ["refused/store", abi.S_REFUSED_STORE],
-      ["refused/queue full", abi.S_REFUSED_QUEUE_FULL],
-      ["acknowledgements/held", abi.S_ACKNOWLEDGEMENTS_HELD],
-      ["acknowledgements/elided", abi.S_ACKNOWLEDGEMENTS_ELIDED],
-      ["acknowledgements/unknown", abi.S_ACKNOWLEDGEMENTS_UNKNOWN],
-      ["journal/records", abi.S_JOURNAL_RECORDS],
-      ["journal/bytes", abi.S_JOURNAL_BYTES],
-    ];
-    const counters = named.map(([name, offset]): [string, number] => [
-      `holdfast/${name}`,
-      engine.counter(offset),
-    ]);
-    const { calls } = engine;
-    counters.push(["holdfast/heap/committed", Number(calls.heapBytesCommitted())]);
-    counters.push(["holdfast/heap/limit", Number(calls.heapBytesCap())]);
-    return counters;
-  }
-
-  #store(): [string, string | number][] {
-    const state = this.#source.store?.state(Date.now());
-    if (state === undefined) return [];
-    const { commitLatency } = state;
-    const mean = commitLatency.sumMilliseconds / Math.max(commitLatency.count, 1);
-    return [
-      ["holdfast/store/state", state.trouble ?? "ok"],
-      ["holdfast/store/bytes", state.usedBytes],
-      ["holdfast/store/bytes/limit", state.bytesMax],
-      ["holdfast/store/commits", state.committedPage],
-      ["holdfast/store/commit/milliseconds/mean", milliseconds(mean)],
-      ["holdfast/store/commit/milliseconds/last", milliseconds(commitLatency.lastMilliseconds)],
-      ["holdfast/store/unindexed/bytes", state.tailBytes],
-      ["holdfast/store/unindexed/seconds", Math.round(state.tailMilliseconds / 1000)],
-      ["holdfast/store/segments loaded", state.segmentsLoaded],
     ];
   }
 }

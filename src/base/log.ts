@@ -67,6 +67,12 @@ export interface Log {
   close(): Promise<void>;
 }
 
+/** The log and its destinations. */
+export interface OpenLog extends Log {
+  /** Lines that were dropped, since a destination took them too slowly or not at all. */
+  lostLines(): number;
+}
+
 type WriteLine = (type: LogType, text: string, fields: LogFields | undefined) => void;
 
 /** Characters that wait for a slow destination; past them lines are dropped. */
@@ -92,7 +98,7 @@ const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
  *
  * @throws the system's error if a file cannot be opened for appending
  */
-export function createLog(settings: LogSettings): Log {
+export function createLog(settings: LogSettings): OpenLog {
   const sinks = settings.destinations.map(openSink);
   const write =
     settings.format === "json" ? jsonWriter(settings, sinks) : textWriter(settings, sinks);
@@ -108,6 +114,7 @@ export function createLog(settings: LogSettings): Log {
     subscribe: (text, fields) => emit("subscribe", text, fields),
     unsubscribe: (text, fields) => emit("unsubscribe", text, fields),
     has: (type) => sinks.length > 0 && settings.types.has(type),
+    lostLines: () => sinks.reduce((sum, sink) => sum + sink.lostLines, 0),
     close: async () => {
       await Promise.all(sinks.map((sink) => sink.close()));
     },
@@ -136,6 +143,7 @@ function openSink(destination: LogDestination): Sink {
 class Sink {
   readonly #fd: number;
   #waiting: string[] = [];
+  lostLines = 0;
   #waitingCharacters = 0;
   #isWriting = false;
   #timer: NodeJS.Timeout | null = null;
@@ -147,7 +155,10 @@ class Sink {
   }
 
   write(line: string): void {
-    if (this.#isClosed || this.#waitingCharacters + line.length > UNWRITTEN_CHARACTERS_MAX) return;
+    if (this.#isClosed || this.#waitingCharacters + line.length > UNWRITTEN_CHARACTERS_MAX) {
+      this.lostLines++;
+      return;
+    }
     this.#waiting.push(line);
     this.#waitingCharacters += line.length;
     this.#gather();

@@ -6,7 +6,7 @@
  *                               what is on disk
  */
 import { readFileSync } from "node:fs";
-import { createLog, type Log } from "../base/log.ts";
+import { createLog, type OpenLog } from "../base/log.ts";
 import { readVersion } from "../base/version.ts";
 import { type Configuration, configure } from "../config/configuration.ts";
 import type { ConfigurationFile } from "../config/include.ts";
@@ -98,7 +98,7 @@ function readConfigurationFile(name: string): ConfigurationFile | string {
 }
 
 /** @returns the log, or why it cannot be written */
-function openLog(settings: Settings): Log | string {
+function openLog(settings: Settings): OpenLog | string {
   try {
     return createLog(settings.log);
   } catch (error) {

@@ -2,7 +2,7 @@
  * The broker as a process: start-up banner, signals, and the way out.
  */
 import { StartError } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
+import type { OpenLog } from "../base/log.ts";
 import { formatBytes } from "../base/quantity.ts";
 import { type RunningBroker, startBroker } from "../broker.ts";
 import type { Settings } from "../config/settings.ts";
@@ -24,7 +24,11 @@ const STOP_MILLISECONDS_MAX = 9_500;
  *
  * @returns null after a stop in order; otherwise why the broker could not start
  */
-export async function serve(settings: Settings, log: Log, origin: Origin): Promise<string | null> {
+export async function serve(
+  settings: Settings,
+  log: OpenLog,
+  origin: Origin,
+): Promise<string | null> {
   const stopAsked = listenForSignals(log);
   let broker: RunningBroker;
   try {
@@ -41,7 +45,7 @@ export async function serve(settings: Settings, log: Log, origin: Origin): Promi
   return null;
 }
 
-function logBanner(log: Log, settings: Settings, broker: RunningBroker, origin: Origin): void {
+function logBanner(log: OpenLog, settings: Settings, broker: RunningBroker, origin: Origin): void {
   log.info(`holdfast ${origin.version} on Node.js ${process.versions.node}, pid ${process.pid}`);
   log.info(`Configuration: ${origin.origin}`);
   for (const { protocol, address, port, socketPath, hasTls } of broker.listeners) {
@@ -58,7 +62,7 @@ function logBanner(log: Log, settings: Settings, broker: RunningBroker, origin: 
 }
 
 /** @returns the name of the first signal that asks for a stop */
-function listenForSignals(log: Log): Promise<string> {
+function listenForSignals(log: OpenLog): Promise<string> {
   process.on("SIGPIPE", () => undefined);
   process.on("SIGHUP", () => {
     log.warn("SIGHUP: the configuration is read at the start only; restart to change it");

@@ -28,8 +28,10 @@ import { PacketWriter } from "./packet-writer.ts";
 import { loggedName, type Plane, unixSeconds } from "./plane.ts";
 import { reasonText, shorterForms, type Told } from "./reasons.ts";
 import { Subscribing } from "./subscribe.ts";
+import { Tallies } from "./tallies.ts";
 
 export class Dispatch implements TurnHandlers {
+  readonly tallies = new Tallies();
   readonly #plane: Plane;
   readonly #writer: PacketWriter;
   readonly #authenticating: Authenticating;
@@ -131,7 +133,10 @@ export class Dispatch implements TurnHandlers {
 
   #act(connection: NetworkConnection): boolean {
     const type = this.#plane.engine.decoded(abi.D_TYPE);
-    if (type === CONNECT) return this.#connecting.connect(connection);
+    if (type === CONNECT) {
+      this.tallies.connectCount++;
+      return this.#connecting.connect(connection);
+    }
     if (type === SUBSCRIBE) {
       if (this.#subscribing.subscribe(connection)) this.#plane.turn.retainedLater(connection);
       return true;
@@ -223,6 +228,10 @@ export class Dispatch implements TurnHandlers {
     if (connection.phase === "closing" || connection.phase === "closed") return;
     const { phase } = connection;
     this.#log(connection, reasonCode);
+    const isNew = phase === "connecting" || phase === "authenticating";
+    const hasConnect = connection.version !== 0 || this.#isConnectAtHand;
+    if (isNew && hasConnect) this.tallies.refuse(reasonCode);
+    else this.tallies.end(reasonCode);
     this.#authenticating.forget(connection);
     this.#leave(connection);
     this.#dropWill(connection);

@@ -66,6 +66,7 @@ export class Turn {
   #injected = false;
   #onPage: ((page: Uint8Array, apart: readonly Uint8Array[]) => void) | null = null;
   #openCount = 0;
+  #openedCount = 0;
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -93,6 +94,22 @@ export class Turn {
     return this.#openCount;
   }
 
+  /** Connections that were ever opened. */
+  get openedCount(): number {
+    return this.#openedCount;
+  }
+
+  /** Bytes that the kernel has not taken yet, of all connections. O(connections). */
+  unsentBytes(): number {
+    let bytes = 0;
+    let at = abi.CONNECTIONS + abi.C_OUT_BYTES;
+    for (let number = 1; number < this.#connections.length; number++) {
+      at += abi.CONNECTION_BYTES;
+      bytes += this.#engine.word(at);
+    }
+    return bytes;
+  }
+
   /** All connections whose record is in use; a snapshot. */
   all(): NetworkConnection[] {
     return this.#connections.filter((connection) => connection !== undefined);
@@ -109,6 +126,7 @@ export class Turn {
     const connection = new NetworkConnection(number, wire, rules);
     this.#connections[number] = connection;
     this.#openCount++;
+    this.#openedCount++;
     this.#engine.calls.openConnection(number);
     return connection;
   }

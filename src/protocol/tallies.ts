@@ -1,0 +1,17 @@
+/** What the control plane counts since its start, for `$SYS`. */
+
+export class Tallies {
+  /** CONNECT packets that were acted on, each once. */
+  connectCount = 0;
+  /** How often a CONNECT was refused, and a connection ended by us, by Reason Code. */
+  readonly refused = new Map<number, number>();
+  readonly ended = new Map<number, number>();
+
+  refuse(reasonCode: number): void {
+    this.refused.set(reasonCode, (this.refused.get(reasonCode) ?? 0) + 1);
+  }
+
+  end(reasonCode: number): void {
+    this.ended.set(reasonCode, (this.ended.get(reasonCode) ?? 0) + 1);
+  }
+}

@@ -1,0 +1,108 @@
+/** Episodes of queues that fill and drop: each is told once, whatever rules bound the queue. */
+import { expect, test } from "vitest";
+import * as abi from "#assembly/abi";
+import { EngineHarness } from "../support/engine-harness.ts";
+import { connectClient, type HarnessClient } from "../support/engine-harness-client.ts";
+import { utf8 } from "../support/packets.ts";
+
+const LASTING = { clean: false, expirySeconds: 1_000 } as const;
+const PLENTY = 2 ** 40;
+
+/** Bounds the queues of topics below `topic`. */
+function addRule(harness: EngineHarness, filter: string, messagesMax: number): void {
+  const bytes = utf8(filter);
+  harness.engine.scratch.set(bytes);
+  const { calls } = harness.engine;
+  expect(calls.addQueueRule(abi.SCRATCH, bytes.length, messagesMax, PLENTY, 0, 0, 0, 0)).toBe(0);
+}
+
+async function away(harness: EngineHarness, clientId: string, ...filters: string[]) {
+  const client = await connectClient(harness, clientId, LASTING);
+  for (const filter of filters) client.subscribe(filter, 1);
+  await harness.settle();
+  client.hangUp();
+  await harness.settle();
+}
+
+async function publishMany(publisher: HarnessClient, topic: string, count: number) {
+  for (let i = 0; i < count; i++) publisher.publish(topic, 1, { payload: utf8(`${i}`) });
+  await publisher.harness.settle();
+}
+
+/** How often it was said that this client's queue is four fifths full. */
+function told(harness: EngineHarness, clientId: string): number {
+  return harness.warnings.filter((line) => line.startsWith(`The queue of client ${clientId} is`))
+    .length;
+}
+
+/** The client comes, takes one message, and goes. */
+async function takeOne(harness: EngineHarness, clientId: string) {
+  const client = await connectClient(harness, clientId, { ...LASTING, receiveMaximum: 1 });
+  const [first] = client.takePublished();
+  if (first === undefined) throw new Error("nothing was sent");
+  client.acknowledge(first);
+  await harness.settle();
+  client.hangUp();
+  await harness.settle();
+}
+
+test("an episode ends by the bounds that began it, not by another Session's", async () => {
+  const harness = new EngineHarness();
+  addRule(harness, "narrow/#", 20);
+  addRule(harness, "wide/#", 100);
+  await away(harness, "one", "narrow/a");
+  await away(harness, "other", "wide/a");
+  const publisher = await connectClient(harness, "publisher");
+  await publishMany(publisher, "narrow/a", 17);
+  await publishMany(publisher, "wide/a", 80);
+  expect([told(harness, "one"), told(harness, "other")]).toEqual([1, 1]);
+  // 17, less the one taken and the one on its way: more than seven tenths of 20.
+  await takeOne(harness, "one");
+  await publishMany(publisher, "narrow/a", 3);
+  expect(told(harness, "one")).toBe(1);
+  expect(harness.engine.counter(abi.S_QUEUES_FILLING)).toBe(2);
+});
+
+test("one queue under several rules: the narrowest that was met ends it", async () => {
+  const harness = new EngineHarness();
+  addRule(harness, "narrow/#", 20);
+  addRule(harness, "wide/#", 100);
+  await away(harness, "one", "narrow/a", "wide/a");
+  const publisher = await connectClient(harness, "publisher");
+  await publishMany(publisher, "narrow/a", 17);
+  await publishMany(publisher, "wide/a", 70);
+  await takeOne(harness, "one");
+  await publishMany(publisher, "narrow/a", 1);
+  await publishMany(publisher, "wide/a", 20);
+  expect(told(harness, "one")).toBe(1);
+});
+
+test("what fills, drops, and is orphaned is counted, and counted out again", async () => {
+  const harness = new EngineHarness({ queuedMessagesMax: 10 });
+  const counters = () =>
+    [
+      abi.S_QUEUES_FILLING,
+      abi.S_QUEUES_FULL,
+      abi.S_SESSIONS_ORPHANED,
+      abi.S_SESSIONS_CONNECTED,
+    ].map((offset) => harness.engine.counter(offset));
+  await away(harness, "gone", "a");
+  await away(harness, "back", "a");
+  const publisher = await connectClient(harness, "publisher");
+  await publishMany(publisher, "a", 9);
+  expect(counters()).toEqual([2, 0, 0, 1]);
+  await publishMany(publisher, "a", 9);
+  expect(counters()).toEqual([2, 2, 2, 1]);
+  const back = await connectClient(harness, "back", { ...LASTING, receiveMaximum: 1 });
+  expect(counters()).toEqual([2, 2, 1, 2]);
+  back.hangUp();
+  await harness.settle();
+  expect(counters()).toEqual([2, 2, 2, 1]);
+  const again = await connectClient(harness, "back", LASTING);
+  for (const packet of again.takePublished()) again.acknowledge(packet);
+  await harness.settle();
+  expect(counters()).toEqual([1, 1, 1, 2]);
+  // A clean start ends the Session, with its queue.
+  await connectClient(harness, "gone");
+  expect(counters()).toEqual([0, 0, 0, 3]);
+});

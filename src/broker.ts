@@ -8,7 +8,7 @@ import {
   SERVER_SHUTTING_DOWN,
   USE_ANOTHER_SERVER,
 } from "#assembly/spec";
-import { loadScramFile, type ScramCredentials } from "./access/scram-credentials.ts";
+import { AccessDomains } from "./access/domains.ts";
 import { SysTopics } from "./admin/sys-topics.ts";
 import { StartError } from "./base/errors.ts";
 import {
@@ -157,7 +157,7 @@ class Broker implements RunningBroker {
   readonly #keepAlive: KeepAlive;
   readonly #sessions: Sessions;
   readonly #wills: Wills;
-  readonly #credentials: ScramCredentials | null;
+  readonly #access: AccessDomains;
   readonly #dispatch: Dispatch;
   readonly #retainedSweep: RetainedSweep;
   readonly #listeners: TransportListener[] = [];
@@ -176,9 +176,8 @@ class Broker implements RunningBroker {
     this.#settings = settings;
     this.#log = log;
     this.durability = DURABILITY[settings.durability];
-    const scramFile = settings.listeners[0]?.access.scramFile ?? null;
-    this.#credentials =
-      scramFile === null ? null : loadScramFile(scramFile, (sentence) => log.warn(sentence));
+    const accessSettings = settings.listeners.map(({ access }) => access);
+    this.#access = new AccessDomains(accessSettings, log);
     this.#engine = startEngine(settings);
     this.#turn = new Turn(this.#engine);
     this.#wills = new Wills(this.#engine, this.#turn, unixSeconds());
@@ -200,7 +199,7 @@ class Broker implements RunningBroker {
       wills: this.#wills,
       keepAlive: this.#keepAlive,
       settings: this.#settings,
-      credentials: this.#credentials,
+      access: this.#access,
       log: this.#log,
     };
   }
@@ -401,6 +400,7 @@ class Broker implements RunningBroker {
     const end = Date.now() + STOP_FLUSH_MILLISECONDS_MAX;
     while (this.#turn.openCount > 0 && Date.now() < end) await sleep(10);
     for (const listener of this.#listeners) listener.close();
+    this.#access.close();
     const left = this.#turn.openCount;
     if (left > 0) this.#log.warn(`${left} connections did not take their last packet and were cut`);
     // What the closing connections left behind is committed before the store closes.

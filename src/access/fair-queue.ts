@@ -57,3 +57,55 @@ export class FairQueue<Job> {
     return job;
   }
 }
+
+/** What becomes of work for which there is no room. */
+export const BUSY = "busy";
+
+interface Waiting {
+  readonly begin: () => Promise<void>;
+  readonly turnAway: () => void;
+}
+
+/**
+ * Runs work that comes from many addresses: some at once, the rest in turns, no more than a bound.
+ */
+export class FairWork {
+  readonly #queue: FairQueue<Waiting>;
+  readonly #underwayMax: number;
+  #underway = 0;
+
+  /** @param jobsMax  that wait, besides those under way */
+  constructor(jobsMax: number, underwayMax: number) {
+    this.#queue = new FairQueue(jobsMax);
+    this.#underwayMax = underwayMax;
+  }
+
+  /** Jobs that wait, and those under way. */
+  get count(): number {
+    return this.#queue.count + this.#underway;
+  }
+
+  /** @returns what the work comes to; BUSY where too much waits */
+  run<Result>(address: string, work: () => Promise<Result>): Promise<Result | typeof BUSY> {
+    return new Promise((resolve, reject) => {
+      const turnedAway = this.#queue.push(address, {
+        begin: () => work().then(resolve, reject),
+        turnAway: () => resolve(BUSY),
+      });
+      turnedAway?.turnAway();
+      this.#go();
+    });
+  }
+
+  #go(): void {
+    while (this.#underway < this.#underwayMax) {
+      const job = this.#queue.shift();
+      if (job === null) return;
+      this.#underway++;
+      job.begin().finally(() => {
+        this.#underway--;
+        this.#go();
+      });
+    }
+  }
+}

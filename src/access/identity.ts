@@ -3,6 +3,7 @@
  */
 import type { PeerIdentity } from "../engine/wire.ts";
 import type { AccessRules } from "./access-rules.ts";
+import type { StoredPassword } from "./password-hash.ts";
 
 export type { PeerIdentity };
 
@@ -16,6 +17,8 @@ export interface ConnectRequest {
   readonly version: number;
   readonly remoteAddress: string;
   readonly certificate: PeerIdentity | null;
+  /** Whether its user name will be its Client Identifier, too. */
+  readonly takesUserName: boolean;
 }
 
 export interface Identity {
@@ -31,10 +34,19 @@ export interface Identity {
 
 /** `refused` is a Reason Code, `reason` a sentence for the log. */
 export type Verdict =
-  | { readonly granted: Identity }
+  | {
+      readonly granted: Identity;
+      /** Unix time, seconds, at which the proof is worth nothing any more; left out: never. */
+      readonly until?: number;
+    }
   | { readonly refused: number; readonly reason: string };
 
 export interface Authenticator {
   /** null: not its business, the next one is asked. */
-  authenticate(request: ConnectRequest): Verdict | Promise<Verdict> | null;
+  authenticate(request: ConnectRequest): Verdict | Promise<Verdict | null> | null;
+  /**
+   * What the password of a user is checked against whom nobody knows, so that it takes as long as
+   * that of another; null: nothing.
+   */
+  decoy?(): StoredPassword | null;
 }

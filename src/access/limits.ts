@@ -27,4 +27,18 @@ export const LOGINS_REMEMBERED_MAX = 65_536;
 /** How long a login is remembered, seconds: as long as a fleet takes to come back. */
 export const LOGIN_REMEMBERED_SECONDS = 300;
 
+/** Addresses whose failed logins are counted: past it the one that failed longest ago is let go. */
+export const FAILED_ADDRESSES_MAX = 65_536;
+
+/**
+ * Failed logins of an episode that are answered at once: somebody mistypes, or has an old password.
+ */
+export const FAILURES_FREE = 10;
+
+/** How long the answer to the next failure waits, milliseconds; each one after it twice as long. */
+export const REFUSAL_DELAY_MILLISECONDS_MIN = 100;
+
+/** An address that has not failed for so long begins anew, seconds. */
+export const EPISODE_SECONDS = 60;
+
 assert(PBKDF2_UNDERWAY_MAX < 4);

@@ -10,7 +10,7 @@
  */
 import { createHmac, randomBytes } from "node:crypto";
 import { Worker } from "node:worker_threads";
-import { FairQueue } from "./fair-queue.ts";
+import { BUSY, FairWork } from "./fair-queue.ts";
 import type { HashAnswer, HashQuestion } from "./hash-worker.ts";
 import {
   HASH_WORKERS_MAX,
@@ -29,7 +29,7 @@ import {
 } from "./password-hash.ts";
 
 /** Whether the password is the stored one; `busy`: too many wait to have theirs checked. */
-export type Checked = boolean | "busy";
+export type Checked = boolean | typeof BUSY;
 
 export interface PasswordQuestion {
   readonly stored: StoredPassword;
@@ -39,32 +39,9 @@ export interface PasswordQuestion {
   readonly address: string;
 }
 
-interface Job {
-  readonly question: PasswordQuestion;
-  readonly answer: (checked: Checked) => void;
-}
-
-/** A queue, and how many of its jobs may be under way. */
-interface Lane {
-  readonly queue: FairQueue<Job>;
-  readonly underwayMax: number;
-  readonly compute: (question: PasswordQuestion) => Promise<boolean>;
-  underway: number;
-}
-
 export class PasswordHasher {
-  readonly #fast: Lane = {
-    queue: new FairQueue(HASHES_QUEUED_MAX),
-    underwayMax: PBKDF2_UNDERWAY_MAX,
-    compute: computePbkdf2,
-    underway: 0,
-  };
-  readonly #slow: Lane = {
-    queue: new FairQueue(SLOW_HASHES_QUEUED_MAX),
-    underwayMax: HASH_WORKERS_MAX,
-    compute: (question) => this.#askWorker(question),
-    underway: 0,
-  };
+  readonly #fast = new FairWork(HASHES_QUEUED_MAX, PBKDF2_UNDERWAY_MAX);
+  readonly #slow = new FairWork(SLOW_HASHES_QUEUED_MAX, HASH_WORKERS_MAX);
   readonly #key = randomBytes(32);
   /** Digests of logins, oldest first, with the second in which each is forgotten. */
   readonly #remembered = new Map<string, number>();
@@ -77,8 +54,7 @@ export class PasswordHasher {
 
   /** Passwords that wait to be checked, and those under way. */
   get waitingCount(): number {
-    const lanes = [this.#fast, this.#slow];
-    return lanes.reduce((sum, { queue, underway }) => sum + queue.count + underway, 0);
+    return this.#fast.count + this.#slow.count;
   }
 
   get rememberedCount(): number {
@@ -98,19 +74,21 @@ export class PasswordHasher {
       this.#remember(digest, nowSeconds);
       return true;
     }
-    const lane = stored.kind === "pbkdf2" ? this.#fast : this.#slow;
-    return new Promise((resolve) => {
-      const answer = (checked: Checked): void => {
-        if (checked === true) this.#remember(digest, nowSeconds);
-        resolve(checked);
-      };
-      const dropped = lane.queue.push(question.address, { question, answer });
-      if (dropped !== null) {
-        this.busyCount++;
-        dropped.answer("busy");
-      }
-      this.#go(lane);
-    });
+    return this.#compute(question, digest, nowSeconds);
+  }
+
+  async #compute(question: PasswordQuestion, digest: string, nowSeconds: number): Promise<Checked> {
+    const isFast = question.stored.kind === "pbkdf2";
+    const compute = (): Promise<boolean> => {
+      this.computedCount++;
+      return isFast ? computePbkdf2(question) : this.#askWorker(question);
+    };
+    const lane = isFast ? this.#fast : this.#slow;
+    // A hash that cannot be computed, for want of memory, is nobody's fault and lets nobody in.
+    const checked = await lane.run(question.address, compute).catch(() => BUSY as typeof BUSY);
+    if (checked === true) this.#remember(digest, nowSeconds);
+    if (checked === BUSY) this.busyCount++;
+    return checked;
   }
 
   /** No login is remembered any more. */
@@ -142,23 +120,6 @@ export class PasswordHasher {
     for (const oldest of this.#remembered.keys()) {
       this.#remembered.delete(oldest);
       return;
-    }
-  }
-
-  /** Takes jobs while fewer than may be are under way. */
-  #go(lane: Lane): void {
-    while (lane.underway < lane.underwayMax) {
-      const job = lane.queue.shift();
-      if (job === null) return;
-      lane.underway++;
-      this.computedCount++;
-      const done = (checked: Checked): void => {
-        lane.underway--;
-        job.answer(checked);
-        this.#go(lane);
-      };
-      // A hash that cannot be computed, for want of memory, is nobody's fault and lets nobody in.
-      lane.compute(job.question).then(done, () => done("busy"));
     }
   }
 

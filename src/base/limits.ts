@@ -46,6 +46,12 @@ export const TLS_TICKET_SECONDS_MAX = 7200;
  */
 export const AUTHENTICATING_BYTES_MAX = 64 * 1024 * 1024;
 
+/**
+ * Refusals that wait at once before they are sent: past it they go out without delay, so that who
+ * guesses cannot fill the broker with connections that wait.
+ */
+export const DELAYED_REFUSALS_MAX = 4_096;
+
 /** Network Connections at once: the engine has so many records (abi.ts, CONNECTIONS_MAX). */
 export const CONNECTIONS_MAX = 262_143;
 

@@ -76,6 +76,8 @@ function settingsOf(
     connectionsMax: unbounded(value("global_max_connections")),
     sessionsMax: unbounded(value("global_max_clients")),
     clientIdsBeginWith: value("clientid_prefixes"),
+    refusalDelayMillisecondsMax: (value("failed_login_delay") ?? 0) * 1000,
+    overloadMilliseconds: value("overload_delay") || Number.POSITIVE_INFINITY,
     retainSourceChecked: value("check_retain_source") ?? true,
     packetBytesMax: value("max_packet_size") ?? PACKET_BYTES_MAX,
     payloadBytesMax: value("message_size_limit") || PACKET_BYTES_MAX,

@@ -209,6 +209,8 @@ function listenerOf(
     access,
     allowAnonymous: valueIn(own, "listener_allow_anonymous") ?? access.allowAnonymous,
     connectionsMax: connectionsMax === -1 ? Number.POSITIVE_INFINITY : connectionsMax,
+    connectRate: valueIn(own, "connect_rate") || Number.POSITIVE_INFINITY,
+    connectRatePerAddress: valueIn(own, "connect_rate_per_address") || Number.POSITIVE_INFINITY,
     qosMax: Number(valueIn(own, "max_qos") ?? 2) as 0 | 1 | 2,
     redirect: valueIn(own, "server_redirect"),
   };

@@ -7,6 +7,7 @@
  */
 import type { Option } from "./option.ts";
 import { ACCESS_OPTIONS } from "./options-access.ts";
+import { ADMISSION_OPTIONS } from "./options-admission.ts";
 import { LIMIT_OPTIONS } from "./options-limits.ts";
 import { LISTENER_OPTIONS } from "./options-listener.ts";
 import { PROCESS_OPTIONS } from "./options-process.ts";
@@ -17,6 +18,7 @@ export const OPTIONS = {
   ...LISTENER_OPTIONS,
   ...TLS_OPTIONS,
   ...ACCESS_OPTIONS,
+  ...ADMISSION_OPTIONS,
   ...LIMIT_OPTIONS,
   ...SESSION_OPTIONS,
   ...PROCESS_OPTIONS,

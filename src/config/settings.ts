@@ -44,6 +44,9 @@ export interface ListenerSettings {
   readonly allowAnonymous: boolean;
   /** Network Connections held at once; Infinity: no limit of the listener's own. */
   readonly connectionsMax: number;
+  /** CONNECTs that it takes in a second, of all addresses and of each; Infinity: no limit. */
+  readonly connectRate: number;
+  readonly connectRatePerAddress: number;
   /** Highest QoS that its clients may publish with. */
   readonly qosMax: 0 | 1 | 2;
   /** Where its clients are sent, instead of being served; null: they are served. */
@@ -180,6 +183,10 @@ export interface Settings {
   readonly sessionsMax: number;
   /** What every Client Identifier has to begin with; null: anything. */
   readonly clientIdsBeginWith: string | null;
+  /** Longest that the answer to a failed login waits, milliseconds; 0: none waits. */
+  readonly refusalDelayMillisecondsMax: number;
+  /** Delay of the event loop from which on new Sessions are refused; Infinity: never. */
+  readonly overloadMilliseconds: number;
   /** Whether a retained message is delivered only while its publisher may write there. */
   readonly retainSourceChecked: boolean;
 

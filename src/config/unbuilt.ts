@@ -9,24 +9,17 @@ const PASSWORDS =
 const PERMISSIONS =
   "access rules are not enforced yet, so every client could read and write every topic";
 const PLUGINS = "plugins are not supported, so what it decides would be open to everyone";
-const IDENTITY = "clients are not bound to an identity yet, so one could pass for another";
 const APART = "clients of different listeners would see each other's messages";
 
 /** What would stand open if the option were ignored. */
 const UNBUILT: ReadonlyMap<string, string> = new Map([
   // Authentication.
-  ["use_identity_as_username", IDENTITY],
-  ["use_subject_as_username", IDENTITY],
-  ["per_listener_settings", "access settings of one listener would count for all of them"],
-  ["password_file", PASSWORDS],
   ["jwt_key_file", PASSWORDS],
   ["jwt_jwks", PASSWORDS],
   ["plugin", PLUGINS],
   ["auth_plugin", PLUGINS],
   ["global_plugin", PLUGINS],
   ["plugin_use", PLUGINS],
-  ["use_username_as_clientid", IDENTITY],
-  ["clientid_prefixes", IDENTITY],
   ["global_max_clients", "there would be no limit"],
   // Authorisation.
   ["acl_file", PERMISSIONS],

@@ -5,8 +5,7 @@
  *   CONNECT, method ──▶ begin() ─▶ AUTH 0x18 ─▶ continue() ─▶ the CONNECT is decided, or refused
  *   AUTH 0x19 ────────▶ begin() ─▶ AUTH 0x18 ─▶ continue() ─▶ AUTH 0x00, or DISCONNECT 0x87
  *
- * While the client of a CONNECT proves who it is, the packet waits, as a copy outside the engine's
- * heap: who has a Session may come back also where that is full. It is decided from its bytes.
+ * While the client of a CONNECT proves who it is, the packet waits (waiting-connects.ts).
  */
 import * as abi from "#assembly/abi";
 import {
@@ -15,55 +14,50 @@ import {
   AUTHENTICATION_METHOD,
   BAD_AUTHENTICATION_METHOD,
   CONTINUE_AUTHENTICATION,
-  NOT_AUTHORIZED,
   PROTOCOL_ERROR,
-  QUOTA_EXCEEDED,
   RE_AUTHENTICATE,
   SUCCESS,
 } from "#assembly/spec";
 import { ScramExchange } from "../access/scram.ts";
+import type { ScramCredentials } from "../access/scram-credentials.ts";
 import { SCRAM_SHA_256 } from "../access/scram-file.ts";
 import { ProtocolError } from "../base/errors.ts";
-import {
-  AUTHENTICATING_BYTES_MAX,
-  CONNECT_SECONDS_MAX,
-  LOGGED_NAME_CHARACTERS_MAX,
-} from "../base/limits.ts";
+import { CONNECT_SECONDS_MAX } from "../base/limits.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import { DeadlineWheel } from "../session/wheel.ts";
+import type { DecideConnect, Logins } from "./logins.ts";
 import type { PacketWriter } from "./packet-writer.ts";
 import type { Plane } from "./plane.ts";
+import type { WaitingConnects } from "./waiting-connects.ts";
 
 /** An exchange under way. */
 interface Exchange {
   readonly scram: ScramExchange;
-  /** The CONNECT that waits; none while authenticating again. */
-  readonly packet: Buffer | null;
   /** Second in which an exchange on an open connection is given up; 0 = Keep Alive watches. */
   readonly dueSecond: number;
 }
 
-/** Decides the CONNECT in DECODED, with the last word of the method. */
-export type Decide = (connection: NetworkConnection, data: Uint8Array) => boolean;
-
 export class Authenticating {
   readonly #plane: Plane;
   readonly #writer: PacketWriter;
+  readonly #waiting: WaitingConnects;
+  readonly #logins: Logins;
   readonly #exchanges = new Map<NetworkConnection, Exchange>();
   readonly #wheel: DeadlineWheel<NetworkConnection>;
   readonly #onExpired: (connection: NetworkConnection) => void;
-  /** Bytes of all CONNECT packets that wait. */
-  #waitingBytes = 0;
 
   /** @param onExpired  called for an open connection that does not finish its exchange in time */
   constructor(
     plane: Plane,
     writer: PacketWriter,
+    { waiting, logins }: { readonly waiting: WaitingConnects; readonly logins: Logins },
     nowSeconds: number,
     onExpired: (connection: NetworkConnection) => void,
   ) {
     this.#plane = plane;
     this.#writer = writer;
+    this.#waiting = waiting;
+    this.#logins = logins;
     this.#onExpired = onExpired;
     this.#wheel = new DeadlineWheel(nowSeconds, (connection) => this.#due(connection));
   }
@@ -71,28 +65,25 @@ export class Authenticating {
   /**
    * Begins with the CONNECT in DECODED, which names a method; it is decided later.
    *
+   * @returns whether the connection goes on at once
    * @throws ProtocolError with the Reason Code of the CONNACK that refuses [MQTT-4.12.0-4]
    */
-  connect(connection: NetworkConnection): void {
-    const { credentials, engine } = this.#plane;
+  connect(connection: NetworkConnection): boolean {
+    const { engine } = this.#plane;
     const method = this.#method();
+    const credentials = this.#credentials(connection);
     if (credentials === null || method !== SCRAM_SHA_256) {
       // [MQTT-4.12.0-1]
       throw new ProtocolError(BAD_AUTHENTICATION_METHOD, "no such Authentication Method");
     }
     connection.authenticationMethod = method;
     const data = this.#data();
-    const [from, to] = [engine.decoded(abi.D_AT), engine.decoded(abi.D_END)];
-    if (this.#waitingBytes + to - from > AUTHENTICATING_BYTES_MAX) {
-      throw new ProtocolError(QUOTA_EXCEEDED, "too many authenticate");
-    }
-    const packet = Buffer.from(engine.bytes.subarray(from, to));
-    this.#waitingBytes += packet.length;
+    this.#waiting.keep(connection);
     const scram = new ScramExchange(credentials);
-    this.#exchanges.set(connection, { scram, packet, dueSecond: 0 });
+    this.#exchanges.set(connection, { scram, dueSecond: 0 });
     connection.phase = "authenticating";
     engine.calls.setAuthenticating(connection.number, 1);
-    this.#first(connection, scram, data);
+    return this.#first(connection, scram, data);
   }
 
   /**
@@ -102,46 +93,47 @@ export class Authenticating {
    * @returns whether the connection goes on at once
    * @throws ProtocolError 0x82, 0x87 or 0x8C: nothing of the exchange is left
    */
-  auth(connection: NetworkConnection, nowSeconds: number, decide: Decide): boolean {
+  auth(connection: NetworkConnection, nowSeconds: number, decide: DecideConnect): boolean {
     const { engine } = this.#plane;
     const isBeginning = engine.decoded(abi.D_REASON) === RE_AUTHENTICATE;
     this.#judge(connection, isBeginning);
     const data = this.#data();
-    if (isBeginning) {
-      this.#again(connection, data, nowSeconds);
-      return true;
-    }
+    if (isBeginning) return this.#again(connection, data, nowSeconds);
     const exchange = this.#exchanges.get(connection);
     if (exchange === undefined) throw new ProtocolError(PROTOCOL_ERROR, "AUTH without an exchange");
     const step = exchange.scram.next(data ?? Buffer.alloc(0));
-    if (step.kind === "failure") throw this.#failed(connection, step.reason);
+    if (step.kind === "failure") return this.#failed(connection, step.reason);
     if (step.kind === "continue") {
       this.#send(connection, CONTINUE_AUTHENTICATION, step.data);
       return true;
     }
     const isOpen = connection.phase === "open";
     if (isOpen && step.user !== connection.userName) {
-      throw this.#failed(connection, "the user is another than before");
+      return this.#failed(connection, "the user is another than before");
     }
+    this.#end(connection);
     if (isOpen) {
-      this.forget(connection);
       this.#send(connection, SUCCESS, step.data);
       return true;
     }
-    connection.userName = step.user;
-    this.forget(connection);
     connection.phase = "connecting";
     engine.calls.setAuthenticating(connection.number, 0);
-    return this.#decide(exchange.packet ?? Buffer.alloc(0), () => decide(connection, step.data));
+    const identity = { clientId: connection.clientId, userName: step.user, rules: null };
+    const admitted = { identity, until: null, authenticationData: step.data };
+    return this.#waiting.decide(connection, () => decide(connection, admitted));
   }
 
   /** The connection is gone, or its exchange is over: nothing of it is kept. */
   forget(connection: NetworkConnection): void {
+    this.#end(connection);
+    this.#waiting.forget(connection);
+  }
+
+  #end(connection: NetworkConnection): void {
     const exchange = this.#exchanges.get(connection);
     if (exchange === undefined) return;
     this.#exchanges.delete(connection);
     if (exchange.dueSecond !== 0) this.#wheel.remove(connection, exchange.dueSecond);
-    this.#waitingBytes -= exchange.packet?.length ?? 0;
   }
 
   tick(nowSeconds: number): void {
@@ -166,37 +158,30 @@ export class Authenticating {
   }
 
   /** Authenticates an open connection again; what else it sends goes on meanwhile. */
-  #again(connection: NetworkConnection, data: Uint8Array | null, nowSeconds: number): void {
-    const { credentials } = this.#plane;
-    if (credentials === null) throw this.#failed(connection, "nobody is known");
+  #again(connection: NetworkConnection, data: Uint8Array | null, nowSeconds: number): boolean {
+    const credentials = this.#credentials(connection);
+    if (credentials === null) return this.#failed(connection, "nobody is known");
     const scram = new ScramExchange(credentials);
     const dueSecond = this.#wheel.add(connection, nowSeconds + CONNECT_SECONDS_MAX);
-    this.#exchanges.set(connection, { scram, packet: null, dueSecond });
-    this.#first(connection, scram, data);
+    this.#exchanges.set(connection, { scram, dueSecond });
+    return this.#first(connection, scram, data);
   }
 
   /** The client speaks first: with the packet that begins, or when it is asked to. */
-  #first(connection: NetworkConnection, scram: ScramExchange, data: Uint8Array | null): void {
+  #first(connection: NetworkConnection, scram: ScramExchange, data: Uint8Array | null): boolean {
     if (data === null) {
       this.#send(connection, CONTINUE_AUTHENTICATION, null);
-      return;
+      return true;
     }
     const step = scram.next(data);
-    if (step.kind === "failure") throw this.#failed(connection, step.reason);
+    if (step.kind === "failure") return this.#failed(connection, step.reason);
     this.#send(connection, CONTINUE_AUTHENTICATION, step.data); // [MQTT-4.12.0-2]
+    return true;
   }
 
-  /** Puts the CONNECT into DECODED again, and has it decided. */
-  #decide(packet: Buffer, decide: () => boolean): boolean {
-    const { engine } = this.#plane;
-    const at = engine.keep(packet);
-    if (at === 0) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for the CONNECT");
-    try {
-      engine.calls.decodePacket(0, at, at + packet.length);
-      return decide();
-    } finally {
-      engine.calls.freeBlock(at);
-    }
+  /** Who may authenticate on this listener. */
+  #credentials({ rules }: NetworkConnection): ScramCredentials | null {
+    return this.#plane.access.of(rules.access).credentials;
   }
 
   #method(): string {
@@ -226,14 +211,13 @@ export class Authenticating {
     this.#plane.turn.schedule();
   }
 
-  /** The log says why; the client learns nothing that would help to guess. */
-  #failed(connection: NetworkConnection, reason: string): ProtocolError {
-    const { log } = this.#plane;
-    const { remote } = connection.wire;
-    log.notice(
-      `Authentication failed for ${remote}: ${reason.slice(0, LOGGED_NAME_CHARACTERS_MAX)}`,
-    );
-    return new ProtocolError(NOT_AUTHORIZED, "authentication failed");
+  /**
+   * @returns false: the answer waits, and so does what else the client sends
+   * @throws ProtocolError 0x87 where it does not
+   */
+  #failed(connection: NetworkConnection, reason: string): boolean {
+    this.forget(connection);
+    return this.#logins.refuseUnproven(connection, reason) !== null;
   }
 
   #due(connection: NetworkConnection): void {

@@ -9,7 +9,6 @@ import {
   AUTHENTICATION_METHOD,
   CLIENT_IDENTIFIER_NOT_VALID,
   CONNECT_CLEAN_START,
-  CONNECT_USER_NAME,
   CONNECT_WILL,
   CONNECT_WILL_QOS_SHIFT,
   CONNECT_WILL_RETAIN,
@@ -36,6 +35,7 @@ import { EXPIRY_NEVER } from "../session/sessions.ts";
 import type { Will } from "../session/wills.ts";
 import type { Authenticating } from "./auth.ts";
 import { type Accepted, fitted, sendAccepted } from "./connack.ts";
+import type { Admitted, DecideConnect, Logins } from "./logins.ts";
 import type { PacketWriter } from "./packet-writer.ts";
 import { loggedName, type Plane } from "./plane.ts";
 import { withoutProperty } from "./will-properties.ts";
@@ -60,6 +60,7 @@ export class Connecting {
   readonly #plane: Plane;
   readonly #writer: PacketWriter;
   readonly #authenticating: Authenticating;
+  readonly #logins: Logins;
   readonly #takeOver: TakeOver;
   /** Connections whose CONNACK waits for a commit, by the address of their Session. */
   readonly #waiting = new Map<number, NetworkConnection>();
@@ -67,25 +68,28 @@ export class Connecting {
   constructor(
     plane: Plane,
     writer: PacketWriter,
-    authenticating: Authenticating,
+    {
+      authenticating,
+      logins,
+    }: { readonly authenticating: Authenticating; readonly logins: Logins },
     takeOver: TakeOver,
   ) {
     this.#plane = plane;
     this.#writer = writer;
     this.#authenticating = authenticating;
+    this.#logins = logins;
     this.#takeOver = takeOver;
   }
 
   /**
    * Acts on the CONNECT in DECODED.
    *
-   * @param authenticationData  last word of the Authentication Method, once the client has proved
-   *   who it is
-   * @returns true where the CONNACK is sent and the connection goes on; false where both wait for
-   *   the commit of the Session's record
+   * @param proven  who sent it, once that is known
+   * @returns true where the CONNACK is sent and the connection goes on; false where both wait: for
+   *   who it is, or for the commit of the Session's record
    * @throws ProtocolError with the Reason Code of the CONNACK that refuses
    */
-  connect(connection: NetworkConnection, authenticationData: Uint8Array | null = null): boolean {
+  connect(connection: NetworkConnection, proven: Admitted | null = null): boolean {
     const request = this.#read(connection);
     const { redirect, protocolVersions } = connection.rules;
     if (!protocolVersions.has(request.version as ProtocolVersion)) {
@@ -94,12 +98,25 @@ export class Connecting {
     if (redirect !== null) {
       throw new ProtocolError(redirect.reasonCode, "", redirect.serverReference);
     }
-    if (authenticationData === null && this.#plane.engine.hasProperty(AUTHENTICATION_METHOD)) {
-      this.#authenticating.connect(connection);
-      return true;
+    if (proven === null && this.#plane.engine.hasProperty(AUTHENTICATION_METHOD)) {
+      return this.#authenticating.connect(connection);
     }
     const assigned = this.#identify(connection, request);
-    this.#admit(connection);
+    const admitted = proven ?? this.#logins.ask(connection, this.#decide);
+    if (admitted === null) return false;
+    const named = this.#rename(connection, admitted, assigned);
+    return this.#open(connection, request, admitted, named);
+  }
+
+  readonly #decide: DecideConnect = (connection, admitted) => this.connect(connection, admitted);
+
+  /** Grants what is asked for, or less of it, and opens the Session. @returns as connect() */
+  #open(
+    connection: NetworkConnection,
+    request: Request,
+    { authenticationData }: Admitted,
+    assigned: string | null,
+  ): boolean {
     const { keepAlive, serverKeepAliveSeconds } = this.#keepAlive(request);
     connection.keepAliveSeconds = keepAlive;
     const granted = this.#expiry(request);
@@ -108,7 +125,7 @@ export class Connecting {
     connection.will = this.#readWill(connection.rules.qosMax);
     const offered = fitted(this.#writer, connection, this.#plane.settings, {
       sessionPresent: false,
-      assignedClientId: request.version === 5 ? assigned : null,
+      assignedClientId: this.#isAssigned(request) ? assigned : null,
       serverKeepAliveSeconds,
       sessionExpirySeconds: granted === request.expirySeconds ? null : granted,
       responseInformation: this.#responseInformation(connection),
@@ -164,14 +181,22 @@ export class Connecting {
     };
   }
 
+  /** Whether the client is told of its Client Identifier: it brought none [MQTT-3.2.2-16]. */
+  #isAssigned({ version }: Request): boolean {
+    return version === 5 && this.#plane.engine.decoded(abi.D_CLIENT_ID_BYTES) === 0;
+  }
+
   /** @returns the Client Identifier that was assigned, or null: the client brought one */
   #identify(connection: NetworkConnection, request: Request): string | null {
     const { engine } = this.#plane;
     const byteCount = engine.decoded(abi.D_CLIENT_ID_BYTES);
     if (byteCount > 0) {
       connection.clientId = engine.text(engine.decoded(abi.D_CLIENT_ID_AT), byteCount);
+      this.#judgePrefix(connection);
       return null;
     }
+    // Assigned before its CONNECT waited.
+    if (connection.clientId !== "") return connection.clientId;
     // [MQTT-3.1.3-8 @3.1.1]; 3.1 wants one in any case.
     const isNeeded = request.version === 3 || (request.version === 4 && !request.cleanStart);
     if (isNeeded || !connection.rules.emptyClientIdAllowed) {
@@ -179,17 +204,34 @@ export class Connecting {
     }
     // [MQTT-3.1.3-6]
     connection.clientId = connection.rules.clientIdPrefix + randomBytes(11).toString("hex");
+    this.#judgePrefix(connection);
     return connection.clientId;
   }
 
-  #admit(connection: NetworkConnection): void {
-    if (connection.userName !== "") return;
-    const { engine } = this.#plane;
-    const hasUserName = (engine.decoded(abi.D_CONNECT_FLAGS) & CONNECT_USER_NAME) !== 0;
-    if (!connection.rules.allowAnonymous) {
-      const who = hasUserName ? "user names cannot be checked" : "anonymous is not allowed";
-      throw new ProtocolError(NOT_AUTHORIZED, who);
+  /** mosquitto's clientid_prefixes, with the Reason Code that it sends. */
+  #judgePrefix({ clientId }: NetworkConnection): void {
+    const { clientIdsBeginWith } = this.#plane.settings;
+    if (clientIdsBeginWith === null || clientId.startsWith(clientIdsBeginWith)) return;
+    throw new ProtocolError(NOT_AUTHORIZED, "the Client Identifier begins with something else");
+  }
+
+  /**
+   * The client is who it proved to be, and its Session may be that user's.
+   *
+   * @returns the Client Identifier that is not the packet's, or null
+   */
+  #rename(
+    connection: NetworkConnection,
+    { identity: { userName } }: Admitted,
+    assigned: string | null,
+  ): string | null {
+    connection.userName = userName;
+    if (!connection.rules.usernameAsClientId) return assigned;
+    if (userName === "") {
+      throw new ProtocolError(NOT_AUTHORIZED, "a user name is needed, as Client Identifier");
     }
+    connection.clientId = userName;
+    return userName;
   }
 
   #keepAlive(request: Request): { keepAlive: number; serverKeepAliveSeconds: number | null } {

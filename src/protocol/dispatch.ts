@@ -18,23 +18,27 @@ import {
   UNSUBSCRIBE,
   UNSUPPORTED_PROTOCOL_VERSION,
 } from "#assembly/spec";
+import { FailedLogins } from "../access/failed-logins.ts";
 import { ProtocolError } from "../base/errors.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { TurnHandlers } from "../session/turn.ts";
 import { Authenticating } from "./auth.ts";
 import { sendRefused } from "./connack.ts";
 import { Connecting } from "./connect.ts";
+import { Logins } from "./logins.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import { loggedName, type Plane, unixSeconds } from "./plane.ts";
 import { reasonText, shorterForms, type Told } from "./reasons.ts";
 import { Subscribing } from "./subscribe.ts";
 import { Tallies } from "./tallies.ts";
+import { WaitingConnects } from "./waiting-connects.ts";
 
 export class Dispatch implements TurnHandlers {
   readonly tallies = new Tallies();
   readonly #plane: Plane;
   readonly #writer: PacketWriter;
   readonly #authenticating: Authenticating;
+  readonly #logins: Logins;
   readonly #connecting: Connecting;
   readonly #subscribing: Subscribing;
   /** Whether DECODED is of the connection being closed. */
@@ -48,14 +52,24 @@ export class Dispatch implements TurnHandlers {
     this.#onClosed = onClosed;
     this.#writer = new PacketWriter(plane.engine);
     this.#subscribing = new Subscribing(plane);
-    const authenticating = new Authenticating(plane, this.#writer, unixSeconds(), (connection) =>
-      this.close(connection, NOT_AUTHORIZED),
+    const waiting = new WaitingConnects(plane.engine);
+    const failed = new FailedLogins(plane.log, plane.settings.refusalDelayMillisecondsMax);
+    const logins = new Logins(plane, waiting, failed, (connection, reasonCode, serverReference) =>
+      this.close(connection, reasonCode, serverReference),
+    );
+    this.#logins = logins;
+    const authenticating = new Authenticating(
+      plane,
+      this.#writer,
+      { waiting, logins },
+      unixSeconds(),
+      (connection) => this.close(connection, NOT_AUTHORIZED),
     );
     this.#authenticating = authenticating;
     this.#connecting = new Connecting(
       plane,
       this.#writer,
-      authenticating,
+      { authenticating, logins },
       (connection, reasonCode) => this.close(connection, reasonCode),
     );
   }
@@ -98,9 +112,10 @@ export class Dispatch implements TurnHandlers {
     );
   }
 
-  /** Whoever authenticates again has a time for it. */
+  /** Whoever authenticates again has a time for it; who failed to is forgotten after a while. */
   tick(nowSeconds: number): void {
     this.#authenticating.tick(nowSeconds);
+    this.#logins.tick(nowSeconds);
   }
 
   onClosed(connection: NetworkConnection): void {
@@ -150,8 +165,8 @@ export class Dispatch implements TurnHandlers {
       return false;
     }
     if (type === AUTH) {
-      return this.#authenticating.auth(connection, unixSeconds(), (proven, data) =>
-        this.#connecting.connect(proven, data),
+      return this.#authenticating.auth(connection, unixSeconds(), (proven, admitted) =>
+        this.#connecting.connect(proven, admitted),
       );
     }
     throw new ProtocolError(PROTOCOL_ERROR, `packet type ${type}`);
@@ -164,7 +179,7 @@ export class Dispatch implements TurnHandlers {
     const asked = engine.numberProperty(SESSION_EXPIRY_INTERVAL, connection.sessionExpirySeconds);
     const isOther = asked !== connection.sessionExpirySeconds;
     if (isOther && connection.session !== 0) this.#changeExpiry(connection, asked);
-    this.#authenticating.forget(connection);
+    this.#forget(connection);
     const { turn } = this.#plane;
     const hasWill = connection.will !== null;
     if (reasonCode === SUCCESS) this.#dropWill(connection);
@@ -182,6 +197,12 @@ export class Dispatch implements TurnHandlers {
     } else {
       turn.closeAfterFlush(connection);
     }
+  }
+
+  /** What is under way about who it is ends with it. */
+  #forget(connection: NetworkConnection): void {
+    this.#authenticating.forget(connection);
+    this.#logins.forget(connection);
   }
 
   #changeExpiry(connection: NetworkConnection, asked: number): void {
@@ -232,7 +253,7 @@ export class Dispatch implements TurnHandlers {
     const hasConnect = connection.version !== 0 || this.#isConnectAtHand;
     if (isNew && hasConnect) this.tallies.refuse(reasonCode);
     else this.tallies.end(reasonCode);
-    this.#authenticating.forget(connection);
+    this.#forget(connection);
     this.#leave(connection);
     this.#dropWill(connection);
     const reasonString = connection.problemInformation ? connection.closeReason : "";
@@ -293,7 +314,7 @@ export class Dispatch implements TurnHandlers {
     if (connection.phase !== "closing") {
       connection.closeReason = reason;
       this.#log(connection, SUCCESS);
-      this.#authenticating.forget(connection);
+      this.#forget(connection);
       this.#leave(connection);
       this.#dropWill(connection);
     }

@@ -1,8 +1,8 @@
 /** The parts that control packets act on, handed to each family. */
-import type { ScramCredentials } from "../access/scram-credentials.ts";
+import type { AccessDomain } from "../access/domain.ts";
 import { LOGGED_NAME_CHARACTERS_MAX } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
-import type { Settings } from "../config/settings.ts";
+import type { AccessSettings, Settings } from "../config/settings.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { KeepAlive } from "../session/keep-alive.ts";
 import type { Sessions } from "../session/sessions.ts";
@@ -16,8 +16,8 @@ export interface Plane {
   readonly wills: Wills;
   readonly keepAlive: KeepAlive;
   readonly settings: Settings;
-  /** Who may authenticate with SCRAM; null: nobody. */
-  readonly credentials: ScramCredentials | null;
+  /** Who may connect, by the access settings of a listener. */
+  readonly access: { of(settings: AccessSettings): AccessDomain };
   readonly log: Log;
 }
 

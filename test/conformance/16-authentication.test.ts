@@ -135,7 +135,7 @@ describe("CONNECT with an Authentication Method", () => {
   test("anonymous clients and a User Name alone stay outside [MQTT-3.1.4-2]", async () => {
     for (const [fields, reason] of [
       [{}, "anonymous is not allowed"],
-      [{ userName: "truck", password: "diesel" }, "user names cannot be checked"],
+      [{ userName: "truck", password: "diesel" }, "authentication failed"],
     ] as const) {
       const client = await open();
       client.sendConnect(fields);

@@ -111,6 +111,7 @@ export function connectAs(userName: string, password: string, clientId = "c1"): 
     version: 5,
     remoteAddress: "127.0.0.1",
     certificate: null,
+    takesUserName: false,
   };
 }
 

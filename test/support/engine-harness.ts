@@ -9,6 +9,8 @@
 
 import * as abi from "#assembly/abi";
 import { KEEP_ALIVE_TIMEOUT } from "#assembly/spec";
+import { AccessDomain } from "../../src/access/domain.ts";
+import { PasswordHasher } from "../../src/access/password-hasher.ts";
 import type { ScramCredentials } from "../../src/access/scram-credentials.ts";
 import type { Log } from "../../src/base/log.ts";
 import { configure } from "../../src/config/configuration.ts";
@@ -76,7 +78,12 @@ export class EngineHarness {
 
   constructor(changes: HarnessSettings = {}, credentials: ScramCredentials | null = null) {
     const defaults = configure(null, NO_FLAGS).settings;
-    this.settings = { ...defaults, memoryBytesMax: MEMORY_BYTES_MAX, ...changes };
+    this.settings = {
+      ...defaults,
+      memoryBytesMax: MEMORY_BYTES_MAX,
+      refusalDelayMillisecondsMax: 0,
+      ...changes,
+    };
     this.engine = this.#startEngine();
     this.turn = new Turn(this.engine);
     const now = this.nowSeconds;
@@ -87,7 +94,10 @@ export class EngineHarness {
     );
     const { engine, turn, sessions, wills, keepAlive, settings } = this;
     const log = this.#recordingLog();
-    const plane: Plane = { engine, turn, sessions, wills, keepAlive, settings, credentials, log };
+    const hasher = new PasswordHasher();
+    const domain = new AccessDomain({ credentials, authenticators: [] }, { hasher, log });
+    const access = { of: () => domain };
+    const plane: Plane = { engine, turn, sessions, wills, keepAlive, settings, access, log };
     this.dispatch = new Dispatch(plane, (connection) => this.#peers.delete(connection));
     this.turn.start(this.dispatch);
   }

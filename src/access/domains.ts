@@ -1,0 +1,64 @@
+/** The access domains of a broker: one for each object of access settings. */
+import type { Log } from "../base/log.ts";
+import type { AccessSettings } from "../config/settings.ts";
+import { AccessDomain, loadAccessFiles } from "./domain.ts";
+import { PasswordHasher } from "./password-hasher.ts";
+
+export class AccessDomains {
+  readonly hasher = new PasswordHasher();
+  readonly #log: Log;
+  #domains = new Map<AccessSettings, AccessDomain>();
+
+  /**
+   * @param all  the settings of each listener; those that are one object share a domain
+   * @throws StartError where a file cannot be read or has a bad line
+   */
+  constructor(all: readonly AccessSettings[], log: Log) {
+    this.#log = log;
+    for (const settings of all) {
+      if (!this.#domains.has(settings)) this.#domains.set(settings, this.#open(settings));
+    }
+  }
+
+  #open(settings: AccessSettings): AccessDomain {
+    const parts = { hasher: this.hasher, log: this.#log };
+    return new AccessDomain(loadAccessFiles(settings, parts), parts);
+  }
+
+  /** @param settings  one that the constructor or reload() was given */
+  of(settings: AccessSettings): AccessDomain {
+    const domain = this.#domains.get(settings);
+    if (domain === undefined) throw new Error("no access domain of these settings");
+    return domain;
+  }
+
+  /**
+   * Reads all files again. A domain whose files are bad goes on with the old ones.
+   *
+   * @param changes  for each listener its settings until now, and those from now on
+   * @returns what is wrong, a sentence each
+   */
+  reload(changes: readonly (readonly [old: AccessSettings, now: AccessSettings])[]): string[] {
+    const faults: string[] = [];
+    const domains = new Map<AccessSettings, AccessDomain>();
+    const reloaded = new Set<AccessDomain>();
+    for (const [old, now] of changes) {
+      if (domains.has(now)) continue;
+      const domain = this.of(old);
+      // What was one and is two from now on has to be two.
+      if (reloaded.has(domain)) {
+        domains.set(now, this.#open(now));
+        continue;
+      }
+      faults.push(...domain.reload(now));
+      reloaded.add(domain);
+      domains.set(now, domain);
+    }
+    this.#domains = domains;
+    return faults;
+  }
+
+  close(): void {
+    this.hasher.close();
+  }
+}

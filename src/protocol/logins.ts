@@ -1,0 +1,220 @@
+/**
+ * Who sent a CONNECT: the access domain of the listener is asked, and where its answer takes time
+ * the packet waits.
+ *
+ *   CONNECT ─▶ ask() ─▶ known at once ────────────────────────────────▶ decided
+ *                   └─▶ a copy waits ─▶ settled ─▶ a few each turn ─▶ decided, or refused
+ *                                                                        └─▶ after a while
+ *
+ * Nothing else of a connection is read meanwhile: what it sends waits where it is, in the kernel.
+ */
+import * as abi from "#assembly/abi";
+import {
+  CONNECT_PASSWORD,
+  CONNECT_USER_NAME,
+  NOT_AUTHORIZED,
+  SERVER_UNAVAILABLE,
+} from "#assembly/spec";
+import { addressKey } from "../access/address-key.ts";
+import type { FailedLogins } from "../access/failed-logins.ts";
+import type { ConnectRequest, Identity, Verdict } from "../access/identity.ts";
+import { ProtocolError } from "../base/errors.ts";
+import {
+  ADMITTED_PER_TURN_MAX,
+  DELAYED_REFUSALS_MAX,
+  LOGGED_NAME_CHARACTERS_MAX,
+} from "../base/limits.ts";
+import type { NetworkConnection } from "../session/network-connection.ts";
+import { type Plane, unixSeconds } from "./plane.ts";
+import type { WaitingConnects } from "./waiting-connects.ts";
+
+/** A client that is let in. */
+export interface Admitted {
+  readonly identity: Identity;
+  /** Unix time, seconds, at which what it showed is worth nothing any more; null: never. */
+  readonly until: number | null;
+  /** Last word of the Authentication Method; null: there was no method, or it has none. */
+  readonly authenticationData: Uint8Array | null;
+}
+
+type Refusal = Extract<Verdict, { refused: number }>;
+
+/** A verdict that is not out yet. */
+interface Asked {
+  readonly request: ConnectRequest;
+  readonly decide: DecideConnect;
+}
+
+/** Decides the CONNECT in DECODED; whether the connection goes on at once. */
+export type DecideConnect = (connection: NetworkConnection, admitted: Admitted) => boolean;
+
+/** Closes a connection, with CONNACK where it has none yet. */
+export type Close = (
+  connection: NetworkConnection,
+  reasonCode: number,
+  serverReference?: string,
+) => void;
+
+/** What a client is told that did not prove who it is. */
+const FAILED = "authentication failed";
+
+export class Logins {
+  readonly #plane: Plane;
+  readonly #waiting: WaitingConnects;
+  readonly #failed: FailedLogins;
+  readonly #close: Close;
+  /** Connections whose verdict is not out yet. */
+  readonly #asked = new Map<NetworkConnection, Asked>();
+  /** Connections whose refusal waits. */
+  readonly #delayed = new Map<NetworkConnection, NodeJS.Timeout>();
+  #settled: (() => void)[] = [];
+
+  constructor(plane: Plane, waiting: WaitingConnects, failed: FailedLogins, close: Close) {
+    this.#plane = plane;
+    this.#waiting = waiting;
+    this.#failed = failed;
+    this.#close = close;
+  }
+
+  /**
+   * Asks who sent the CONNECT in DECODED.
+   *
+   * @param decide  called later, with the CONNECT in DECODED again
+   * @returns null: it is not known yet, or its refusal waits
+   * @throws ProtocolError with the Reason Code of the CONNACK that refuses
+   */
+  ask(connection: NetworkConnection, decide: DecideConnect): Admitted | null {
+    const { access } = this.#plane;
+    const request = this.#request(connection);
+    const verdict = access.of(connection.rules.access).authenticate(request, connection.rules);
+    if (!(verdict instanceof Promise)) {
+      return "granted" in verdict ? admit(verdict) : this.#refuse(connection, request, verdict);
+    }
+    this.#waiting.keep(connection);
+    connection.phase = "authenticating";
+    const asked = { request, decide };
+    this.#asked.set(connection, asked);
+    verdict.then(
+      (settled) => this.#later(() => this.#settle(connection, asked, settled)),
+      (error: unknown) => {
+        const reason = `who it is could not be asked: ${String(error)}`;
+        const settled = { refused: SERVER_UNAVAILABLE, reason };
+        this.#later(() => this.#settle(connection, asked, settled));
+      },
+    );
+    return null;
+  }
+
+  /**
+   * Refuses a client that did not prove who it is; it learns nothing that would help to guess.
+   *
+   * @param reason  for the log
+   * @returns null: the answer waits, and the connection is not to be read meanwhile
+   * @throws ProtocolError where it does not
+   */
+  refuseUnproven(connection: NetworkConnection, reason: string): null {
+    const { remote } = connection.wire;
+    const delay = this.#failed.failed(addressKey(remote), unixSeconds());
+    const isOpen = connection.phase === "open";
+    // Who goes on guessing is told of once, not at each guess.
+    if (delay === 0) {
+      const said = reason.slice(0, LOGGED_NAME_CHARACTERS_MAX);
+      this.#plane.log.notice(`Authentication failed for ${remote}: ${said}`);
+    }
+    if (delay === 0 || isOpen || this.#delayed.size >= DELAYED_REFUSALS_MAX) {
+      throw new ProtocolError(NOT_AUTHORIZED, FAILED);
+    }
+    connection.phase = "authenticating";
+    const timer = setTimeout(() => {
+      this.#delayed.delete(connection);
+      connection.closeReason = FAILED;
+      this.#close(connection, NOT_AUTHORIZED);
+    }, delay);
+    this.#delayed.set(connection, timer);
+    return null;
+  }
+
+  /** The connection is gone, or its end is on the way. */
+  forget(connection: NetworkConnection): void {
+    this.#asked.delete(connection);
+    this.#waiting.forget(connection);
+    const timer = this.#delayed.get(connection);
+    if (timer === undefined) return;
+    clearTimeout(timer);
+    this.#delayed.delete(connection);
+  }
+
+  tick(nowSeconds: number): void {
+    this.#failed.tick(nowSeconds);
+  }
+
+  #request(connection: NetworkConnection): ConnectRequest {
+    const { engine } = this.#plane;
+    const flags = engine.decoded(abi.D_CONNECT_FLAGS);
+    const nameBytes = flags & CONNECT_USER_NAME ? engine.decoded(abi.D_USER_NAME_BYTES) : 0;
+    const passwordBytes = flags & CONNECT_PASSWORD ? engine.decoded(abi.D_PASSWORD_BYTES) : 0;
+    const passwordAt = engine.decoded(abi.D_PASSWORD_AT);
+    return {
+      clientId: connection.clientId,
+      // As in mosquitto, one that is empty is none.
+      userName: nameBytes > 0 ? engine.text(engine.decoded(abi.D_USER_NAME_AT), nameBytes) : null,
+      password:
+        passwordBytes > 0
+          ? Buffer.from(engine.bytes.subarray(passwordAt, passwordAt + passwordBytes))
+          : null,
+      version: connection.version,
+      remoteAddress: connection.wire.remote,
+      certificate: connection.wire.peer,
+      takesUserName: connection.rules.usernameAsClientId,
+    };
+  }
+
+  /** Verdicts that come at once, as of a fleet that comes back, are acted on a few in each turn. */
+  #later(action: () => void): void {
+    this.#settled.push(action);
+    if (this.#settled.length === 1) setImmediate(this.#actSome);
+  }
+
+  readonly #actSome = (): void => {
+    for (const action of this.#settled.splice(0, ADMITTED_PER_TURN_MAX)) action();
+    if (this.#settled.length > 0) setImmediate(this.#actSome);
+  };
+
+  #settle(connection: NetworkConnection, asked: Asked, verdict: Verdict): void {
+    if (this.#asked.get(connection) !== asked) return; // It is gone.
+    this.#asked.delete(connection);
+    connection.phase = "connecting";
+    try {
+      if ("granted" in verdict) {
+        const admitted = admit(verdict);
+        const { decide } = asked;
+        const goesOn = this.#waiting.decide(connection, () => decide(connection, admitted));
+        if (goesOn) this.#plane.turn.resumeNow(connection);
+      } else {
+        this.#waiting.forget(connection);
+        this.#refuse(connection, asked.request, verdict);
+      }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      connection.closeReason = error.message;
+      this.#close(connection, error.reasonCode, error.serverReference);
+    }
+  }
+
+  /** @returns null where the answer waits. @throws ProtocolError where it does not */
+  #refuse(
+    connection: NetworkConnection,
+    { userName }: ConnectRequest,
+    { refused, reason }: Refusal,
+  ): null {
+    // Who claims to be nobody guesses nothing, and a check that was not made is nobody's failure.
+    if (userName !== null && refused === NOT_AUTHORIZED) {
+      return this.refuseUnproven(connection, reason);
+    }
+    throw new ProtocolError(refused, reason);
+  }
+}
+
+function admit({ granted, until }: Extract<Verdict, { granted: Identity }>): Admitted {
+  return { identity: granted, until: until ?? null, authenticationData: null };
+}

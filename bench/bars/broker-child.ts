@@ -108,6 +108,7 @@ export class BrokerChild {
       host: "127.0.0.1",
       port: webSocket ? this.webSocketPort : this.port,
       transport: "tcp",
+      tls: false,
       path: "/mqtt",
       level: 4,
       qos: 0,

@@ -31,6 +31,7 @@ interface Flags {
   wsBatch: boolean;
   wsSingle: boolean;
   wsPath: string;
+  tls: boolean;
   protocol: "3.1.1" | "5.0";
   qos: string;
   clients?: number;
@@ -126,6 +127,7 @@ function toOptions(scenario: Scenario, flags: Flags): LoadOptions {
     host: flags.host,
     port: flags.port,
     transport: transportOf(flags),
+    tls: flags.tls,
     path: flags.wsPath,
     level: flags.protocol === "5.0" ? 5 : 4,
     qos,
@@ -183,6 +185,7 @@ function addFlags(command: Command): Command {
     .option("--host <host>", "broker; a loopback address", "127.0.0.1")
     .option("--allow-remote", "take hosts that are no loopback address", false)
     .option("-p, --port <port>", "broker's port", wholeNumber(1, 65535), 1883)
+    .option("--tls", "TLS below it, whoever's certificate", false)
     .option("--ws", "WebSocket; many packets a frame", false)
     .option("--ws-batch", "the same as --ws", false)
     .option("--ws-single", "WebSocket; one packet a frame", false)

@@ -1,5 +1,5 @@
 /**
- * One Network Connection, over TCP or WebSocket: bytes in, whole packets out, and back.
+ * One Network Connection, over TCP, TLS or WebSocket: bytes in, whole packets out, and back.
  *
  * All connections read into one region. What a chunk leaves of a packet is copied in front of the
  * next chunk, so that packets always lie in one piece:
@@ -13,6 +13,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
+import { connect as connectSecure } from "node:tls";
 import { BrokerFault } from "./fault.ts";
 import {
   encodeFrame,
@@ -58,6 +59,8 @@ export interface ConnectionOptions {
   readonly port: number;
   readonly localAddress: string | undefined;
   readonly transport: Transport;
+  /** Whether there is TLS below it; whose certificate it is does not matter. */
+  readonly tls: boolean;
   readonly path: string;
   readonly lost: (fault: BrokerFault) => void;
 }
@@ -119,20 +122,24 @@ export class Connection {
     this.upgrading = options.transport !== "tcp";
     this.nonce = this.upgrading ? randomBytes(16).toString("base64") : "";
     this.key = this.upgrading ? randomBytes(4).readUInt32BE() : 0;
-    this.socket = connect({
+    const place = {
       host: options.host,
       port: options.port,
       ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
       noDelay: true,
       onread: {
         buffer: region.chunk,
-        callback: (byteCount) => {
+        callback: (byteCount: number) => {
           this.read(byteCount);
           return true;
         },
       },
-    });
-    this.socket.on("connect", () => {
+    };
+    // Of TLS the socket says only in its callback what it has taken.
+    this.socket = options.tls
+      ? connectSecure({ ...place, rejectUnauthorized: false })
+      : connect(place);
+    this.socket.on(options.tls ? "secureConnect" : "connect", () => {
       if (!this.upgrading) this.opened();
       else this.socket.write(upgradeRequest(options.host, options.port, options.path, this.nonce));
     });

@@ -66,6 +66,7 @@ export async function openConnection(
         port: options.port,
         localAddress: localAddress(options.host, index),
         transport: options.transport,
+        tls: options.tls,
         path: options.path,
         lost: (fault) => refuse(fault),
       },

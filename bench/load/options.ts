@@ -9,6 +9,8 @@ export interface LoadOptions {
   readonly host: string;
   readonly port: number;
   readonly transport: Transport;
+  /** Whether there is TLS below it. */
+  readonly tls: boolean;
   readonly path: string;
   readonly level: ProtocolLevel;
   readonly qos: QoS;

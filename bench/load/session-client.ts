@@ -70,6 +70,7 @@ export class SessionClient implements PacketSink {
         port: options.port,
         localAddress: localAddress(options.host, session),
         transport: "tcp",
+        tls: false,
         path: "",
         lost: (fault) => this.refuse(fault),
       },

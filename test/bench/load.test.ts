@@ -244,6 +244,7 @@ test.each([7, 300, 5000])(
           port: address.port,
           localAddress: undefined,
           transport: "ws-batch",
+          tls: false,
           path: "/mqtt",
           lost: reject,
         },

@@ -44,6 +44,10 @@ export interface StreamHandle {
   shutdown(request: WriteRequest): number;
   close(callback?: () => void): void;
   getpeername?(name: PeerName): number;
+  /** Bytes that the kernel has not taken. */
+  readonly writeQueueSize: number;
+  /** Of TLS, the handle below. */
+  readonly _parent?: StreamHandle;
 }
 
 interface StreamBinding {
@@ -127,6 +131,68 @@ export class RawStreams {
   }
 }
 
+/**
+ * Output of a TLS handle. It encrypts what it is given into memory of its own, so that the engine's
+ * is free at once; but it takes one write at a time, and says in the next turn that one is done,
+ * also where the kernel took all of it.
+ */
+class SecureOutput {
+  readonly #streams: RawStreams;
+  readonly #handle: StreamHandle;
+  /** The handle below, which knows whether the kernel took all. */
+  readonly #below: StreamHandle;
+  readonly #ended: (hasFreed: boolean, status: number) => void;
+  #isBusy = false;
+  /** What came while a write was under way; null: nothing. */
+  #waiting: readonly number[] | null = null;
+  /** Whether the kernel did not take the write under way at once: its maker waits for that. */
+  #isAwaited = false;
+
+  /** @param ended  told of each write's end, and whether that is what the engine waits for */
+  constructor(
+    streams: RawStreams,
+    handle: StreamHandle,
+    below: StreamHandle,
+    ended: (hasFreed: boolean, status: number) => void,
+  ) {
+    this.#streams = streams;
+    this.#handle = handle;
+    this.#below = below;
+    this.#ended = ended;
+  }
+
+  /** As Wire.write, but negative where the handle is broken. Hot. */
+  write(pieces: readonly number[]): boolean | number {
+    if (!this.#isBusy) return this.#begin(pieces);
+    this.#waiting = pieces.slice();
+    return false;
+  }
+
+  #begin(pieces: readonly number[]): boolean | number {
+    const written = this.#streams.write(this.#handle, pieces);
+    if (typeof written === "number") return written === 0 ? true : written;
+    written.oncomplete = this.#onComplete;
+    this.#isBusy = true;
+    this.#isAwaited = this.#below.writeQueueSize > 0;
+    return !this.#isAwaited;
+  }
+
+  /** One closure for all writes. */
+  readonly #onComplete = (status: number): void => {
+    this.#isBusy = false;
+    const waiting = this.#waiting;
+    const isAwaited = this.#isAwaited || waiting !== null;
+    this.#waiting = null;
+    this.#isAwaited = false;
+    if (waiting === null || status < 0) {
+      if (isAwaited || status < 0) this.#ended(isAwaited, status);
+      return;
+    }
+    const begun = this.#begin(waiting);
+    if (begun !== false) this.#ended(true, begun === true ? 0 : begun);
+  };
+}
+
 function remoteOf(handle: StreamHandle): string {
   if (handle.getpeername === undefined) return LOCAL;
   const name: PeerName = {};
@@ -144,6 +210,8 @@ class RawWire implements Wire {
   readonly #socket: Socket | null;
   connection: NetworkConnection | null = null;
   #remote: string;
+  /** null: it writes to the kernel itself. */
+  readonly #output: SecureOutput | null;
   /** What came in before this was made. */
   #rest: Buffer | null;
   #isReading = false;
@@ -165,6 +233,13 @@ class RawWire implements Wire {
     this.#remote = arrival?.remote ?? "";
     this.#rest = arrival?.rest ?? null;
     this.peer = arrival?.peer ?? null;
+    const { _parent: below } = handle;
+    this.#output =
+      below === undefined
+        ? null
+        : new SecureOutput(streams, handle, below, (hasFreed, status) =>
+            this.#written(hasFreed, status),
+          );
   }
 
   /** Asked for when the connection is logged, and kept: a broken one has no peer to ask for. */
@@ -176,18 +251,22 @@ class RawWire implements Wire {
   write(pieces: readonly number[]): boolean {
     const handle = this.#handle;
     if (handle === null) return true;
-    const written = this.streams.write(handle, pieces);
-    if (written === 0) return true;
+    const written =
+      this.#output === null ? this.streams.write(handle, pieces) : this.#output.write(pieces);
+    if (written === 0 || written === true) return true;
+    if (written === false) return false;
     if (typeof written === "number") {
       // The read side tells of the broken connection; it must not happen inside the flush.
       setImmediate(() => this.gone("write error"));
       return true;
     }
-    written.oncomplete = (status) => {
-      if (this.connection !== null) this.streams.turn.written(this.connection);
-      if (status < 0) this.gone("write error");
-    };
+    written.oncomplete = (status) => this.#written(true, status);
     return false;
+  }
+
+  #written(hasFreed: boolean, status: number): void {
+    if (hasFreed && this.connection !== null) this.streams.turn.written(this.connection);
+    if (status < 0) this.gone("write error");
   }
 
   pauseReading(): void {

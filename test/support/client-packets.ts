@@ -2,6 +2,7 @@
  * What a test says about packets, and how packets are shown to it.
  */
 import type { IConnectPacket, IPublishPacket, ISubscription, Packet, QoS } from "mqtt-packet";
+import type { Opener } from "./client-transport.ts";
 
 export type Version = 3 | 4 | 5;
 export type ConnectProperties = NonNullable<IConnectPacket["properties"]>;
@@ -17,7 +18,8 @@ export interface BrokerAddress {
 export interface OpenOptions {
   /** Protocol version, 5 if left out. */
   readonly version?: Version;
-  readonly transport?: "tcp" | "webSocket";
+  /** TCP if left out. */
+  readonly transport?: "tcp" | "webSocket" | Opener;
 }
 
 export interface ConnectOptions extends OpenOptions {

@@ -1,7 +1,7 @@
 /**
- * The two ways a test client reaches the broker, TCP and WebSocket, behind one interface.
+ * The ways a test client reaches the broker, TCP, WebSocket and others, behind one interface.
  */
-import { connect as connectSocket } from "node:net";
+import { connect as connectSocket, type Socket } from "node:net";
 import { withDeadline } from "./await.ts";
 
 /** A byte stream in both directions, as MQTT asks for. [MQTT-4.2-1] */
@@ -23,17 +23,35 @@ export interface TransportEvents {
   readonly onClosed: () => void;
 }
 
+/** Any other way to the broker. */
+export type Opener = (events: TransportEvents) => Promise<ClientTransport>;
+
 /** A TCP connection to 127.0.0.1. */
 export function openTcp(port: number, events: TransportEvents): Promise<ClientTransport> {
   const socket = connectSocket({ port, host: "127.0.0.1", noDelay: true });
+  return openSocket(socket, "connect", `TCP connection to port ${port}`, events);
+}
+
+/**
+ * A socket as a transport, once it is open.
+ *
+ * @param event  what it says then
+ */
+export function openSocket(
+  socket: Socket,
+  event: "connect" | "secureConnect",
+  what: string,
+  events: TransportEvents,
+): Promise<ClientTransport> {
   const opened = new Promise<ClientTransport>((resolve, reject) => {
-    socket.once("connect", () => {
+    socket.once(event, () => {
       resolve({
         write: (bytes) => socket.write(bytes),
         end: () => socket.end(),
         // A stream that has ended cannot be reset any more: Node would emit no "close".
         destroy: () => {
-          if (socket.readableEnded || socket.writableEnded) socket.destroy();
+          const cannotReset = event === "secureConnect" || socket.remotePort === undefined;
+          if (cannotReset || socket.readableEnded || socket.writableEnded) socket.destroy();
           else socket.resetAndDestroy();
         },
         pause: () => socket.pause(),
@@ -48,7 +66,7 @@ export function openTcp(port: number, events: TransportEvents): Promise<ClientTr
   });
   socket.on("data", events.onBytes);
   socket.on("close", events.onClosed);
-  return withDeadline(opened, `TCP connection to port ${port}`);
+  return withDeadline(opened, what);
 }
 
 /** A WebSocket connection to 127.0.0.1 that offers the subprotocol. [MQTT-6.0.0-3] */

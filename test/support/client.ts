@@ -87,10 +87,10 @@ export class TestClient {
       onClosed: () => client.#close(),
     };
     client.#parser.on("error", (error: Error) => client.#fail(error));
-    client.#transport =
-      options.transport === "webSocket"
-        ? await openWebSocket(broker.webSocketPort, events)
-        : await openTcp(broker.port, events);
+    const { transport = "tcp" } = options;
+    if (typeof transport === "function") client.#transport = await transport(events);
+    else if (transport === "tcp") client.#transport = await openTcp(broker.port, events);
+    else client.#transport = await openWebSocket(broker.webSocketPort, events);
     return client;
   }
 

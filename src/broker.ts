@@ -384,6 +384,7 @@ class Broker implements RunningBroker {
         this.#log.error(`${error.message}; the listener on port ${port} keeps what it has`);
       }
     }
+    this.#log.info("Certificates were read again");
   }
 
   async stop(reason: string): Promise<void> {

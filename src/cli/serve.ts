@@ -38,6 +38,7 @@ export async function serve(
     throw error;
   }
   logBanner(log, settings, broker, origin);
+  process.on("SIGHUP", () => broker.reloadCertificates());
   const signal = await stopAsked;
   log.info(`holdfast ${origin.version} stops: ${signal}`);
   await broker.stop(signal);
@@ -65,7 +66,7 @@ function logBanner(log: OpenLog, settings: Settings, broker: RunningBroker, orig
 function listenForSignals(log: OpenLog): Promise<string> {
   process.on("SIGPIPE", () => undefined);
   process.on("SIGHUP", () => {
-    log.warn("SIGHUP: the configuration is read at the start only; restart to change it");
+    log.warn("SIGHUP: certificates are read again; the rest is read at the start only");
   });
   // Node.js would open its debugger on SIGUSR1 and end on SIGUSR2; mosquitto does neither.
   process.on("SIGUSR1", () => log.warn("SIGUSR1 is not supported yet and ignored"));

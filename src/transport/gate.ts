@@ -86,7 +86,7 @@ export class Gate {
       return;
     }
     this.#waiting.add(one);
-    this.#sweep ??= setInterval(() => this.#endLate(), SWEEP_MILLISECONDS).unref();
+    this.#sweep ??= setInterval(() => this.endLate(performance.now()), SWEEP_MILLISECONDS).unref();
     const onReadable = (): void => this.#read(one, onReadable);
     socket.on("readable", onReadable);
     socket.once("close", () => this.#forget(one));
@@ -120,8 +120,8 @@ export class Gate {
     this.#sweep = null;
   }
 
-  #endLate(): void {
-    const now = performance.now();
+  /** Ends those whose time is over. */
+  endLate(now: number): void {
     for (const sockets of [this.#waiting, this.#handshaking]) {
       for (const one of sockets) {
         if (one.dueMs > now) break;

@@ -5,14 +5,14 @@
  *   --sample N --seed S   N mutants chosen at random; the same seed chooses the same
  *   --only TEXT           mutants of files whose path contains it
  *   --again               tries once more what survived, and what time alone has killed
- *   --quick               only with test files of a few seconds: what survives is tried again later
+ *   --quick               with a few of the test files only: what survives is to be tried --again
  *   --lanes N             how many are tried side by side; 2 if left out
  *   --list                lists the mutants, and tries none
  *
  * First a run without a mutant finds which test file reaches which of them, and shows that the
- * tests pass; a mutant then is tried with the files that reach it, the quickest first. What
- * was found is kept in test/mutation/reach.tsv while the sources and the test file are the same,
- * what was tried in test/mutation/results.tsv while its source is: a run that was stopped goes on
+ * tests pass; a mutant then is tried with the files that reach it. What was found is kept in
+ * test/mutation/reach.tsv while the test file is the same, what was tried in
+ * test/mutation/results.tsv while the source is: a run that was stopped goes on
  * where it was. Survivors that are accepted stand in test/mutation/accepted.tsv, each with its
  * reason.
  */
@@ -109,6 +109,10 @@ async function tryAll(
       trials.dispose();
       process.exit(1);
     });
+  }
+  for (const { mutant, key } of all) {
+    const by = results.get(key) ?? "";
+    if (by !== "") trials.remember(mutant.path, by);
   }
   let count = 0;
   const lane = async (waiting: Iterator<Candidate>): Promise<void> => {

@@ -6,6 +6,7 @@
  *   status         R_DONE, NEED_MORE, NO_MEMORY the same way; return true → return false;
  *                  return 0 → return 1
  */
+import { createHash } from "node:crypto";
 import { lineOf, type SourceFile, sourceFile, sourceFiles } from "../tidy/source-files.ts";
 
 export interface Mutant {
@@ -96,6 +97,17 @@ function isImported(code: string, at: number): boolean {
 /** How a mutant is named in lists: it stays the same while its line does. */
 export function nameOf({ path, lineText, from, to, nth }: Mutant): string {
   return [path, lineText, `${from} → ${to}${nth > 0 ? `, ${nth + 1}th` : ""}`].join("\t");
+}
+
+/** Names by which the mutants, in their order, are told apart although others change. */
+export function identitiesOf(mutants: readonly Mutant[]): readonly string[] {
+  const counts = new Map<string, number>();
+  return mutants.map((mutant) => {
+    const name = nameOf(mutant);
+    const count = counts.get(name) ?? 0;
+    counts.set(name, count + 1);
+    return createHash("sha256").update(`${name}\t${count}`).digest("hex").slice(0, 10);
+  });
 }
 
 export interface Accepted {

@@ -1,12 +1,12 @@
 /**
- * Which tests a mutant is tried with: the files that reach it, the quickest first, but before
- * them the one that killed its neighbour.
+ * Which tests a mutant is tried with: the files that reach it, those first that take little time
+ * and have killed much.
  */
 import { createHash } from "node:crypto";
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { sourceFile, sourceFiles } from "../tidy/source-files.ts";
-import { type Mutant, mutatedFiles } from "./mutants.ts";
+import { identitiesOf, type Mutant, mutatedFiles } from "./mutants.ts";
 import { type Reach, Workshop } from "./workshop.ts";
 
 const REACH = fileURLToPath(new URL("./reach.tsv", import.meta.url));
@@ -17,11 +17,10 @@ const REACH = fileURLToPath(new URL("./reach.tsv", import.meta.url));
  */
 const LEFT_OUT = /^test\/(?:tidy|bench|mutation|durability)\//;
 
-/** Up to how long a file is a quick one. */
-const QUICK_MS_MAX = 5_000;
-
+/** What it costs to start a file, milliseconds. */
+const START_MS = 500;
 /** How long the files of one run of vitest may take, by what they took before. */
-const RUN_MS_MAX = 20_000;
+const RUN_MS_MAX = 10_000;
 /** A run is late when it takes so many times as long, and this much more. */
 const LATE_FACTOR = 5;
 const LATE_MS = 45_000;
@@ -35,28 +34,41 @@ export interface Outcome {
 
 export class Trials {
   readonly #mutants: readonly Mutant[];
+  readonly #identities: readonly string[];
+  /** Numbers of those in assertions, which only the debug build has. */
+  readonly #inAssertions: ReadonlySet<number>;
   readonly #workshop: Workshop;
-  /** By the path of a source, the test files that killed its mutants, the last one first. */
-  readonly #killers = new Map<string, readonly string[]>();
-  readonly #millisecondsMax: number;
+  readonly #isQuick: boolean;
+  /** How many mutants each test file has killed: of one source, and of all. */
+  readonly #kills = new Map<string, number>();
   #reach: readonly Reach[] = [];
 
   /**
    * @param mutants  all that there are: the number of each is its place, from 1
-   * @param isQuick  whether test files that take long are left out
+   * @param isQuick  whether a mutant is tried with one run of test files only
    */
   constructor(mutants: readonly Mutant[], isQuick: boolean) {
-    this.#millisecondsMax = isQuick ? QUICK_MS_MAX : Number.POSITIVE_INFINITY;
     this.#mutants = mutants;
+    this.#identities = identitiesOf(mutants);
+    this.#isQuick = isQuick;
+    const asserting = mutants.map((mutant, index) => (isInAssertion(mutant) ? [index + 1] : []));
+    this.#inAssertions = new Set(asserting.flat());
     this.#workshop = new Workshop(mutatedFiles(), mutants);
+  }
+
+  /** Notes a kill of an earlier run: who kills much comes first. */
+  remember(path: string, by: string): void {
+    const [file = ""] = by.split(":");
+    for (const key of [file, `${file} ${path}`]) {
+      this.#kills.set(key, (this.#kills.get(key) ?? 0) + 1);
+    }
   }
 
   /** Finds what reaches what, and builds the mutants. @throws Error where the build fails */
   async prepare(): Promise<void> {
-    const version = versionOf([...sourceFiles(["src", "assembly"])].map(({ text }) => text));
     const files = sourceFiles(["test"], ".test.ts").filter(({ path }) => !LEFT_OUT.test(path));
-    const keys = new Map(files.map(({ path, text }) => [path, `${version}:${versionOf([text])}`]));
-    const known = readReach(keys);
+    const versions = new Map(files.map(({ path, text }) => [path, versionOf(text)] as const));
+    const known = readReach(versions, this.#identities);
     const unknown = files.map(({ path }) => path).filter((path) => !known.has(path));
     if (unknown.length > 0) {
       console.log(`${unknown.length} test files without a mutant …`);
@@ -65,17 +77,14 @@ export class Trials {
       for (const failure of failures) console.log(`left out, since it fails: ${failure}`);
       console.log("what they reach …");
       await this.#workshop.build("told");
-      for (const reach of await this.#workshop.reach(unknown)) {
-        if (failures.some((failure) => failure.startsWith(`${reach.file}:`))) continue;
-        known.set(reach.file, reach);
-        const { file, milliseconds, mutants } = reach;
-        const fields = [file, keys.get(file), milliseconds, [...mutants].join(" ")];
-        appendFileSync(REACH, `${fields.join("\t")}\n`);
-      }
+      const found = await this.#workshop.reach(unknown);
+      const good = found.filter(
+        ({ file }) => !failures.some((failure) => failure.startsWith(`${file}:`)),
+      );
+      writeReach(good, versions, this.#identities);
+      for (const reach of good) known.set(reach.file, reach);
     }
-    this.#reach = [...known.values()].toSorted(
-      (one, other) => one.milliseconds - other.milliseconds,
-    );
+    this.#reach = [...known.values()];
     await this.#workshop.build("chosen");
   }
 
@@ -83,10 +92,10 @@ export class Trials {
   async try(number: number, before: string): Promise<Outcome> {
     const mutant = this.#mutants[number - 1];
     if (mutant === undefined) throw new RangeError(`no mutant ${number}`);
-    const isDebug = /^assert\(/.test(statementOf(mutant));
+    const isDebug = this.#inAssertions.has(number);
     const reaching = this.#reach.filter(({ mutants }) => mutants.has(number));
-    const quick = reaching.filter(({ milliseconds }) => milliseconds <= this.#millisecondsMax);
-    for (const run of this.#runs(mutant, quick, before)) {
+    const runs = this.#runs(mutant, reaching, before);
+    for (const run of this.#isQuick ? runs.slice(0, 1) : runs) {
       const milliseconds = run.reduce((sum, reach) => sum + reach.milliseconds, 0);
       const late = milliseconds * LATE_FACTOR + LATE_MS;
       const names = run.map(({ file }) => file);
@@ -94,7 +103,7 @@ export class Trials {
       const [failure] = failures;
       if (failure === undefined) continue;
       const by = failure === "time" ? `${names[0]}: time` : failure;
-      this.#remember(mutant.path, by);
+      this.remember(mutant.path, by);
       return { by, isReached: true };
     }
     return { by: "", isReached: reaching.length > 0 };
@@ -106,14 +115,15 @@ export class Trials {
 
   /** The files in the order in which they are to run, cut into runs. */
   #runs(mutant: Mutant, reaching: readonly Reach[], before: string): readonly Reach[][] {
-    const first = [before.split(":")[0] ?? "", ...(this.#killers.get(mutant.path) ?? [])];
-    const placeOf = ({ file }: Reach): number => {
-      const place = first.indexOf(file);
-      return place < 0 ? first.length : place;
+    const [first] = before.split(":");
+    const worth = ({ file, milliseconds }: Reach): number => {
+      const near = this.#kills.get(`${file} ${mutant.path}`) ?? 0;
+      const all = this.#kills.get(file) ?? 0;
+      return file === first ? Infinity : (1 + all + 10 * near) / (milliseconds + START_MS);
     };
     const runs: Reach[][] = [];
-    let sum = Number.POSITIVE_INFINITY;
-    for (const reach of reaching.toSorted((one, other) => placeOf(one) - placeOf(other))) {
+    let sum = Infinity;
+    for (const reach of reaching.toSorted((one, other) => worth(other) - worth(one))) {
       if (sum + reach.milliseconds > RUN_MS_MAX) {
         runs.push([]);
         sum = 0;
@@ -123,38 +133,64 @@ export class Trials {
     }
     return runs;
   }
-
-  #remember(path: string, by: string): void {
-    const [file = ""] = by.split(":");
-    const { milliseconds = 0 } = this.#reach.find((reach) => reach.file === file) ?? {};
-    if (milliseconds > RUN_MS_MAX / 4) return; // Too slow to come first.
-    const others = (this.#killers.get(path) ?? []).filter((other) => other !== file);
-    this.#killers.set(path, [file, ...others].slice(0, 4));
-  }
 }
 
-function versionOf(texts: readonly string[]): string {
-  const hash = createHash("sha256");
-  for (const text of texts) hash.update(text);
-  return hash.digest("hex").slice(0, 12);
+function versionOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 12);
 }
 
-/** The lines from the beginning of the statement to the mutant's own. */
-function statementOf({ path, line }: Mutant): string {
+function isInAssertion({ path, line }: Mutant): boolean {
   const lines = sourceFile(path).text.split("\n").slice(0, line);
-  const own = lines.findLastIndex((text, index) => index < line - 1 && /[;{}]$/.test(text)) + 1;
-  return lines.slice(own).join("\n").trim();
+  const begin = lines.findLastIndex((text, index) => index < line - 1 && /[;{}]$/.test(text)) + 1;
+  return lines.slice(begin).join("\n").trim().startsWith("assert(");
 }
 
-/** What is known of the test files whose keys are these. */
-function readReach(keys: ReadonlyMap<string, string>): Map<string, Reach> {
+/**
+ * What is known of test files that are as they were. A mutant that was not there yet, since its
+ * line has changed, counts as reached by every file that reaches any.
+ *
+ * @param versions  of the test files, by their paths
+ * @param identities  of the mutants, in their order
+ */
+function readReach(
+  versions: ReadonlyMap<string, string>,
+  identities: readonly string[],
+): Map<string, Reach> {
   const known = new Map<string, Reach>();
   if (!existsSync(REACH)) return known;
-  for (const line of readFileSync(REACH, "utf8").trimEnd().split("\n")) {
-    const [file = "", key, milliseconds, numbers = ""] = line.split("\t");
-    if (keys.get(file) !== key) continue;
-    const mutants = new Set(numbers.split(" ").filter(Boolean).map(Number));
-    known.set(file, { file, milliseconds: Number(milliseconds), mutants });
+  const lines = readFileSync(REACH, "utf8").trimEnd().split("\n");
+  const rows = lines.map((line) => line.split("\t"));
+  const generations = new Map(
+    rows.filter(([file]) => file === "").map(([, , name, , all = ""]) => [name, idsOf(all)]),
+  );
+  for (const [file = "", version, generation, milliseconds, list = ""] of rows) {
+    const then = generations.get(generation);
+    if (versions.get(file) !== version || then === undefined) continue;
+    const reached = idsOf(list);
+    const numbers = identities.flatMap((identity, index) => {
+      const isReached = reached.has(identity) || (reached.size > 0 && !then.has(identity));
+      return isReached ? [index + 1] : [];
+    });
+    known.set(file, { file, milliseconds: Number(milliseconds), mutants: new Set(numbers) });
   }
   return known;
+}
+
+function idsOf(list: string): ReadonlySet<string> {
+  return new Set(list.split(" ").filter((identity) => identity !== ""));
+}
+
+function writeReach(
+  found: readonly Reach[],
+  versions: ReadonlyMap<string, string>,
+  identities: readonly string[],
+): void {
+  const all = identities.join(" ");
+  const generation = versionOf(all);
+  const rows = found.map(({ file, milliseconds, mutants }) => {
+    const list = [...mutants].map((number) => identities[number - 1]).join(" ");
+    return [file, versions.get(file), generation, milliseconds, list];
+  });
+  const lines = [["", "", generation, 0, all], ...rows].map((row) => `${row.join("\t")}\n`);
+  appendFileSync(REACH, lines.join(""));
 }

@@ -7,6 +7,7 @@ import * as abi from "#assembly/abi";
 import { USER_PROPERTY } from "#assembly/spec";
 import { EngineHarness } from "../support/engine-harness.ts";
 import { connectClient, type HarnessClient } from "../support/engine-harness-client.ts";
+import { fillToCap, fillWholly, free } from "../support/full-heap.ts";
 import { encode } from "../support/naive-encoder.ts";
 import { properties, publish } from "../support/packets.ts";
 import type { PublishPacket, Version } from "../support/packets-types.ts";
@@ -17,47 +18,6 @@ const SETTINGS = { memoryBytesMax: CAP_BYTES, packetBytesMax: 64 * MIB };
 /** More than the reserve above the cap, less than what one packet may take of the cap. */
 const LONG_BYTES = 18 * MIB;
 const QUOTA_EXCEEDED = 0x97;
-const PAGE_BYTES = 65_536;
-/** What is left below the cap: enough for all that is small. */
-const LEFT_BYTES = MIB;
-
-/** Takes the pages below the cap up to a few; what is left else is the reserve. @returns blocks */
-function fillToCap(harness: EngineHarness): number[] {
-  const { calls } = harness.engine;
-  const blocks: number[] = [];
-  const left = () => CAP_BYTES - Number(calls.heapBytesCommitted());
-  while (left() > LEFT_BYTES) {
-    const bytes = Math.max(PAGE_BYTES, Math.floor(left() / 2 / PAGE_BYTES) * PAGE_BYTES);
-    const block = calls.allocBlock(bytes) >>> 0;
-    if (block === 0) throw new Error("the heap is in pieces");
-    blocks.push(block);
-  }
-  expect(calls.memoryTight()).toBe(0);
-  return blocks;
-}
-
-/** Takes all that is left, also in pages of small blocks. @returns the blocks */
-function fillWholly(harness: EngineHarness): number[] {
-  const { calls } = harness.engine;
-  const blocks: number[] = [];
-  const sizes = [
-    16 * MIB,
-    MIB,
-    PAGE_BYTES,
-    ...Array.from({ length: 4_096 }, (_, i) => 32_768 - i * 8),
-  ];
-  for (const bytes of sizes) {
-    for (let block = calls.allocBlock(bytes) >>> 0; block !== 0; ) {
-      blocks.push(block);
-      block = calls.allocBlock(bytes) >>> 0;
-    }
-  }
-  return blocks;
-}
-
-function free(harness: EngineHarness, blocks: readonly number[]): void {
-  for (const block of blocks) harness.engine.calls.freeBlock(block);
-}
 
 /** Sends a PUBLISH whose last byte comes when nothing is left but the reserve. */
 async function publishAtTheCap(
@@ -68,10 +28,10 @@ async function publishAtTheCap(
   const bytes = encode(client.version, publish({ topicName: "long", qos: 0, ...fields }));
   client.sendBytes(bytes.subarray(0, bytes.length - 1));
   await harness.settle();
-  const blocks = fillToCap(harness);
+  const blocks = fillToCap(harness.engine);
   client.sendBytes(bytes.subarray(bytes.length - 1));
   await harness.settle();
-  free(harness, blocks);
+  free(harness.engine, blocks);
 }
 
 describe("a packet longer than the reserve, at the cap", () => {
@@ -141,10 +101,10 @@ describe("nothing is left", () => {
     receiver.take();
     harness.notices = [];
     const dropped = harness.engine.counter(abi.S_DROPPED_MEMORY);
-    const blocks = fillWholly(harness);
+    const blocks = fillWholly(harness.engine);
     publisher.publish("new/topic", qos, { packetIdentifier: qos && 7 });
     await harness.settle();
-    free(harness, blocks);
+    free(harness.engine, blocks);
     await harness.settle();
     expect(harness.engine.counter(abi.S_DROPPED_MEMORY)).toBe(dropped + (qos === 0 ? 1 : 0));
     const closed = "Client publisher [memory] disconnected: quota exceeded.";

@@ -9,7 +9,7 @@ import { EngineHarness } from "../support/engine-harness.ts";
 import { connectClient, type HarnessClient } from "../support/engine-harness-client.ts";
 import { fillToCap, fillWholly, free } from "../support/full-heap.ts";
 import { encode } from "../support/naive-encoder.ts";
-import { properties, publish } from "../support/packets.ts";
+import { acknowledgement, properties, publish } from "../support/packets.ts";
 import type { PublishPacket, Version } from "../support/packets-types.ts";
 
 const MIB = 1024 * 1024;
@@ -116,6 +116,30 @@ describe("nothing is left", () => {
     await harness.settle();
     expect(another.take()).toMatchObject([{ type: "puback", reasonCode: 0 }]);
     expect(receiver.takePublished()).toHaveLength(1);
+    await harness.clear();
+    expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
+  });
+
+  test("an answer to PUBREL, and one to PUBREC", async () => {
+    const harness = new EngineHarness({ memoryBytesMax: 8 * MIB });
+    const sender = await connectClient(harness, "sender");
+    const receiver = await connectClient(harness, "receiver");
+    receiver.subscribe("a", 2);
+    sender.publish("a", 2, { packetIdentifier: 7 });
+    await harness.settle();
+    const [delivery] = receiver.takePublished();
+    sender.take();
+    harness.notices = [];
+    const blocks = fillWholly(harness.engine);
+    sender.send(acknowledgement("pubrel", 7));
+    receiver.send(acknowledgement("pubrec", delivery?.packetIdentifier ?? 0));
+    await harness.settle();
+    free(harness.engine, blocks);
+    await harness.settle();
+    expect(harness.notices).toEqual([
+      "Client sender [memory] disconnected: quota exceeded.",
+      "Client receiver [memory] disconnected: quota exceeded.",
+    ]);
     await harness.clear();
     expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
   });

@@ -1,12 +1,19 @@
 /**
  * The table of Sessions: every one is found by its Client Identifier, and a walk meets each once.
  */
-import { expect, test } from "vitest";
-import { EngineHarness } from "../support/engine-harness.ts";
+import { describe, expect, test } from "vitest";
+import * as abi from "#assembly/abi";
+import { Engine } from "../../src/engine/engine.ts";
+import { ENGINE_BUILD, EngineHarness } from "../support/engine-harness.ts";
 import { connectClient } from "../support/engine-harness-client.ts";
+import { fillWholly, free } from "../support/full-heap.ts";
 
-/** More than the table has buckets at first, so that it grows and its chains have several. */
-const SESSIONS = 700;
+/** Buckets of the table at first, and their bytes: session.ts. */
+const BUCKETS_MIN = 1024;
+const BUCKETS_MIN_BYTES = BUCKETS_MIN * 8;
+
+/** So many that the table grows, its chains have several, and its last bucket one. */
+const SESSIONS = 2 * BUCKETS_MIN;
 
 /** The Sessions in the order of a walk. */
 function walk(harness: EngineHarness): readonly number[] {
@@ -37,4 +44,97 @@ test("a walk meets each Session once, and none that has ended", async () => {
   await harness.clear();
   expect(walk(harness)).toEqual([]);
   expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
+});
+
+/** @returns the address of a new Session, or 0: no memory */
+function create({ calls, scratch }: Engine, name: string, number = 0): number {
+  const bytes = Buffer.from(name);
+  scratch.set(bytes);
+  return calls.createSession(abi.SCRATCH, bytes.length, number, 5, 0) >>> 0;
+}
+
+function find({ calls, scratch }: Engine, name: string): number {
+  const bytes = Buffer.from(name);
+  scratch.set(bytes);
+  return calls.findSession(abi.SCRATCH, bytes.length) >>> 0;
+}
+
+describe("on the engine alone", () => {
+  const memoryBytesMax = 32 * 1024 * 1024;
+
+  test("without a Session none is found", () => {
+    const { calls } = new Engine({ build: ENGINE_BUILD, memoryBytesMax });
+    expect(calls.sessionAfter(0)).toBe(0);
+    expect(calls.sessionOfNumber(1)).toBe(0);
+    expect(calls.findSession(abi.SCRATCH, 1)).toBe(0);
+  });
+
+  test("by its number, and by none that it does not have", () => {
+    const engine = new Engine({ build: ENGINE_BUILD, memoryBytesMax });
+    const sessions = Array.from({ length: 2_500 }, (_, i) => create(engine, `c${i}`));
+    expect(sessions.map((_, i) => engine.calls.sessionOfNumber(i + 1) >>> 0)).toEqual(sessions);
+    expect(engine.calls.sessionOfNumber(2_501)).toBe(0);
+    // A number of the same bucket as that of another one.
+    expect(engine.calls.sessionOfNumber(1 + 65_536)).toBe(0);
+  });
+
+  test("the table grows where what lies behind it is full of ones", () => {
+    const engine = new Engine({ build: ENGINE_BUILD, memoryBytesMax });
+    create(engine, "first");
+    for (let i = 0; i < 20; i++) {
+      const at = engine.calls.allocBlock(BUCKETS_MIN_BYTES) >>> 0;
+      engine.bytes.fill(0xff, at, at + BUCKETS_MIN_BYTES);
+    }
+    const names = Array.from({ length: 2 * BUCKETS_MIN }, (_, i) => `c${i}`);
+    for (const name of names) expect(create(engine, name)).not.toBe(0);
+    expect(names.filter((name) => find(engine, name) === 0)).toEqual([]);
+  });
+
+  test("without memory the table stays as it is, and takes more all the same", () => {
+    const engine = new Engine({ build: ENGINE_BUILD, memoryBytesMax });
+    const names = Array.from({ length: BUCKETS_MIN + 20 }, (_, i) => `c${i}`);
+    for (const name of names.slice(0, BUCKETS_MIN)) create(engine, name);
+    // Their records keep their pages when they end: there is room for so many again.
+    const spare = Array.from({ length: 20 }, (_, i) => create(engine, `spare ${i}`));
+    for (const session of spare) engine.calls.endSession(session);
+    const blocks = [...fillWholly(engine)];
+    const identifiers = blocks.splice(-20);
+    free(engine, identifiers);
+    for (const name of names.slice(BUCKETS_MIN)) expect(create(engine, name)).not.toBe(0);
+    expect(names.filter((name) => find(engine, name) === 0)).toEqual([]);
+    free(engine, blocks);
+  });
+
+  test("without memory for the table, its record or its name there is no Session", () => {
+    const engine = new Engine({ build: ENGINE_BUILD, memoryBytesMax });
+    const all = fillWholly(engine);
+    expect(create(engine, "first")).toBe(0);
+    expect(engine.calls.sessionCount()).toBe(0);
+    free(engine, all);
+    expect(create(engine, "first")).not.toBe(0);
+    const used = engine.calls.heapBlocksUsed();
+    // The page of records has room, a name has none.
+    const names = fillWholly(engine);
+    expect(create(engine, "second")).toBe(0);
+    free(engine, names);
+    expect(engine.calls.heapBlocksUsed()).toBe(used);
+    expect(find(engine, "second")).toBe(0);
+    expect(engine.calls.sessionCount()).toBe(1);
+  });
+
+  test("a number that is given moves the next one behind it, but not one for later", () => {
+    const engine = new Engine({ build: ENGINE_BUILD, memoryBytesMax });
+    const numberOf = (session: number) => engine.word(session + abi.SESSION_NUMBER);
+    expect(numberOf(create(engine, "a"))).toBe(1);
+    expect(numberOf(create(engine, "b", 2))).toBe(2);
+    expect(numberOf(create(engine, "c"))).toBe(3);
+    expect(numberOf(create(engine, "d", 10))).toBe(10);
+    expect(numberOf(create(engine, "e", 5))).toBe(5);
+    expect(numberOf(create(engine, "f"))).toBe(11);
+    // Past this one numbers are for groups that wait for theirs.
+    expect(numberOf(create(engine, "g", 0xf000_0000))).toBe(0xf000_0000);
+    expect(numberOf(create(engine, "h"))).toBe(12);
+    expect(numberOf(create(engine, "i", 0xefff_ffff))).toBe(0xefff_ffff);
+    expect(engine.calls.nextSessionNumber() >>> 0).toBe(0xf000_0000);
+  });
 });

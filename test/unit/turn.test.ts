@@ -99,6 +99,25 @@ describe("long work is sliced", () => {
     expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
   });
 
+  test("so does one whose message is stored for its receivers", async () => {
+    const harness = new EngineHarness();
+    const receivers: HarnessClient[] = [];
+    for (let i = 0; i < 9; i++) {
+      const receiver = await connectClient(harness, `receiver ${i}`);
+      receiver.subscribe("all", 1);
+      receivers.push(receiver);
+    }
+    const publisher = await connectClient(harness, "publisher");
+    await harness.settle();
+    // Each receiver costs an eighth of the budget.
+    publisher.publish("all", 1, { payload: new Uint8Array(1023 * 1024) });
+    publisher.hangUp();
+    await harness.settle();
+    expect(receivers.filter((receiver) => receiver.takePublished().length === 1)).toHaveLength(8);
+    await harness.clear();
+    expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
+  });
+
   test("100,000 retained messages are sent in slices", { timeout: 60_000 }, async () => {
     const harness = new EngineHarness();
     const publisher = await connectClient(harness, "publisher", { version: 4 });

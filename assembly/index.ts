@@ -71,7 +71,7 @@ export {
   sweepRetained,
 } from "./retained";
 export { retainedCount } from "./retained-tree";
-export { addQueueRule } from "./rules";
+export { addQueueRule, clearQueueRules } from "./rules";
 export {
   attachSession,
   createSession,

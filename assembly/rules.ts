@@ -6,7 +6,7 @@
  *         │ bytes  │ max      │ flow    │      │ ms u64 │ u64       │ last  │   │        │   u64
  *         └────────┴──────────┴─────────┴──────┴────────┴───────────┴───────┴───┴────────┘
  */
-import { alloc } from "./memory";
+import { alloc, free } from "./memory";
 import { M_TOPIC_BYTES, topicOf } from "./message";
 import {
   messageExpiryMsMax,
@@ -42,8 +42,15 @@ let ruleExpiryMs: u64 = 0;
 /** Which it is: 0 for the operator's own bounds, or one more than its place. */
 export let ruleIndex: u32 = 0;
 
+/** Removes all rules, for others to be added; none of those that keep the newest only. */
+export function clearQueueRules(): void {
+  for (let i: u32 = 0; i < ruleCount; i++) free(load<u32>(rules + (i << 2)));
+  ruleCount = 0;
+}
+
 /**
- * Adds a rule behind those that there are; the host calls it before the first connection.
+ * Adds a rule behind those that there are. One that keeps the newest message only is added before
+ * the first connection: queues know which of their messages were the newest.
  *
  * @param at  its Topic Filter, copied
  * @param messages  as for configure()

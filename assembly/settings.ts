@@ -62,15 +62,15 @@ export let turn: u32 = 1;
 export let turnCommitted: u32 = 0;
 
 /**
- * Takes over the limits; the host calls it before the first connection.
+ * Takes over the limits; the host calls it before the first connection, and when they change.
  *
  * @param packetBytes  5 … 268435460
- * @param received  told to clients as Receive Maximum, 1 … 65535
+ * @param received  the largest Receive Maximum that clients were told, 1 … 65535
  * @param inFlight  1 … 65535
  * @param queuedMessages  0 … 2^30
  * @param queuedBytes  0 … 2^63
  * @param outgoingBytes  at least 65536
- * @param aliases  0 … 65535
+ * @param aliases  0 … 65535; never changes once there are connections
  * @param payloadBytes  1 … 268435455
  * @param mayRetain  1, or 0: RETAIN is refused
  * @param aliasesOut  0 … 65535: Topic Aliases that we set on a connection at most
@@ -101,7 +101,8 @@ export function configure(
 }
 
 /**
- * Takes over what becomes of messages that wait; the host calls it before the first connection.
+ * Takes over what becomes of messages that wait; the host calls it before the first connection,
+ * and when it changes.
  *
  * @param overflow  DROP_OLDEST, DROP_NEWEST or REJECT
  * @param qos0  1 where QoS 0 messages wait, too
@@ -120,7 +121,7 @@ export function configureQueues(
   retainedExpiryMsMax = <u64>retainedSecondsMax * 1000;
 }
 
-/** Before the first connection. @param on  1: see payloadsChecked */
+/** @param on  1: see payloadsChecked */
 export function setPayloadsChecked(on: u32): void {
   payloadsChecked = on !== 0;
 }

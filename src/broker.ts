@@ -1,5 +1,3 @@
-/** Builds everything a broker is made of, and owns its start and its stop. */
-import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as abi from "#assembly/abi";
 import {
@@ -12,7 +10,6 @@ import { AccessDomains } from "./access/domains.ts";
 import { SysTopics } from "./admin/sys-topics.ts";
 import { StartError } from "./base/errors.ts";
 import {
-  FRESH_MILLISECONDS_MAX,
   SEAL_MILLISECONDS,
   STOP_FLUSH_MILLISECONDS_MAX,
   STORE_STOP_MILLISECONDS_MAX,
@@ -21,11 +18,12 @@ import {
 import type { OpenLog } from "./base/log.ts";
 import { readVersion } from "./base/version.ts";
 import type { ListenerSettings, RedirectSettings, Settings } from "./config/settings.ts";
-import { Engine } from "./engine/engine.ts";
+import type { Engine } from "./engine/engine.ts";
 import type { Wire } from "./engine/wire.ts";
 import { Dispatch } from "./protocol/dispatch.ts";
 import type { Plane } from "./protocol/plane.ts";
 import { unixSeconds } from "./protocol/plane.ts";
+import { EngineLimits } from "./session/engine-limits.ts";
 import { KeepAlive } from "./session/keep-alive.ts";
 import type { ListenerRules, NetworkConnection, Redirect } from "./session/network-connection.ts";
 import { RetainedSweep } from "./session/retained-sweep.ts";
@@ -56,8 +54,15 @@ export interface RunningBroker {
   readonly readPath: string;
   /** What survives what, in words. */
   readonly durability: string;
-  /** Reads certificates, keys and revocation lists again; connections stay. */
-  reloadCertificates(): void;
+  /**
+   * Takes over settings whose listeners are those that are open, and reads again the files that
+   * these name: users, certificates, keys and revocation lists. Connections stay.
+   */
+  reload(settings: Settings): void;
+  /** Puts everything that was acknowledged into the index; settles when it is there. */
+  sync(): Promise<void>;
+  /** What there is, in a line. */
+  summary(): string;
   /** Closes all connections in order; settles when nothing is left, within 4 s. */
   stop(reason: string): Promise<void>;
 }
@@ -66,73 +71,6 @@ const TICK_MILLISECONDS = 500;
 
 /** A WebSocket frame may hold many packets, however small each has to be. */
 const FRAME_BYTES_MIN = 1024 * 1024;
-
-/** A Message Expiry Interval has 32 bits. */
-const EXPIRY_SECONDS_MAX = 2 ** 32 - 1;
-
-/** u32 and i32 have no infinity. */
-function bounded(value: number, max: number): number {
-  return Math.min(value, max);
-}
-
-function startEngine(settings: Settings): Engine {
-  const build = process.env["HOLDFAST_ENGINE"] === "debug" ? "debug" : "release";
-  const engine = new Engine({ build, memoryBytesMax: settings.memoryBytesMax });
-  engine.calls.setHashSeed(randomBytes(8).readBigUInt64LE());
-  engine.calls.setSessionSeed(randomBytes(8).readBigUInt64LE());
-  engine.calls.configure(
-    settings.packetBytesMax,
-    settings.receiveMaximum,
-    settings.inflightMessagesMax,
-    bounded(settings.queuedMessagesMax, 2 ** 30),
-    bounded(settings.queuedBytesMax, 2 ** 52),
-    settings.outgoingBytesMax,
-    settings.topicAliasMax,
-    settings.payloadBytesMax,
-    settings.retainAvailable ? 1 : 0,
-    settings.topicAliasOutMax,
-  );
-  engine.calls.setPayloadsChecked(settings.payloadUtf8Checked ? 1 : 0);
-  engine.calls.configureShared(STRATEGY[settings.sharedStrategy]);
-  configureQueues(engine, settings);
-  return engine;
-}
-
-const STRATEGY = { "round-robin": 0, "least-inflight": 1, "sticky-by-publisher": 2 } as const;
-const OVERFLOW = { "drop-oldest": 0, "drop-newest": 1, reject: 2 } as const;
-
-/** Seconds without bound are 0 to the engine. */
-function boundedSeconds(seconds: number): number {
-  return Number.isFinite(seconds) ? bounded(seconds, EXPIRY_SECONDS_MAX) : 0;
-}
-
-/** Tells the engine what bounds the queues. */
-function configureQueues(engine: Engine, settings: Settings): void {
-  const { calls, scratch } = engine;
-  calls.configureQueues(
-    OVERFLOW[settings.queueOverflow],
-    settings.queueQos0 ? 1 : 0,
-    boundedSeconds(settings.messageExpirySecondsMax),
-    boundedSeconds(settings.retainedExpirySecondsMax),
-  );
-  for (const rule of settings.queueRules) {
-    const filter = Buffer.from(rule.topicFilter);
-    scratch.set(filter);
-    const status = calls.addQueueRule(
-      abi.SCRATCH,
-      filter.length,
-      bounded(rule.queuedMessagesMax, 2 ** 30),
-      bounded(rule.queuedBytesMax, 2 ** 52),
-      OVERFLOW[rule.queueOverflow],
-      rule.queueQos0 ? 1 : 0,
-      boundedSeconds(rule.messageExpirySecondsMax),
-      rule.keepsLast ? 1 : 0,
-    );
-    if (status !== 0) throw new StartError("memory_limit is too small for the queue_rule lines");
-  }
-  const isRecording = settings.durability !== "memory";
-  calls.setRecording(isRecording ? 1 : 0, FRESH_MILLISECONDS_MAX);
-}
 
 const DURABILITY = {
   memory: "memory (Sessions end with the process)",
@@ -149,9 +87,15 @@ function redirectOf(settings: RedirectSettings | null): Redirect | null {
   return { reasonCode: isPermanent ? SERVER_MOVED : USE_ANOTHER_SERVER, serverReference };
 }
 
+function rulesOf(listener: ListenerSettings): ListenerRules {
+  return { ...listener, redirect: redirectOf(listener.redirect) };
+}
+
 class Broker implements RunningBroker {
+  /** A copy that all parts share: a reload changes it in place. */
   readonly #settings: Settings;
   readonly #log: OpenLog;
+  readonly #limits: EngineLimits;
   readonly #engine: Engine;
   readonly #turn: Turn;
   readonly #keepAlive: KeepAlive;
@@ -162,6 +106,8 @@ class Broker implements RunningBroker {
   readonly #retainedSweep: RetainedSweep;
   readonly #listeners: TransportListener[] = [];
   readonly #places: OpenPlace[] = [];
+  /** What each listener says of its connections, which share it: a reload changes it in place. */
+  readonly #rules: ListenerRules[] = [];
   /** Connections of each listener. */
   readonly #counts = new Map<ListenerRules, number>();
   #sysTopics: SysTopics | null = null;
@@ -173,12 +119,13 @@ class Broker implements RunningBroker {
   readonly durability: string;
 
   constructor(settings: Settings, log: OpenLog) {
-    this.#settings = settings;
+    this.#settings = { ...settings };
     this.#log = log;
     this.durability = DURABILITY[settings.durability];
     const accessSettings = settings.listeners.map(({ access }) => access);
     this.#access = new AccessDomains(accessSettings, log);
-    this.#engine = startEngine(settings);
+    this.#limits = new EngineLimits(this.#settings);
+    this.#engine = this.#limits.engine;
     this.#turn = new Turn(this.#engine);
     this.#wills = new Wills(this.#engine, this.#turn, unixSeconds());
     this.#sessions = new Sessions(this.#engine, this.#wills);
@@ -302,10 +249,11 @@ class Broker implements RunningBroker {
   }
 
   async #listen(listener: ListenerSettings): Promise<void> {
-    const rules = { ...listener, redirect: redirectOf(listener.redirect) };
+    const rules = rulesOf(listener);
+    this.#rules.push(rules);
     this.#counts.set(rules, 0);
     const mayOpen = (): boolean =>
-      (this.#counts.get(rules) ?? 0) < listener.connectionsMax &&
+      (this.#counts.get(rules) ?? 0) < rules.connectionsMax &&
       this.#turn.openCount < this.#settings.connectionsMax;
     const opened = await openListener(listener, {
       engine: this.#engine,
@@ -374,7 +322,27 @@ class Broker implements RunningBroker {
     this.#sysTopics?.publish();
   }
 
-  reloadCertificates(): void {
+  reload(settings: Settings): void {
+    const fault = this.#limits.change(settings);
+    if (fault !== null) this.#log.error(fault);
+    const changes = settings.listeners.flatMap(({ access }, index) => {
+      const old = this.#rules[index];
+      return old === undefined ? [] : [[old.access, access] as const];
+    });
+    for (const sentence of this.#access.reload(changes)) {
+      this.#log.error(`${sentence}; who may connect stays as it was`);
+    }
+    const { queueRules } = this.#limits;
+    Object.assign(this.#settings, settings, { queueRules });
+    for (const [index, listener] of settings.listeners.entries()) {
+      Object.assign(this.#rules[index] ?? {}, rulesOf(listener));
+    }
+    this.#retainedSweep.setInterval(settings.retainedSweepMinutes);
+    this.#sysDueSeconds = 0;
+    this.#reloadCertificates();
+  }
+
+  #reloadCertificates(): void {
     for (const listener of this.#listeners) {
       try {
         listener.reload((sentence) => this.#log.warn(sentence));
@@ -385,6 +353,23 @@ class Broker implements RunningBroker {
       }
     }
     this.#log.info("Certificates were read again");
+  }
+
+  async sync(): Promise<void> {
+    if (this.#store === null) return;
+    await this.#turn.flushPages();
+    await this.#store.sync();
+  }
+
+  summary(): string {
+    const { calls } = this.#engine;
+    const connected = this.#engine.counter(abi.S_SESSIONS_CONNECTED);
+    return [
+      `${this.#turn.openCount} connections`,
+      `${connected} of ${calls.sessionCount()} Sessions connected`,
+      `${calls.subscriptionCount()} subscriptions`,
+      `${calls.retainedCount()} retained messages`,
+    ].join(", ");
   }
 
   async stop(reason: string): Promise<void> {

@@ -71,6 +71,19 @@ export interface Log {
 export interface OpenLog extends Log {
   /** Lines that were dropped, since a destination took them too slowly or not at all. */
   lostLines(): number;
+  /**
+   * Opens the destinations of other settings, or the same ones again, and closes those it has.
+   *
+   * @throws the system's error if a file cannot be opened; the log goes on as before
+   */
+  replace(settings: LogSettings): void;
+}
+
+/** What a log writes to. */
+interface Output {
+  readonly sinks: readonly Sink[];
+  readonly types: ReadonlySet<LogType>;
+  readonly write: WriteLine;
 }
 
 type WriteLine = (type: LogType, text: string, fields: LogFields | undefined) => void;
@@ -99,11 +112,12 @@ const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
  * @throws the system's error if a file cannot be opened for appending
  */
 export function createLog(settings: LogSettings): OpenLog {
-  const sinks = settings.destinations.map(openSink);
-  const write =
-    settings.format === "json" ? jsonWriter(settings, sinks) : textWriter(settings, sinks);
+  let output = openOutput(settings);
+  let lostBefore = 0;
+  const lostNow = (): number => output.sinks.reduce((sum, sink) => sum + sink.lostLines, 0);
+  const has = (type: LogType): boolean => output.sinks.length > 0 && output.types.has(type);
   const emit = (type: LogType, text: string, fields: LogFields | undefined): void => {
-    if (sinks.length > 0 && settings.types.has(type)) write(type, text, fields);
+    if (has(type)) output.write(type, text, fields);
   };
   return {
     error: (text, fields) => emit("error", text, fields),
@@ -113,12 +127,33 @@ export function createLog(settings: LogSettings): OpenLog {
     debug: (text, fields) => emit("debug", text, fields),
     subscribe: (text, fields) => emit("subscribe", text, fields),
     unsubscribe: (text, fields) => emit("unsubscribe", text, fields),
-    has: (type) => sinks.length > 0 && settings.types.has(type),
-    lostLines: () => sinks.reduce((sum, sink) => sum + sink.lostLines, 0),
+    has,
+    lostLines: () => lostBefore + lostNow(),
+    replace: (next) => {
+      const before = output;
+      output = openOutput(next);
+      for (const sink of before.sinks) {
+        lostBefore += sink.lostLines;
+        void sink.close();
+      }
+    },
     close: async () => {
-      await Promise.all(sinks.map((sink) => sink.close()));
+      await Promise.all(output.sinks.map((sink) => sink.close()));
     },
   };
+}
+
+function openOutput(settings: LogSettings): Output {
+  const sinks: Sink[] = [];
+  try {
+    for (const destination of settings.destinations) sinks.push(openSink(destination));
+  } catch (error) {
+    for (const sink of sinks) void sink.close();
+    throw error;
+  }
+  const write =
+    settings.format === "json" ? jsonWriter(settings, sinks) : textWriter(settings, sinks);
+  return { sinks, types: settings.types, write };
 }
 
 /** `text` with every control character written as `\xNN` or `\uNNNN`. */

@@ -41,9 +41,7 @@ export async function run(args: readonly string[]): Promise<number> {
   if (flags.testConfig && flags.configFile === null) {
     return fail(["--test-config needs a configuration file: -c FILE"]);
   }
-  const file = flags.configFile === null ? null : readConfigurationFile(flags.configFile);
-  if (typeof file === "string") return fail([file]);
-  const configuration = configure(file, flags);
+  const configuration = readConfiguration(flags);
   if (configuration.errors.length > 0) return fail(configuration.errors);
   return flags.testConfig ? reportTest(configuration, flags) : start(configuration, version, flags);
 }
@@ -59,16 +57,18 @@ async function workOnStore(command: StoreCommand): Promise<number> {
   return runStoreCommand(command, settings.dataDirectory);
 }
 
-async function start(
-  { settings, warnings }: Configuration,
-  version: string,
-  flags: Flags,
-): Promise<number> {
+async function start(configuration: Configuration, version: string, flags: Flags): Promise<number> {
+  const { settings, warnings } = configuration;
   const log = openLog(settings);
   if (typeof log === "string") return fail([log]);
   for (const warning of warnings) log.warn(warning);
   const origin = flags.configFile === null ? "defaults" : flags.configFile;
-  const fault = await serve(settings, log, { version, origin });
+  const fault = await serve(configuration, log, {
+    version,
+    origin,
+    flags,
+    read: () => readConfiguration(flags),
+  });
   // On a terminal the line of fail() is enough; a log file wants it, too.
   const isFileOnly = settings.log.destinations.every(({ kind }) => kind === "file");
   if (fault !== null && isFileOnly) log.error(fault);
@@ -86,6 +86,13 @@ function reportTest({ warnings }: Configuration, flags: Flags): number {
 function fail(lines: readonly string[]): number {
   for (const line of lines) process.stderr.write(`holdfast: ${line}\n`);
   return 1;
+}
+
+/** The configuration; that its file cannot be read is its error. */
+function readConfiguration(flags: Flags): Configuration {
+  const file = flags.configFile === null ? null : readConfigurationFile(flags.configFile);
+  if (typeof file !== "string") return configure(file, flags);
+  return { ...configure(null, flags), errors: [file] };
 }
 
 /** @returns the file, or why it cannot be read */

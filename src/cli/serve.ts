@@ -5,17 +5,17 @@ import { StartError } from "../base/errors.ts";
 import type { OpenLog } from "../base/log.ts";
 import { formatBytes } from "../base/quantity.ts";
 import { type RunningBroker, startBroker } from "../broker.ts";
+import type { Configuration } from "../config/configuration.ts";
 import type { Settings } from "../config/settings.ts";
+import { type ConfigurationSource, reloader } from "./reload.ts";
+import { listenForSignals } from "./signals.ts";
 
 /** What the banner tells beyond the settings. */
-export interface Origin {
+export interface Origin extends ConfigurationSource {
   readonly version: string;
   /** The name of the configuration file, or `defaults`. */
   readonly origin: string;
 }
-
-/** From the signal to the end at the latest; service managers allow ten seconds. */
-const STOP_MILLISECONDS_MAX = 9_500;
 
 /**
  * Starts the broker and waits for SIGINT or SIGTERM.
@@ -25,25 +25,35 @@ const STOP_MILLISECONDS_MAX = 9_500;
  * @returns null after a stop in order; otherwise why the broker could not start
  */
 export async function serve(
-  settings: Settings,
+  configuration: Configuration,
   log: OpenLog,
   origin: Origin,
 ): Promise<string | null> {
-  const stopAsked = listenForSignals(log);
+  const signals = listenForSignals(log);
   let broker: RunningBroker;
   try {
-    broker = await startBroker(settings, log);
+    broker = await startBroker(configuration.settings, log);
   } catch (error) {
     if (error instanceof StartError) return error.message;
     throw error;
   }
-  logBanner(log, settings, broker, origin);
-  process.on("SIGHUP", () => broker.reloadCertificates());
-  const signal = await stopAsked;
+  const reload = reloader(configuration, broker, log, origin);
+  signals.handle({
+    reload,
+    sync: () => sync(broker, log),
+    summarize: () => log.info(`SIGUSR2: ${broker.summary()}`),
+  });
+  logBanner(log, configuration.settings, broker, origin);
+  const signal = await signals.stopAsked;
   log.info(`holdfast ${origin.version} stops: ${signal}`);
   await broker.stop(signal);
   log.info(`holdfast ${origin.version} has stopped`);
   return null;
+}
+
+async function sync(broker: RunningBroker, log: OpenLog): Promise<void> {
+  await broker.sync();
+  log.info("SIGUSR1: everything that was acknowledged is in the index");
 }
 
 function logBanner(log: OpenLog, settings: Settings, broker: RunningBroker, origin: Origin): void {
@@ -60,36 +70,4 @@ function logBanner(log: OpenLog, settings: Settings, broker: RunningBroker, orig
   const cap = memoryBytesMax === 0 ? "all the engine can address" : formatBytes(memoryBytesMax);
   log.info(`Memory limit: ${cap}`);
   log.info(`holdfast ${origin.version} running`);
-}
-
-/** @returns the name of the first signal that asks for a stop */
-function listenForSignals(log: OpenLog): Promise<string> {
-  process.on("SIGPIPE", () => undefined);
-  process.on("SIGHUP", () => {
-    log.warn("SIGHUP: certificates are read again; the rest is read at the start only");
-  });
-  // Node.js would open its debugger on SIGUSR1 and end on SIGUSR2; mosquitto does neither.
-  process.on("SIGUSR1", () => log.warn("SIGUSR1 is not supported yet and ignored"));
-  process.on("SIGUSR2", () => log.warn("SIGUSR2 is not supported yet and ignored"));
-  return new Promise((resolve) => {
-    let isStopping = false;
-    const onSignal = (signal: "SIGINT" | "SIGTERM"): void => {
-      if (isStopping) {
-        if (signal === "SIGINT") endAtOnce("stopped at once by a second signal");
-        return;
-      }
-      isStopping = true;
-      const late = `not stopped within ${STOP_MILLISECONDS_MAX / 1000} s; ended at once`;
-      setTimeout(() => endAtOnce(late), STOP_MILLISECONDS_MAX);
-      resolve(signal);
-    };
-    process.on("SIGINT", onSignal);
-    process.on("SIGTERM", onSignal);
-  });
-}
-
-/** Ends the process; the line goes straight to stderr, as the log may not get to write it. */
-function endAtOnce(reason: string): void {
-  process.stderr.write(`holdfast: ${reason}\n`);
-  process.exit(1);
 }

@@ -20,6 +20,10 @@ export interface Configuration {
   readonly errors: readonly string[];
   /** One line each, to be logged. */
   readonly warnings: readonly string[];
+  /** The lines that were accepted. */
+  readonly entries: readonly Entry[];
+  /** Whether there is a file. */
+  readonly hasFile: boolean;
 }
 
 /** The highest number of messages in flight: there are no more Packet Identifiers. */
@@ -41,12 +45,25 @@ const NEEDLESS: Readonly<Record<Durability, string>> = {
  */
 export function configure(file: ConfigurationFile | null, flags: CommandLine): Configuration {
   const { entries, errors, warnings } = parseFile(file ?? NO_FILE);
-  const findings: Findings = { errors: [...errors], warnings: [...warnings] };
+  const findings = { errors: [...errors], warnings: [...warnings] };
+  return configureEntries(entries, file !== null, flags, findings);
+}
 
+/**
+ * Settings from lines that were accepted, each for itself.
+ *
+ * @param findings  what is found wrong with them together goes there
+ */
+export function configureEntries(
+  entries: readonly Entry[],
+  hasFile: boolean,
+  flags: CommandLine,
+  findings: Findings,
+): Configuration {
   for (const { name, at } of entriesSetTwice(entries)) {
     findings.warnings.push(`${at}: ${name} is set a second time; this line counts`);
   }
-  const listeners = listenersOf(entries, file !== null, flags, findings);
+  const listeners = listenersOf(entries, hasFile, flags, findings);
   for (const { at } of linesOf(entries, "queue_rule").slice(QUEUE_RULES_MAX)) {
     findings.errors.push(`${at}: queue_rule: there may be ${QUEUE_RULES_MAX} of them at most`);
   }
@@ -61,7 +78,7 @@ export function configure(file: ConfigurationFile | null, flags: CommandLine): C
     findings.warnings.push(`${at}: ${name} is needless: ${why}`);
   }
   const log = logOf(entries, flags, findings);
-  return { settings: settingsOf(entries, listeners, log, flags), ...findings };
+  return { settings: settingsOf(entries, listeners, log, flags), ...findings, entries, hasFile };
 }
 
 function settingsOf(

@@ -9,22 +9,25 @@ const PLUGIN = "a plugin of mosquitto's; what it does is built in, by the name o
 export const ACCESS_OPTIONS = {
   allow_anonymous: access(SWITCH, null, "Whether a client without a user name may connect.", {
     defaultText: "false; true if the file opens no listener",
+    reloadable: true,
   }),
   scram_file: access(
     text("path", TEXT_CHARACTERS_MAX),
     null,
     "Holdfast's own: the users that may authenticate with SCRAM-SHA-256; see `holdfast scram`.",
-    { defaultText: "none", since: THIRD },
+    { defaultText: "none", since: THIRD, reloadable: true },
   ),
   allow_zero_length_clientid: access(
     SWITCH,
     true,
     "Whether a client may leave its Client Identifier empty and have one assigned.",
+    { reloadable: true },
   ),
   auto_id_prefix: access(
     text("prefix", 50),
     "auto-",
     "What an assigned Client Identifier begins with.",
+    { reloadable: true },
   ),
   per_listener_settings: global(
     SWITCH,
@@ -32,7 +35,10 @@ export const ACCESS_OPTIONS = {
     "Whether the options of who may connect count for the listener above them alone.",
     { since: FOURTH },
   ),
-  password_file: access(PATH, null, "Users and hashed passwords; see `holdfast passwd`.", NONE),
+  password_file: access(PATH, null, "Users and hashed passwords; see `holdfast passwd`.", {
+    ...NONE,
+    reloadable: true,
+  }),
   acl_file: access(PATH, null, "What each user may read and write.", NONE),
   acl_check_subscribe: access(
     SWITCH,

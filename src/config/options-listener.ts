@@ -45,26 +45,29 @@ export const LISTENER_OPTIONS = {
     integer(-1, UINT32_MAX),
     -1,
     "Network Connections that the listener holds at once; -1: no limit of its own.",
+    { reloadable: true },
   ),
   listener_allow_anonymous: listener(SWITCH, null, "`allow_anonymous` for this listener alone.", {
     defaultText: "as `allow_anonymous`",
+    reloadable: true,
   }),
   max_qos: listener(
     oneOf(["0", "1", "2"]),
     "2",
     "The highest QoS that clients may publish with; subscriptions are granted no more.",
-    { since: THIRD },
+    { since: THIRD, reloadable: true },
   ),
   server_redirect: listener(
     REDIRECT,
     null,
     "Holdfast's own: nobody is served here, each client is sent to another server.",
-    { defaultText: "none", since: THIRD },
+    { defaultText: "none", since: THIRD, reloadable: true },
   ),
   set_tcp_nodelay: global(
     SWITCH,
     true,
     "Accepted for the sake of older files: small packets are never held back.",
+    { reloadable: true },
   ),
   bind_interface: listener(
     text("name of a network interface", 255),
@@ -82,7 +85,7 @@ export const LISTENER_OPTIONS = {
     VERSIONS,
     null,
     "The versions of MQTT that are served: a list of 3 (MQTT 3.1), 4 (3.1.1) and 5.",
-    { defaultText: "3, 4, 5", since: FOURTH },
+    { defaultText: "3, 4, 5", since: FOURTH, reloadable: true },
   ),
   mount_point: listener(
     TOPIC_PREFIX,
@@ -100,7 +103,7 @@ export const LISTENER_OPTIONS = {
     text("prefix", 50),
     null,
     "`auto_id_prefix` for this listener alone.",
-    { defaultText: "as `auto_id_prefix`", since: FOURTH },
+    { defaultText: "as `auto_id_prefix`", since: FOURTH, reloadable: true },
   ),
   enable_proxy_protocol: listener(
     oneOf(["1", "2"]),
@@ -130,6 +133,6 @@ export const LISTENER_OPTIONS = {
     integer(-1, UINT32_MAX),
     -1,
     "Network Connections that all listeners together hold at once; -1: no limit.",
-    { since: FOURTH },
+    { since: FOURTH, reloadable: true },
   ),
 } as const;

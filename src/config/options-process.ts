@@ -16,7 +16,7 @@ export const PROCESS_OPTIONS = {
     text("directory", TEXT_CHARACTERS_MAX),
     null,
     "Every file `*.conf` of the directory is read as if its lines stood here.",
-    { repeats: true, defaultText: "none", since: FOURTH },
+    { repeats: true, defaultText: "none", since: FOURTH, reloadable: true },
   ),
   user: global(
     text("user name", 255),
@@ -34,36 +34,42 @@ export const PROCESS_OPTIONS = {
     REDIRECT,
     null,
     "Holdfast's own: where clients of MQTT 5.0 are sent when the broker stops.",
-    { defaultText: "none", since: THIRD },
+    { defaultText: "none", since: THIRD, reloadable: true },
   ),
   sys_interval: global(
     integer(0, UINT16_MAX),
     10,
     "Time between updates of the topics below `$SYS`; 0: none.",
-    { unit: "seconds" },
+    { unit: "seconds", reloadable: true },
   ),
-  connection_messages: global(SWITCH, true, "Whether connects and disconnects are logged."),
+  connection_messages: global(SWITCH, true, "Whether connects and disconnects are logged.", {
+    reloadable: true,
+  }),
   log_dest: global(
     LOG_DESTINATION,
     null,
     "Where the log goes: stdout, stderr, file PATH, or none; several lines add up.",
-    { repeats: true, defaultText: "stderr" },
+    { repeats: true, defaultText: "stderr", reloadable: true },
   ),
   log_type: global(LOG_TYPE, null, "What is logged; several lines add up.", {
     repeats: true,
     defaultText: "error, warning, notice, information",
+    reloadable: true,
   }),
-  log_timestamp: global(SWITCH, true, "Whether a line of the log begins with its time."),
+  log_timestamp: global(SWITCH, true, "Whether a line of the log begins with its time.", {
+    reloadable: true,
+  }),
   log_timestamp_format: global(
     text("format", TEXT_CHARACTERS_MAX),
     null,
     "The form of that time, as strftime(3) reads it, such as `%Y-%m-%dT%H:%M:%S`.",
-    { defaultText: "Unix seconds" },
+    { defaultText: "Unix seconds", reloadable: true },
   ),
   log_format: global(
     oneOf(["text", "json"]),
     "text",
     "Holdfast's own: lines as mosquitto writes them, or one JSON object each.",
+    { reloadable: true },
   ),
   log_facility: global(
     LOG_FACILITY,

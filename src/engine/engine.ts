@@ -50,6 +50,7 @@ interface EngineExports {
     expirySecondsMax: number,
     keepsLast: number,
   ): number;
+  clearQueueRules(): void;
   setPayloadsChecked(on: number): void;
   setRecording(on: number, freshMsMax: number): void;
   setRefusing(reason: number): void;

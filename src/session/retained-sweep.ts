@@ -8,7 +8,7 @@ import type { Turn } from "./turn.ts";
 export class RetainedSweep {
   readonly #engine: Engine;
   readonly #turn: Turn;
-  readonly #intervalSeconds: number;
+  #intervalSeconds: number;
   #dueSecond = 0;
   #isUnderWay = false;
 
@@ -17,6 +17,12 @@ export class RetainedSweep {
     this.#engine = engine;
     this.#turn = turn;
     this.#intervalSeconds = intervalMinutes * 60;
+  }
+
+  /** @param minutes  0: it never looks */
+  setInterval(minutes: number): void {
+    this.#intervalSeconds = minutes * 60;
+    this.#dueSecond = 0;
   }
 
   tick(nowSeconds: number): void {

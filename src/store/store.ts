@@ -197,6 +197,11 @@ export class Store {
     this.#refuse();
   }
 
+  /** Puts everything that is committed into the index; settles when it is there. */
+  async sync(): Promise<void> {
+    await this.#running?.indexer.complete();
+  }
+
   state(nowMs: number): StoreState {
     const { indexer, loader } = this.#run();
     return {

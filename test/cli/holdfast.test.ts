@@ -65,7 +65,7 @@ test("SIGHUP, SIGUSR1 and SIGUSR2 do not end it", async () => {
   await broker.printed(RUNNING);
   for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const) {
     broker.signal(signal);
-    await broker.printed(new RegExp(`Warning: ${signal}`));
+    await broker.printed(new RegExp(`: ${signal}: `));
   }
   broker.signal("SIGTERM");
   const { exitCode, stderr } = await broker.ended;

@@ -1,0 +1,56 @@
+/**
+ * SIGHUP: the configuration is read again, and what of it is reloadable counts from then on. A
+ * configuration with a fault changes nothing. The log's files are opened again in any case, as
+ * whoever rotates them wants.
+ */
+import type { OpenLog } from "../base/log.ts";
+import type { RunningBroker } from "../broker.ts";
+import type { Configuration } from "../config/configuration.ts";
+import { reconcile } from "../config/reload.ts";
+import type { CommandLine, Settings } from "../config/settings.ts";
+
+/** Where the configuration comes from. */
+export interface ConfigurationSource {
+  readonly flags: CommandLine;
+  readonly read: () => Configuration;
+}
+
+/** What SIGHUP does; it remembers what the broker runs with. */
+export function reloader(
+  started: Configuration,
+  broker: RunningBroker,
+  log: OpenLog,
+  { flags, read }: ConfigurationSource,
+): () => void {
+  let running = started;
+  return () => {
+    log.info("SIGHUP: reading the configuration again");
+    const found = read();
+    if (found.errors.length > 0) {
+      for (const error of found.errors) log.error(error);
+      log.error("SIGHUP: the configuration is not accepted; everything stays as it was");
+      reopenLog(running.settings, log);
+      return;
+    }
+    for (const warning of found.warnings) log.warn(warning);
+    const { configuration, changed, sentences } = reconcile(running, found, flags);
+    for (const sentence of sentences) log.warn(sentence);
+    if (configuration !== null) running = configuration;
+    reopenLog(running.settings, log);
+    broker.reload(running.settings);
+    log.info(
+      changed.length === 0
+        ? "SIGHUP: no option that can be reloaded has changed; files were read again"
+        : `SIGHUP: reloaded; changed: ${changed.join(", ")}`,
+    );
+  };
+}
+
+function reopenLog(settings: Settings, log: OpenLog): void {
+  try {
+    log.replace(settings.log);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    log.error(`the log goes on where it went: ${reason}`);
+  }
+}

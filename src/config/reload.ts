@@ -1,0 +1,115 @@
+/**
+ * A configuration that is read while the broker runs: what of it counts from now on, and what
+ * after a restart only.
+ *
+ * Lines of reloadable options are taken from what was read, all others from what the broker runs
+ * with; a listener is known again by its `listener` line.
+ */
+import { type Configuration, configureEntries } from "./configuration.ts";
+import type { Findings } from "./entries.ts";
+import type { Option } from "./option.ts";
+import { OPTIONS, type OptionName } from "./options.ts";
+import type { Entry } from "./parse.ts";
+import type { CommandLine, ListenerSettings } from "./settings.ts";
+
+export interface Reloaded {
+  /** What the broker is to run with; null: nothing changes, as `sentences` say why. */
+  readonly configuration: Configuration | null;
+  /** Options that have changed and count. */
+  readonly changed: readonly OptionName[];
+  /** What does not count yet: to be logged. */
+  readonly sentences: readonly string[];
+}
+
+/** The configuration to run with, from the one that is running and one without errors. */
+export function reconcile(
+  running: Configuration,
+  read: Configuration,
+  flags: CommandLine,
+): Reloaded {
+  const sections = sectionsKnownAgain(running.entries, read.entries);
+  const placed = read.entries.flatMap((entry) => placedIn(sections, entry));
+  const names = changedNames(running.entries, placed);
+  const changed = names.filter((name) => isReloadable(name));
+  const sentences = names
+    .filter((name) => !isReloadable(name))
+    .map((name) => `${placeOf(name, read, running)}${name} has changed; it counts after a restart`);
+  const entries = [
+    ...running.entries.filter(
+      ({ name, section }) => !isReloadable(name) || isGone(sections, name, section),
+    ),
+    ...placed.filter(({ name }) => isReloadable(name)),
+  ];
+  const findings: Findings = { errors: [], warnings: [] };
+  const configuration = configureEntries(entries, running.hasFile, flags, findings);
+  const isSame = placesOf(configuration).join("\n") === placesOf(running).join("\n");
+  if (isSame && findings.errors.length === 0) return { configuration, changed, sentences };
+  const why = isSame ? findings.errors : ["other listeners would open; restart to open them"];
+  return { configuration: null, changed: [], sentences: [...sentences, ...why] };
+}
+
+function isReloadable(name: OptionName): boolean {
+  return OPTIONS[name].reloadable;
+}
+
+/** Where the running broker has the listeners of what was read; by the sections of the latter. */
+function sectionsKnownAgain(
+  running: readonly Entry[],
+  read: readonly Entry[],
+): ReadonlyMap<number, number> {
+  const heads = running.filter(({ name }) => name === "listener");
+  const known = new Map([[0, 0]]);
+  const taken = new Set<Entry>();
+  for (const { name, value, section } of read) {
+    if (name !== "listener") continue;
+    const same = heads.find((head) => !taken.has(head) && textOf(head.value) === textOf(value));
+    if (same === undefined) continue;
+    taken.add(same);
+    known.set(section, same.section);
+  }
+  return known;
+}
+
+/** The entry with the running broker's section; none if its listener is not open. */
+function placedIn(sections: ReadonlyMap<number, number>, entry: Entry): readonly Entry[] {
+  const section = sections.get(entry.section);
+  if (section !== undefined) return [{ ...entry, section }];
+  return OPTIONS[entry.name].scope === "global" ? [{ ...entry, section: 0 }] : [];
+}
+
+/** Whether a line is of a listener that is open and that the file has no more. */
+function isGone(sections: ReadonlyMap<number, number>, name: OptionName, section: number): boolean {
+  return OPTIONS[name].scope !== "global" && ![...sections.values()].includes(section);
+}
+
+/** Options whose lines are not the same as before, in the order of the table. */
+function changedNames(before: readonly Entry[], after: readonly Entry[]): readonly OptionName[] {
+  const names = new Set([...before, ...after].map(({ name }) => name));
+  return [...names].filter((name) => linesAsText(before, name) !== linesAsText(after, name));
+}
+
+function linesAsText(entries: readonly Entry[], name: OptionName): string {
+  const { scope }: Option<unknown> = OPTIONS[name];
+  const lines = entries
+    .filter((entry) => entry.name === name)
+    .map(({ section, value }) => `${scope === "global" ? 0 : section} ${textOf(value)}`);
+  return lines.join("\n");
+}
+
+function textOf(value: unknown): string {
+  return JSON.stringify(value instanceof Set ? [...value] : value);
+}
+
+/** `FILE:LINE: ` of the option's last line, in what was read or in what is running. */
+function placeOf(name: OptionName, read: Configuration, running: Configuration): string {
+  const last =
+    read.entries.findLast((entry) => entry.name === name) ??
+    running.entries.findLast((entry) => entry.name === name);
+  return last === undefined ? "" : `${last.at}: `;
+}
+
+function placesOf({ settings }: Configuration): readonly string[] {
+  return settings.listeners.map(({ address, port, protocol, socketPath }: ListenerSettings) =>
+    textOf([address, port, protocol, socketPath]),
+  );
+}

@@ -1,0 +1,104 @@
+/** What of a configuration that is read again counts at once, and what after a restart. */
+import { expect, test } from "vitest";
+import { configure } from "../../src/config/configuration.ts";
+import { reconcile } from "../../src/config/reload.ts";
+import { NO_FLAGS } from "../../src/config/settings.ts";
+
+function read(content: string) {
+  const configuration = configure({ name: "m.conf", content }, NO_FLAGS);
+  expect(configuration.errors).toEqual([]);
+  return configuration;
+}
+
+/** The second file read while the broker runs with the first. */
+function reloaded(before: string, after: string) {
+  return reconcile(read(before), read(after), NO_FLAGS);
+}
+
+const LISTENER = "allow_anonymous true\nlistener 1884\n";
+
+test("nothing has changed, though lines have moved", () => {
+  const { changed, sentences } = reloaded(
+    `${LISTENER}sys_interval 5\n`,
+    `# A comment\n\nsys_interval 5\n${LISTENER}`,
+  );
+  expect([changed, sentences]).toEqual([[], []]);
+});
+
+test("a reloadable option is taken over; its line gone, the default counts again", () => {
+  const added = reloaded(LISTENER, `${LISTENER}sys_interval 5\n`);
+  expect(added.changed).toEqual(["sys_interval"]);
+  expect(added.configuration?.settings.sysIntervalSeconds).toBe(5);
+  const gone = reloaded(`${LISTENER}sys_interval 5\n`, LISTENER);
+  expect(gone.changed).toEqual(["sys_interval"]);
+  expect(gone.configuration?.settings.sysIntervalSeconds).toBe(10);
+});
+
+test("another is named with its place and stays as it was", () => {
+  const { configuration, changed, sentences } = reloaded(
+    `${LISTENER}persistence_location /a\n`,
+    `${LISTENER}persistence_location /b\nsys_interval 5\n`,
+  );
+  expect(sentences).toEqual([
+    "m.conf:3: persistence_location has changed; it counts after a restart",
+  ]);
+  expect(changed).toEqual(["sys_interval"]);
+  expect(configuration?.settings.dataDirectory).toBe("/a");
+});
+
+test("a second reload is compared with what runs, not with the file before", () => {
+  const running = read(`${LISTENER}memory_limit 1\n`);
+  const first = reconcile(running, read(`${LISTENER}memory_limit 2\n`), NO_FLAGS);
+  const second = reconcile(
+    first.configuration ?? running,
+    read(`${LISTENER}memory_limit 2\n`),
+    NO_FLAGS,
+  );
+  expect(second.sentences).toHaveLength(1);
+  expect(second.configuration?.settings.memoryBytesMax).toBe(1);
+});
+
+const LIMITS =
+  "allow_anonymous true\nlistener 1\nmax_connections 1\nlistener 2\nmax_connections 2\n";
+
+test("a listener is known by its line, wherever it stands now", () => {
+  const { configuration, changed } = reloaded(
+    LIMITS,
+    "allow_anonymous true\nlistener 2\nmax_connections 22\nlistener 1\nmax_connections 11\n",
+  );
+  expect(changed).toEqual(["max_connections"]);
+  expect(configuration?.settings.listeners).toMatchObject([
+    { port: 1, connectionsMax: 11 },
+    { port: 2, connectionsMax: 22 },
+  ]);
+});
+
+test("a listener that is gone keeps what it has, and one that is new does not open", () => {
+  const { configuration, sentences } = reloaded(
+    LIMITS,
+    "allow_anonymous true\nlistener 3\nmax_connections 3\nlistener 1\nmax_connections 11\n",
+  );
+  expect(configuration?.settings.listeners).toMatchObject([
+    { port: 1, connectionsMax: 11 },
+    { port: 2, connectionsMax: 2 },
+  ]);
+  expect(sentences).toEqual(["m.conf:4: listener has changed; it counts after a restart"]);
+});
+
+test("a global option below a new listener counts", () => {
+  const { configuration } = reloaded(LISTENER, `${LISTENER}listener 5\nsys_interval 5\n`);
+  expect(configuration?.settings.sysIntervalSeconds).toBe(5);
+});
+
+test("an option that would open the default listener changes nothing", () => {
+  const { configuration, sentences } = reloaded(LISTENER, `max_connections 5\n${LISTENER}`);
+  expect(configuration).toBeNull();
+  expect(sentences).toContain("other listeners would open; restart to open them");
+});
+
+test("values that are lists and sets are compared by what is in them", () => {
+  const versions = (list: string) => `${LISTENER}accept_protocol_versions ${list}\n`;
+  expect(reloaded(versions("3,4"), versions("3, 4")).changed).toEqual([]);
+  const { configuration } = reloaded(versions("3,4"), versions("5"));
+  expect(configuration?.settings.listeners[0]?.protocolVersions).toEqual(new Set([5]));
+});

@@ -68,6 +68,11 @@ export class Gate {
     return this.#waiting.size + this.#handshaking.size;
   }
 
+  /** Those of them whose handshake has begun. */
+  get handshakeCount(): number {
+    return this.#handshaking.size;
+  }
+
   /** Takes an accepted socket, whose reading has not begun. */
   take(socket: Socket): void {
     const { isLocal } = this.#options;

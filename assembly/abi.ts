@@ -168,6 +168,9 @@ export const S_OUT_BLOCKS: u32 = 336;
 /** Sessions that a connection carries; those that none does, while their queue drops. */
 export const S_SESSIONS_CONNECTED: u32 = 344;
 export const S_SESSIONS_ORPHANED: u32 = 352;
+/** PUBLISH packets that their client may not send; messages that a receiver may not read. */
+export const S_DENIED_PUBLISH: u32 = 216;
+export const S_DENIED_READ: u32 = 224;
 
 // CONNECTIONS: the fields of a record that TypeScript reads; connection.ts has them all.
 
@@ -204,12 +207,22 @@ export const SESSION_DROPPED: u32 = 116;
 export const SESSION_QUEUED_COUNT: u32 = 84;
 /** Drops by reason: address of a block of DROPS_… counters, or 0. */
 export const SESSION_DROPS: u32 = 228;
+/** What it may do: see access.ts. */
+export const SESSION_ACCESS: u32 = 244;
+/**
+ * u16 bytes of its user name, which stands behind the Client Identifier and a zero; u16 port of the
+ * listener that its client came by last.
+ */
+export const SESSION_USER_BYTES: u32 = 248;
+export const SESSION_PORT: u32 = 250;
 /** Counters of the block at SESSION_DROPS, u32 each. */
 export const DROPS_QUEUE_FULL: u32 = 0;
 export const DROPS_EXPIRED: u32 = 4;
 export const DROPS_TOO_LARGE: u32 = 8;
 export const DROPS_MEMORY: u32 = 12;
 export const DROPS_REPLACED: u32 = 16;
+/** Its client may not read them. */
+export const DROPS_DENIED: u32 = 20;
 export const DROPS_BYTES: u32 = 24;
 
 // What receive() and resume() answer besides −Reason Code.
@@ -224,6 +237,43 @@ export const R_BUDGET: i32 = 2;
 export const R_PAUSED: i32 = 3;
 /** The store must go on first; the rest is parked: call resume() when a commit has ended. */
 export const R_COMMIT: i32 = 4;
+
+/**
+ * Whether a PUBLISH is allowed is to be asked outside, or its refusal is to be told: SCRATCH says
+ * (A_…). The rest is parked: call answerAccess(), then resume().
+ */
+export const R_ACCESS: i32 = 5;
+
+// SCRATCH after R_ACCESS, u32 each: what is to be done, first byte of the packet, Packet
+// Identifier, bytes of the payload, bytes of the Topic Name; then the Topic Name.
+
+export const A_KIND: u32 = 0;
+export const A_FIRST: u32 = 4;
+export const A_PACKET_ID: u32 = 8;
+export const A_PAYLOAD_BYTES: u32 = 12;
+export const A_TOPIC_BYTES: u32 = 16;
+export const A_TOPIC: u32 = 20;
+/** A_KIND: ask; tell that it was refused. */
+export const A_ASK: u32 = 1;
+export const A_DENIED: u32 = 2;
+
+// Rule sets: what internRules() takes, a block of the heap. u32 each; the rest of the header is the
+// engine's.
+
+/** Rules that follow; flags of all. */
+export const RULES_COUNT: u32 = 16;
+/** Where no rule matches: in bits 0 to 3 what is allowed, in 4 to 7 what is to be asked outside. */
+export const RULES_FLAGS: u32 = 20;
+/** Flag: some rule has a name of the Session in its filter. */
+export const RULES_OF_NAMES: u32 = 256;
+export const RULES_HEADER_BYTES: u32 = 32;
+/** Rule: u32 bytes of its filter | flags << 16, the filter, padding to 4. Flags 1 to 8: actions. */
+export const RULE_ALLOWS: u32 = 16;
+/** Flag: the filter is compared as text. */
+export const RULE_IS_LITERAL: u32 = 32;
+/** Bytes of a filter that stand for the Client Identifier, the user name. */
+export const RULE_CLIENT_ID: u8 = 0xfe;
+export const RULE_USER_NAME: u8 = 0xff;
 
 // FLUSH: a record per piece of output, u32 each.
 
@@ -313,6 +363,8 @@ export const J_HEAD: u32 = 16;
 export const J_SKIPPED: u32 = 17;
 /** The Session ended, but what it was owed as the member of groups is on its way to others. */
 export const J_LEFT: u32 = 18;
+/** Whose the Session is: u32 port of the listener, u32 bytes, user name. */
+export const J_USER: u32 = 19;
 
 /** Flag of J_ENQUEUED, besides QoS and RETAIN: it was sent when this was written. */
 export const J_FLAG_SENT: u32 = 16;
@@ -354,6 +406,11 @@ export const T_RETAINED: u32 = 5;
 // Rows of the index. The low byte of the first u32 of each is the version of its form.
 
 export const ROW_VERSION: u32 = 1;
+/**
+ * Of a Session that has a user name or a port: behind its Client Identifier, padded, stand u16
+ * bytes, u16 port and the user name, padded.
+ */
+export const ROW_SESSION_VERSION: u32 = 2;
 
 /** Session: version | flags << 8, protocol version, Session Expiry Interval, Unix seconds. */
 export const ROW_SESSION_FLAGS: u32 = 0;

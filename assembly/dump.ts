@@ -11,6 +11,7 @@ import {
   journalOpened,
   journalSequence,
   journalSubscribed,
+  journalUser,
 } from "./journal";
 import { M_QOS, M_RETAIN } from "./message";
 import {
@@ -30,6 +31,7 @@ import {
   SESSION_NEXT,
   SESSION_QUEUE_HEAD,
   SESSION_QUEUE_TAIL,
+  SESSION_USER_BYTES,
 } from "./session-layout";
 import { AWAITS_PUBCOMP, DONE, entryOf, stateOf } from "./slots";
 import {
@@ -80,6 +82,7 @@ function dumpNext(session: usize): void {
  */
 export function dumpSession(session: usize): void {
   journalOpened(session);
+  if (load<u32>(session, SESSION_USER_BYTES) !== 0) journalUser(session);
   let subscription: usize = isGroup(session) ? 0 : nextSubscription(session, 0);
   while (subscription !== 0) {
     const bytes = filterOf(subscription, SCRATCH);

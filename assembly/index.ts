@@ -12,10 +12,12 @@ import { freeReplayed } from "./replay";
 import { dropLists, hasTouched } from "./session-lists";
 import { freeStored } from "./stored";
 
+export { internRules, mayRead, releaseRules, ruleSetBytes, ruleSetCount } from "./access";
 export { cutPacket, decodePacket, firstFilter, nextFilter } from "./decode";
 export { dumpSession } from "./dump";
 export { takeEvents } from "./events";
 export { expireNext } from "./expiry";
+export { answerAccess, guardBytes, mayPublishWill, setRules, setTellsDenied } from "./guard";
 export { indexOperations } from "./index-batch";
 export { indexBegin, indexCommitted, indexGather, indexReplaced } from "./index-step";
 export {
@@ -108,6 +110,7 @@ export {
   subscriptionIdentifier,
   subscriptionOptions,
 } from "./topic-tree";
+export { setUser } from "./user-name";
 export { payloadUtf8Valid, topicNameStatus, utf8Valid } from "./utf8";
 export { pump } from "./window";
 

@@ -20,6 +20,7 @@ import {
   J_RETAINED_DELETED,
   J_SUBSCRIBED,
   J_UNSUBSCRIBED,
+  J_USER,
   J_WILL,
   JOURNAL_BYTES_AT,
   JOURNAL_CRC_AT,
@@ -53,6 +54,8 @@ import {
   SESSION_ID_AT,
   SESSION_ID_BYTES,
   SESSION_NUMBER,
+  SESSION_PORT,
+  SESSION_USER_BYTES,
   SESSION_VERSION,
 } from "./session-layout";
 import { changed, resubscribed } from "./session-lists";
@@ -259,6 +262,16 @@ export function journalOpened(session: usize): void {
   store<u32>(at, load<u32>(session, SESSION_EXPIRY_INTERVAL), 8);
   store<u32>(at, bytes, 12);
   memory.copy(at + 16, load<u32>(session, SESSION_ID_AT), bytes);
+}
+
+export function journalUser(session: usize): void {
+  const bytes = <u32>load<u16>(session, SESSION_USER_BYTES);
+  const at = record(J_USER, session, 8 + bytes);
+  if (at === 0) return;
+  store<u32>(at, <u32>load<u16>(session, SESSION_PORT));
+  store<u32>(at, bytes, 4);
+  const name = load<u32>(session, SESSION_ID_AT) + load<u32>(session, SESSION_ID_BYTES) + 1;
+  memory.copy(at + 8, name, bytes);
 }
 
 export function journalClosed(session: usize): void {

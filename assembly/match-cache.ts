@@ -68,6 +68,8 @@ let ageMatches: u32 = 0;
 let coin: u32 = 1;
 let resident: u32 = 0;
 
+/** Hash of the topic that lookup() was asked for last. */
+export let lookedUpHash: u64 = 0;
 /** What lookup() missed last, for the match() that follows. */
 let pendingHash: u64 = 0;
 let pendingAt: usize = 0;
@@ -184,6 +186,7 @@ function findWay(hash: u64, topicAt: usize, topicBytes: u32): usize {
  */
 export function lookup(topicAt: usize, topicBytes: u32): usize {
   const hash = hashBytes(0, topicAt, topicBytes);
+  lookedUpHash = hash;
   if (sets !== 0) {
     const way = findWay(hash, topicAt, topicBytes);
     if (way !== 0) {

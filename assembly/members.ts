@@ -17,6 +17,7 @@
  * that are not READY are also in a list of their Session, which brings them back when its client
  * returns, or makes room. A group costs nobody anything until a message comes for it.
  */
+import { ruleSetCount } from "./access";
 import { alloc, free } from "./memory";
 import {
   SESSION_SHARES,
@@ -33,6 +34,7 @@ import {
   SUBSCRIPTION_PREVIOUS_IN_NODE,
   SUBSCRIPTION_SESSION,
   setOptions,
+  treeChanged,
   unlinkFromSession,
 } from "./topic-tree";
 
@@ -242,7 +244,13 @@ export function addMember(
   const block = blockOf(group);
   store<u32>(block, load<u32>(block, GROUP_MEMBERS) + 1, GROUP_MEMBERS);
   members++;
+  readersChanged();
   return member;
+}
+
+/** Who may read decides whether a group is one of a topic's receivers. */
+function readersChanged(): void {
+  if (ruleSetCount() !== 0) treeChanged();
 }
 
 /** Other options for a member: its place and its turn stay [MQTT-3.8.4-3]. */
@@ -260,6 +268,7 @@ export function dropMember(member: usize): void {
   unstick(block, member);
   free(member);
   members--;
+  readersChanged();
   const left = load<u32>(block, GROUP_MEMBERS) - 1;
   store<u32>(block, left, GROUP_MEMBERS);
   if (left === 0) noteEmptied(group);

@@ -16,7 +16,6 @@ import {
   NEED_MORE,
   NO_MEMORY,
   R_BUDGET,
-  R_COMMIT,
   R_CONTROL,
   R_DONE,
   R_PAUSED,
@@ -294,7 +293,7 @@ function run(): i32 {
 function runStretches(): i32 {
   while (true) {
     const status = consume();
-    if (status === R_BUDGET || status === R_PAUSED || status === R_COMMIT) {
+    if (status >= R_BUDGET) {
       if (status === R_BUDGET) {
         store<u32>(record, load<u32>(record, C_FLAGS) | C_OUT_OF_BUDGET, C_FLAGS);
       }
@@ -362,7 +361,8 @@ function receiveParked(bytes: u32): i32 {
  *
  * @param connection  open
  * @param bytes  1 … READ_BYTES
- * @returns R_DONE, R_CONTROL, R_BUDGET, R_PAUSED, R_COMMIT, or −Reason Code: close the connection
+ * @returns R_DONE, R_CONTROL, R_BUDGET, R_PAUSED, R_COMMIT, R_ACCESS, or −Reason Code: close the
+ *   connection
  */
 export function receive(connection: u32, bytes: u32): i32 {
   record = recordOf(connection);

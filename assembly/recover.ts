@@ -28,6 +28,7 @@ import {
   ROW_SESSION_UNSENT,
   ROW_SESSION_UNSENT_BYTES,
   ROW_SESSION_UNSENT_COUNT,
+  ROW_SESSION_VERSION,
   ROW_VERSION,
   S_QUEUED_MESSAGES,
 } from "./abi";
@@ -46,6 +47,7 @@ import { DAMAGED } from "./load";
 import { isMessageRow, messageOfRow, releaseMessage } from "./message";
 import { noteMoved } from "./queue";
 import { addReceived } from "./received";
+import { sendUpTo } from "./recovered-window";
 import { keepRetained } from "./retained";
 import { SENT_AHEAD_MAX } from "./sent-mark";
 import {
@@ -88,7 +90,7 @@ import {
 import { count } from "./settings";
 import { AWAITS_PUBCOMP, DONE, NOT_LOADED, passDone, placeEntry } from "./slots";
 import { addSubscription } from "./subscriptions";
-import { sendUpTo } from "./window";
+import { setUser } from "./user-name";
 
 const IDENTIFIERS: u64 = 65535;
 const IDENTIFIERS_MAX: u32 = 65535;
@@ -158,16 +160,26 @@ function loadMarks(session: usize, row: usize): void {
   store<u32>(session, load<u32>(row, ROW_SESSION_DROPPED), SESSION_DROPPED);
 }
 
-/** Where the parts behind the fixed ones begin; the row holds them all, or this is 0. */
+/** @param id  bytes of the Client Identifier @returns bytes of what follows; −1: it is cut off */
+function userBytesOf(row: usize, id: u32, bytes: u32): i32 {
+  if (<u32>load<u8>(row) !== ROW_SESSION_VERSION) return 0;
+  const at = ROW_SESSION_BYTES + padded(id);
+  if (at + 4 > bytes) return -1;
+  return 4 + padded(<u32>load<u16>(row + at));
+}
+
+/** Whether the row holds all the parts that it announces. */
 function isSessionRow(row: usize, bytes: u32): bool {
-  if (bytes < ROW_SESSION_BYTES || <u32>load<u8>(row) !== ROW_VERSION) return false;
+  if (bytes < ROW_SESSION_BYTES || <u32>load<u8>(row) - ROW_VERSION > 1) return false;
   const id = load<u32>(row, ROW_SESSION_ID_BYTES);
   const received = load<u32>(row, ROW_SESSION_RECEIVED);
   const done = load<u32>(row, ROW_SESSION_DONE);
   const released = load<u32>(row, ROW_SESSION_RELEASED);
   if (id > 65535 || received > IDENTIFIERS_MAX) return false;
   if (done > IDENTIFIERS_MAX || released > IDENTIFIERS_MAX) return false;
-  return ROW_SESSION_BYTES + padded(id) + ((received + done + released) << 2) <= bytes;
+  const user = userBytesOf(row, id, bytes);
+  if (user < 0) return false;
+  return ROW_SESSION_BYTES + padded(id) + user + ((received + done + released) << 2) <= bytes;
 }
 
 function loadWhole(number: u32, row: usize, bytes: u32): i32 {
@@ -199,7 +211,13 @@ function loadWhole(number: u32, row: usize, bytes: u32): i32 {
   store<u32>(session, flags, SESSION_FLAGS);
   loadMarks(session, row);
   setExpires(session, load<u32>(row, ROW_SESSION_EXPIRES_SECONDS));
-  const received = row + ROW_SESSION_BYTES + padded(idBytes);
+  const user = row + ROW_SESSION_BYTES + padded(idBytes);
+  const userBytes = userBytesOf(row, idBytes, bytes);
+  if (userBytes !== 0) {
+    const named = <u32>load<u16>(user);
+    if (setUser(session, user + 4, named, <u32>load<u16>(user, 2)) < 0) return NO_MEMORY;
+  }
+  const received = user + userBytes;
   const done = received + (load<u32>(row, ROW_SESSION_RECEIVED) << 2);
   const released = done + (load<u32>(row, ROW_SESSION_DONE) << 2);
   for (let at = received; at < done; at += 4) {

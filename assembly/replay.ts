@@ -24,6 +24,7 @@ import {
   J_SKIPPED,
   J_SUBSCRIBED,
   J_UNSUBSCRIBED,
+  J_USER,
   J_WILL,
   JOURNAL_FORMAT,
   JOURNAL_HEADER_BYTES,
@@ -40,6 +41,7 @@ import { alloc, free } from "./memory";
 import { M_QOS, M_RETAIN, M_TEXT, newMessage, releaseMessage } from "./message";
 import { appendEntry, E_FLAGS, E_SHARED, forgetQueued, newEntry } from "./queue";
 import { addReceived, isReceived, removeReceived } from "./received";
+import { sendUpTo } from "./recovered-window";
 import { deleteRetained, replaceRetained } from "./retained";
 import { announced, unannounce } from "./sent-mark";
 import { createSession, detachSession, endSession, sessionOfNumber, setExpiry } from "./session";
@@ -70,7 +72,8 @@ import {
   stateOf,
 } from "./slots";
 import { addSubscription, removeSubscription } from "./subscriptions";
-import { finish, release, sendUpTo } from "./window";
+import { setUser } from "./user-name";
+import { finish, release } from "./window";
 
 /** The page is not of a format that this engine reads, or is damaged. */
 const DAMAGED: i32 = -0x83;
@@ -329,6 +332,7 @@ function ofSession(type: u32, session: usize, at: usize, bytes: u32): i32 {
   else if (type === J_RECEIVED) return receivedAgain(session, load<u32>(at));
   else if (type === J_FREED) removeReceived(session, load<u32>(at));
   else if (type === J_CLOSED) detachSession(session, load<u32>(at, 4));
+  else if (type === J_USER) return setUser(session, at + 8, load<u32>(at, 4), load<u32>(at));
   else if (type === J_LEFT) startLeaving(session);
   else if (type === J_ENDED) {
     endSession(session);
@@ -343,7 +347,7 @@ function fixedBytes(type: u32): u32 {
   if (type === J_OPENED || type === J_CLOSED || type === J_ENQUEUED) return 16;
   if (type === J_SUBSCRIBED || type === J_WILL) return 12;
   if (type === J_SENT || type === J_DONE || type === J_RELEASED) return 8;
-  if (type === J_HEAD || type === J_SKIPPED) return 8;
+  if (type === J_HEAD || type === J_SKIPPED || type === J_USER) return 8;
   if (type === J_ENDED || type === J_LEFT) return 0;
   return type >= J_OPENED && type <= J_RETAINED_DELETED ? 4 : u32.MAX_VALUE;
 }
@@ -355,7 +359,10 @@ function fits(type: u32, at: usize, bytes: u32): bool {
   let texts: u64 = 0;
   if (type === J_OPENED) texts = load<u32>(at, 12);
   else if (type === J_SUBSCRIBED || type === J_WILL) texts = load<u32>(at, 8);
-  else if (type === J_UNSUBSCRIBED || type === J_RETAINED_DELETED) {
+  else if (type === J_USER) {
+    texts = load<u32>(at, 4);
+    if (texts > 65535) return false;
+  } else if (type === J_UNSUBSCRIBED || type === J_RETAINED_DELETED) {
     texts = load<u32>(at);
   } else if (type === J_MESSAGE) {
     texts = <u64>load<u32>(at, 4) + load<u32>(at, 8) + load<u32>(at, 12);

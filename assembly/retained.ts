@@ -8,7 +8,8 @@
  *
  * The connection is read on meanwhile: acknowledgements must come through. Its jobs are bounded.
  */
-import { E_CLOSE, NO_MEMORY, R_BUDGET, R_DONE, R_PAUSED } from "./abi";
+import { E_CLOSE, NO_MEMORY, R_BUDGET, R_DONE, R_PAUSED, S_DENIED_READ } from "./abi";
+import { mayRead } from "./access";
 import {
   C_FLAGS,
   C_OUT_BYTES,
@@ -53,7 +54,7 @@ import {
   retainedSet,
 } from "./retained-tree";
 import { SESSION_ID_AT, SESSION_ID_BYTES, SESSION_QUEUED_COUNT } from "./session-layout";
-import { nowMs, outgoingBytesMax } from "./settings";
+import { count, nowMs, outgoingBytesMax } from "./settings";
 import { FLAG_RETAIN, OPTION_NO_LOCAL, OPTION_QOS } from "./spec";
 import { SLASH } from "./topic";
 import { owe } from "./window";
@@ -245,6 +246,10 @@ function isOwn(session: usize, message: usize): bool {
 /** Sends one retained message; its RETAIN is 1 whatever Retain As Published says, §3.8.3.1. */
 function sendRetained(record: usize, session: usize, job: usize, message: usize): void {
   if (dropIfExpired(message)) return;
+  if (!mayRead(session, topicOf(message), load<u32>(message, M_TOPIC_BYTES))) {
+    count(S_DENIED_READ, 1);
+    return;
+  }
   const options = load<u32>(job, J_OPTIONS);
   if (options & OPTION_NO_LOCAL && isOwn(session, message)) return; // [MQTT-3.8.3-3]
   const qos = min(load<u32>(message, M_FLAGS) & M_QOS, options & OPTION_QOS);

@@ -16,10 +16,12 @@ import {
   E_CLOSE,
   J_RECEIVED,
   NO_MEMORY,
+  R_ACCESS,
   R_BUDGET,
   R_COMMIT,
   R_DONE,
   R_PAUSED,
+  S_DENIED_PUBLISH,
   S_DROPPED_MEMORY,
   S_DROPPED_SLOW,
   S_DROPPED_TOO_LARGE,
@@ -58,7 +60,7 @@ import { retainFlag, sendPublish } from "./encode";
 import { endForwarding, forwardedAt, forwardedBytes, forwardProperties } from "./forward";
 import { acknowledge, acknowledgeMessage, HELD_MAX } from "./held";
 import { journalFull, journalIdentifier } from "./journal";
-import { lookup, match, releaseList } from "./match-cache";
+import { releaseList } from "./match-cache";
 import { memoryTight } from "./memory";
 import { M_RETAIN, M_WAITS, releaseMessage } from "./message";
 import { hasProperty } from "./properties";
@@ -71,6 +73,7 @@ import {
   receiverRetain,
   receiverSeveral,
 } from "./receiver";
+import { DENIED, findReceivers } from "./receivers";
 import { retain } from "./retained";
 import { hasRules } from "./rules";
 import {
@@ -98,6 +101,7 @@ import {
   FLAG_RETAIN,
   MESSAGE_EXPIRY_INTERVAL,
   NO_MATCHING_SUBSCRIBERS,
+  NOT_AUTHORIZED,
   PAYLOAD_FORMAT_INVALID,
   PUBACK,
   PUBREC,
@@ -277,30 +281,17 @@ function admitQos(record: usize, session: usize, version: u32, qos: u32): i32 {
   return 0;
 }
 
-/** Finds who wants the topic in DECODED, and resolves its alias. @returns list, or −Reason Code */
-function findReceivers(record: usize, version: u32): i64 {
-  let topicBytes = load<u32>(DECODED, D_TOPIC_BYTES);
-  let list: usize = 0;
-  if (topicBytes !== 0) {
-    list = lookup(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
-    if (list === 0) {
-      const status = topicNameStatus(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
-      if (status < 0) return status;
-    }
-  }
-  if (version === VERSION_5 && hasProperty(TOPIC_ALIAS)) {
-    const status = resolveAlias(record);
-    if (status < 0) {
-      if (list !== 0) releaseList(list);
-      return status;
-    }
-    if (topicBytes === 0) {
-      topicBytes = load<u32>(DECODED, D_TOPIC_BYTES);
-      list = lookup(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
-    }
-  }
-  if (list === 0) list = match(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
-  return list === 0 ? NO_MEMORY : <i64>list;
+/** The client may not publish to this topic: before 5.0 it is not told. */
+function deny(record: usize, version: u32, qos: u32): i32 {
+  count(S_DENIED_PUBLISH, 1);
+  if (qos === 0) return R_DONE;
+  return answer(record, qos, version === VERSION_5 ? NOT_AUTHORIZED : SUCCESS, false);
+}
+
+/** The PUBLISH is not to be routed, or not yet: what findReceivers() answered instead of a list. */
+function stopped(record: usize, version: u32, qos: u32, status: i32): i32 {
+  if (status === NO_MEMORY) return refuse(record, version, qos);
+  return status === DENIED ? deny(record, version, qos) : status;
 }
 
 /** Notes a QoS 2 identifier and keeps a retained message: what happens once per PUBLISH. */
@@ -359,9 +350,8 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
     first &= ~FLAG_RETAIN;
     store<u8>(at, <u8>first);
   }
-  const found = findReceivers(record, version);
-  if (found === NO_MEMORY) return refuse(record, version, qos);
-  if (found < 0) return <i32>found;
+  const found = findReceivers(record, version, first);
+  if (found <= R_ACCESS) return stopped(record, version, qos, <i32>found);
   const list = <usize>found;
   if (payloadsChecked && session !== 0 && !payloadHolds(version)) {
     releaseList(list);

@@ -14,6 +14,7 @@
  */
 
 export {
+  SESSION_ACCESS,
   SESSION_CONNECTION,
   SESSION_DROPPED,
   SESSION_DROPS,
@@ -24,7 +25,9 @@ export {
   SESSION_ID_AT,
   SESSION_ID_BYTES,
   SESSION_NUMBER,
+  SESSION_PORT,
   SESSION_QUEUED_COUNT,
+  SESSION_USER_BYTES,
 } from "./abi";
 
 /** Address of its newest subscription record, or 0. */

@@ -27,6 +27,7 @@ import {
   ROW_SESSION_UNSENT,
   ROW_SESSION_UNSENT_BYTES,
   ROW_SESSION_UNSENT_COUNT,
+  ROW_SESSION_VERSION,
   ROW_VERSION,
   SCRATCH,
   T_SESSIONS,
@@ -58,6 +59,7 @@ import {
   SESSION_RING,
   SESSION_SUBSCRIPTION_COUNT,
   SESSION_UNANNOUNCED,
+  SESSION_USER_BYTES,
   SESSION_VERSION,
 } from "./session-layout";
 import { AWAITS_PUBCOMP, DONE, stateOf } from "./slots";
@@ -67,6 +69,7 @@ import {
   subscriptionIdentifier,
   subscriptionOptions,
 } from "./topic-tree";
+import { userNameOf } from "./user-name";
 
 /** Subscriptions with more bytes together have rows of their own. */
 const INLINE_BYTES_MAX: u32 = 4096;
@@ -154,6 +157,14 @@ function writeSubscriptions(session: usize, row: usize, from: u32): i32 {
   return <i32>bytes;
 }
 
+function writeUser(session: usize, to: usize): u32 {
+  const bytes = <u32>load<u16>(session, SESSION_USER_BYTES);
+  store<u32>(to, load<u32>(session, SESSION_USER_BYTES));
+  memory.copy(to + 4, userNameOf(session), bytes);
+  store<u32>(to + 4 + bytes, 0);
+  return 4 + padded(bytes);
+}
+
 function writeReceived(session: usize, to: usize): u32 {
   let bytes: u32 = 0;
   if (load<u32>(session, SESSION_RECEIVED_COUNT) === 0) return 0;
@@ -226,7 +237,9 @@ function putRow(
   if (flags & SESSION_HAS_LATEST) shown |= ROW_SESSION_HAS_LATEST;
   if (flags & SESSION_UNANNOUNCED) shown |= ROW_SESSION_IS_UNANNOUNCED;
   if (flags & SESSION_OWES_SHARED) shown |= ROW_SESSION_OWES_SHARED;
-  store<u32>(row, ROW_VERSION | (shown << 8));
+  // Both its name and its port.
+  const hasUser = load<u32>(session, SESSION_USER_BYTES) !== 0;
+  store<u32>(row, (hasUser ? ROW_SESSION_VERSION : ROW_VERSION) | (shown << 8));
   store<u32>(row, load<u32>(session, SESSION_VERSION), ROW_SESSION_PROTOCOL);
   const interval = load<u32>(session, SESSION_EXPIRY_INTERVAL);
   store<u32>(row, interval, ROW_SESSION_EXPIRY_INTERVAL);
@@ -246,6 +259,7 @@ function putRow(
   memory.copy(row + to, load<u32>(session, SESSION_ID_AT), idBytes);
   store<u32>(row + to + idBytes, 0);
   to += padded(idBytes);
+  if (hasUser) to += writeUser(session, row + to);
   const received = writeReceived(session, row + to);
   store<u32>(row, received >> 2, ROW_SESSION_RECEIVED);
   to += received;

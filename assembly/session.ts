@@ -8,6 +8,7 @@ import { C_SESSION, recordOf } from "./connection";
 import { setConnection, uncountEpisodes } from "./episode";
 import { freeWheel, setExpires, stopExpiry } from "./expiry";
 import { endEmptied } from "./groups";
+import { dropAccess, endGuard, startGuard } from "./guard";
 import { noteEnded } from "./index-changes";
 import { isJournalPaused, journalClosed, journalEnded, journalOpened } from "./journal";
 import { keepLatestOfAll } from "./latest";
@@ -317,6 +318,7 @@ export function attachSession(session: usize, connection: u32, receiveMaximum: u
   store<u32>(record, <u32>session, C_SESSION);
   setConnection(session, record);
   store<u32>(session, min(receiveMaximum, inFlightMax), SESSION_RECEIVE_MAXIMUM);
+  startGuard(session);
   restartWindow(session);
   resendReleases(session);
   keepLatestOfAll(session);
@@ -333,6 +335,7 @@ export function detachSession(session: usize, expiresSeconds: u32): void {
   const record: usize = load<u32>(session, SESSION_CONNECTION);
   if (record !== 0) store<u32>(record, 0, C_SESSION);
   setConnection(session, 0);
+  endGuard(session);
   setExpires(session, expiresSeconds);
   if (load<u32>(session, SESSION_FLAGS) & SESSION_HAS_FRESH) recordFresh(session, true);
   // In the page that says so: from then on nobody takes more as sent than what is on record.
@@ -368,6 +371,7 @@ function forget(session: usize, flags: u32): void {
   if (flags & SESSION_IS_GROUP) endGroup(session);
   dropWindow(session);
   dropReceived(session);
+  dropAccess(session);
   unlink(session);
   // What went out of its queue may have ended its episodes.
   uncountEpisodes(session, load<u32>(session, SESSION_FLAGS));

@@ -10,10 +10,19 @@
  * member: so it goes to whoever is there first, and no member's absence delays it. What was given
  * to a member is its own from then on, until its Session ends (leave.ts).
  */
-import { E_CLOSE, J_HEAD, NO_MEMORY, S_DROPPED_MEMORY, S_DROPPED_SLOW } from "./abi";
+import {
+  DROPS_DENIED,
+  E_CLOSE,
+  J_HEAD,
+  NO_MEMORY,
+  S_DENIED_READ,
+  S_DROPPED_MEMORY,
+  S_DROPPED_SLOW,
+} from "./abi";
+import { startReceivers } from "./access";
 import { isDurable, keepsUnacknowledged } from "./admission";
 import { C_FLAGS, C_OUT_BYTES, C_WANTS_PUMP, connectionOf, raise } from "./connection";
-import { describeStored } from "./described";
+import { describeStored, topicAt, topicBytes } from "./described";
 import { retainFlag, sendPublish } from "./encode";
 import { tellShared } from "./groups";
 import { journalFull, journalSequence } from "./journal";
@@ -38,6 +47,7 @@ import { memoryTight } from "./memory";
 import { M_EXPIRES_MS, M_PUBLISHER_BYTES, M_QOS, M_RETAIN, publisherOf } from "./message";
 import {
   dropExpired,
+  dropQueued,
   E_FLAGS,
   E_MESSAGE,
   firstUnsent,
@@ -46,6 +56,7 @@ import {
   isGapFirst,
   unqueue,
 } from "./queue";
+import { memberMayRead, presentMayRead } from "./read-access";
 import { hasKeepingRules, hasRules } from "./rules";
 import { hashOf } from "./session";
 import {
@@ -96,6 +107,8 @@ const DRAINED_MAX: u32 = 1024;
 /** Times that members are looked at in vain in one go. */
 const ROUNDS_MAX: u32 = 64;
 
+/** Whether choose() or chooseReading() passed over anybody who may not read the message. */
+let someIsDenied: bool = false;
 /** Whether chooseReading() or isReading() found anybody whose client is there. */
 let someIsThere: bool = false;
 
@@ -133,10 +146,19 @@ function isReady(member: usize): bool {
   return false;
 }
 
+/** Whether the member may read the message at hand; if not its turn passes. Hot. */
+function mayHave(member: usize): bool {
+  if (memberMayRead(member, topicAt, topicBytes)) return true;
+  someIsDenied = true;
+  moveLast(member);
+  return false;
+}
+
 /** The member that this publisher's messages went to, if it has room. */
 function stuckMember(slot: usize): usize {
   const member: usize = slot === 0 ? 0 : load<u32>(slot);
-  return member !== 0 && stateOfMember(member) === READY && isReady(member) ? member : 0;
+  if (member === 0 || stateOfMember(member) !== READY) return 0;
+  return mayHave(member) && isReady(member) ? member : 0;
 }
 
 /**
@@ -146,6 +168,7 @@ function stuckMember(slot: usize): usize {
  * @returns a member that has room, or 0
  */
 function choose(group: usize, publisher: u32): usize {
+  someIsDenied = false;
   let slot: usize = 0;
   if (sharedStrategy === STICKY_BY_PUBLISHER) {
     slot = stuckSlot(group, publisher);
@@ -157,7 +180,7 @@ function choose(group: usize, publisher: u32): usize {
   let member = firstMember(group, READY);
   for (let i: u32 = 0; i < LOOKED_AT_MAX && member !== 0; i++) {
     const next = nextMember(member);
-    if (isReady(member)) {
+    if (mayHave(member) && isReady(member)) {
       const inFlight = load<u32>(sessionOfMember(member), SESSION_IN_FLIGHT);
       if (inFlight < fewest) best = member;
       fewest = min(fewest, inFlight);
@@ -218,11 +241,13 @@ function isReading(member: usize): bool {
 /** Chooses who gets the next QoS 0 message, as choose() does. @returns a member, or 0. Hot. */
 function chooseReading(group: usize, publisher: u32): usize {
   someIsThere = false;
+  someIsDenied = false;
   let slot: usize = 0;
   if (sharedStrategy === STICKY_BY_PUBLISHER) {
     slot = stuckSlot(group, publisher);
     const stuck: usize = slot === 0 ? 0 : load<u32>(slot);
-    if (stuck !== 0 && stateOfMember(stuck) !== AWAY && isReading(stuck)) return stuck;
+    const isThere = stuck !== 0 && stateOfMember(stuck) !== AWAY;
+    if (isThere && mayHave(stuck) && isReading(stuck)) return stuck;
   }
   let best: usize = 0;
   let fewest = u32.MAX_VALUE;
@@ -230,7 +255,7 @@ function chooseReading(group: usize, publisher: u32): usize {
     let member = firstMember(group, state);
     for (let i: u32 = 0; i < LOOKED_AT_MAX && member !== 0; i++) {
       const next = nextMember(member);
-      if (isReading(member)) {
+      if (mayHave(member) && isReading(member)) {
         const inFlight = load<u32>(sessionOfMember(member), SESSION_IN_FLIGHT);
         if (inFlight < fewest) best = member;
         fewest = min(fewest, inFlight);
@@ -252,8 +277,8 @@ function giveUnacknowledged(group: usize, retained: bool, publisher: u32): void 
     give(member, 0, retained);
     return;
   }
-  if (someIsThere) {
-    count(S_DROPPED_SLOW, 1);
+  if (someIsThere || someIsDenied) {
+    count(someIsThere ? S_DROPPED_SLOW : S_DENIED_READ, 1);
     return;
   }
   if (!isDurable(group)) return;
@@ -303,6 +328,7 @@ function passDrained(group: usize): void {
 export function drain(group: usize): void {
   let given: u32 = 0;
   let rounds: u32 = 0;
+  let isStuck = false;
   while (load<u32>(group, SESSION_QUEUED_COUNT) !== 0 && rounds < ROUNDS_MAX) {
     if (journalFull()) {
       waitForCommit(group);
@@ -322,19 +348,28 @@ export function drain(group: usize): void {
     }
     const publisherBytes = load<u32>(message, M_PUBLISHER_BYTES);
     const hash = publisherBytes === 0 ? 0 : hashOf(publisherOf(message), publisherBytes);
+    describeStored(message);
     const member = choose(group, hash);
     if (member === 0) {
       rounds++;
+      if (!someIsDenied) continue;
+      startReceivers();
+      // Somebody else's turn comes with room for it; if nobody there may read it, it waits in vain.
+      if (presentMayRead(group, topicAt, topicBytes)) {
+        isStuck = true;
+        break;
+      }
+      dropQueued(group, S_DENIED_READ, DROPS_DENIED);
       continue;
     }
     const entry = unqueue(group);
     const flags = load<u32>(entry, E_FLAGS);
-    describeStored(message);
     give(member, flags & M_QOS, (flags & M_RETAIN) !== 0);
     freeEntry(entry);
     given++;
   }
   if (given !== 0) passDrained(group);
+  if (isStuck) return;
   if (isGapFirst(group) || journalFull() || firstMember(group, READY) === 0) return;
   if (load<u32>(group, SESSION_QUEUED_COUNT) !== 0) tellShared(group);
 }

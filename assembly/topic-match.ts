@@ -16,8 +16,10 @@
  * A Session's mark holds the offset of its entry. A mark may be garbage: it counts only where the
  * entry at that offset names the Session in turn, so nothing has to be cleared between matches.
  */
+import { receiverMayRead, ruleSetCount, startReceivers } from "./access";
 import { alloc, free } from "./memory";
-import { SESSION_MARK, SESSION_NUMBER } from "./session-layout";
+import { groupMayRead } from "./read-access";
+import { SESSION_ACCESS, SESSION_MARK, SESSION_NUMBER } from "./session-layout";
 import { DOLLAR_SIGN, levelEnd } from "./topic";
 import {
   ENTRY_IDENTIFIED,
@@ -26,6 +28,7 @@ import {
   ENTRY_QOS_MASK,
   ENTRY_RETAIN_AS_PUBLISHED,
   ENTRY_SEVERAL,
+  ENTRY_SHARED,
   FLAGS_ENTRY_SHIFT,
   findChild,
   NODE_HASH_SUBSCRIPTIONS,
@@ -74,6 +77,9 @@ let entriesBytes: u32 = 0;
 /** Sessions with several matching subscriptions, and how many these are. */
 let severalCount: u32 = 0;
 let severalSubscriptions: u32 = 0;
+/** The topic being matched. */
+let matchedAt: usize = 0;
+let matchedBytes: u32 = 0;
 
 areaReset(branches, branchesStatic);
 areaReset(heads, headsStatic);
@@ -174,13 +180,25 @@ function mergeEntry(entry: usize, added: u32): void {
   store<u32>(entry, qos | all | ENTRY_SEVERAL | ((bits | added) & ENTRY_BITS_OR), ENTRY_BITS);
 }
 
+/** Whether the Session, or somebody of the group, may be sent the topic that is matched. */
+function isReader(session: usize, bits: u32): bool {
+  if (bits & ENTRY_SHARED) return groupMayRead(session, matchedAt, matchedBytes);
+  if (load<u32>(session, SESSION_ACCESS) === 0) return true;
+  return receiverMayRead(session, matchedAt, matchedBytes);
+}
+
 /** Makes the entries of one list of subscriptions. @returns false where memory is short */
 function addEntries(head: usize): bool {
   let base: usize = load<u32>(entries, AREA_AT);
   let subscription = head;
+  const isJudged = ruleSetCount() !== 0;
   while (subscription !== 0) {
     const session: usize = load<u32>(subscription, SUBSCRIPTION_SESSION);
     const bits = (load<u32>(subscription, SUBSCRIPTION_FLAGS) >> FLAGS_ENTRY_SHIFT) & 0xff;
+    if (isJudged && !isReader(session, bits)) {
+      subscription = load<u32>(subscription, SUBSCRIPTION_NEXT_IN_NODE);
+      continue;
+    }
     const mark = load<u32>(session, SESSION_MARK);
     const known = mark < entriesBytes && (mark & (ENTRY_BYTES - 1)) === 0;
     if (known && <usize>load<u32>(base + mark, ENTRY_SESSION) === session) {
@@ -219,8 +237,12 @@ function addSeveral(list: usize): void {
     let subscription: usize = load<u32>(headBase + index);
     while (subscription !== 0) {
       const session: usize = load<u32>(subscription, SUBSCRIPTION_SESSION);
-      const entry = list + LIST_ENTRIES + load<u32>(session, SESSION_MARK);
-      if ((load<u32>(entry, ENTRY_BITS) & ENTRY_SEVERAL) !== 0) {
+      // Who may not read has no entry: its mark is an old one.
+      const mark = load<u32>(session, SESSION_MARK);
+      const isMarked = mark < entriesBytes && (mark & (ENTRY_BYTES - 1)) === 0;
+      const entry = list + LIST_ENTRIES + mark;
+      const isOwn = isMarked && <usize>load<u32>(entry, ENTRY_SESSION) === session;
+      if (isOwn && (load<u32>(entry, ENTRY_BITS) & ENTRY_SEVERAL) !== 0) {
         const raw = list + load<u32>(entry, ENTRY_IDENTIFIERS);
         const filled = load<u32>(raw);
         const options = load<u32>(subscription, SUBSCRIPTION_FLAGS) & 0xff;
@@ -252,7 +274,9 @@ function buildList(): usize {
 }
 
 /**
- * Builds the list of a topic's receivers. O(levels + matching subscriptions).
+ * Builds the list of a topic's receivers: those that may read it.
+ *
+ * O(levels + matching subscriptions).
  *
  * @param empty  answered where nothing matches, so that nothing is allocated
  * @returns a list with one reference, owned by the caller; 0 where memory is short
@@ -262,6 +286,9 @@ export function buildReceivers(topicAt: usize, topicBytes: u32, empty: usize): u
   entriesBytes = 0;
   severalCount = 0;
   severalSubscriptions = 0;
+  matchedAt = topicAt;
+  matchedBytes = topicBytes;
+  startReceivers();
   let list: usize = 0;
   if (findHeads(topicAt, topicBytes)) list = headsBytes === 0 ? empty : buildList();
   areaReset(branches, branchesStatic);

@@ -6,18 +6,20 @@
  * no entries: a message that could be sent at once is not stored for it.
  */
 import {
+  DROPS_DENIED,
   DROPS_QUEUE_FULL,
   DROPS_TOO_LARGE,
   E_CLOSE,
   E_LOAD,
   NO_MEMORY,
+  S_DENIED_READ,
   S_DROPPED_QUEUE_FULL,
 } from "./abi";
 import { C_FLAGS, C_OUT_BYTES, C_WANTS_PUMP, connectionOf, raise } from "./connection";
 import { describedMessage, describeStored, storeDescribed } from "./described";
 import { retainFlag, sendPublish, TOO_LARGE } from "./encode";
 import { noteFilling } from "./episode";
-import { forgetStoredQueue, passGap } from "./gap";
+import { forgetStoredQueue } from "./gap";
 import { writeAcknowledgement } from "./held";
 import { keepLatestIfFull } from "./latest";
 import { leaveOn } from "./leave";
@@ -29,6 +31,7 @@ import {
   countOwnDrop,
   dropExpired,
   dropForMemory,
+  dropQueued,
   E_BYTES,
   E_FLAGS,
   E_FRESH,
@@ -37,7 +40,6 @@ import {
   E_SEVERAL,
   E_SHARED,
   E_TURN,
-  firstUnsent,
   freeEntry,
   isGapFirst,
   makeRoom,
@@ -48,6 +50,7 @@ import {
   takeAway,
   unqueue,
 } from "./queue";
+import { isDenied } from "./read-access";
 import { announce, keepFresh, recordFresh, recordSent } from "./record";
 import { overflowOf, ruleBytesMax, ruleMessagesMax, useRule } from "./rules";
 import { isMarkUnderway, isNearMark, isUnannounced } from "./sent-mark";
@@ -96,7 +99,6 @@ import {
   identifierOf,
   NOT_LOADED,
   openSlot,
-  placeEntry,
   STATE,
   settle,
   slotAt,
@@ -358,6 +360,10 @@ function sendQueued(session: usize, record: usize): bool {
     dropExpired(session);
     return true;
   }
+  if (isDenied(session, entry)) {
+    dropQueued(session, S_DENIED_READ, DROPS_DENIED);
+    return true;
+  }
   if ((flags & M_QOS) === 0) {
     sendQos0(session, record);
     return true;
@@ -450,36 +456,6 @@ export function release(session: usize, sequence: u64): void {
   const entry: usize = load<u32>(slot) & ~STATE;
   store<u32>(slot, AWAITS_PUBCOMP);
   if (entry !== 0) freeEntry(entry);
-}
-
-/**
- * All queued messages up to a sequence were sent: they move into the window, as a journal says.
- *
- * @returns false: no memory
- */
-export function sendUpTo(session: usize, sequence: u64): bool {
-  while (load<u32>(session, SESSION_QUEUED_COUNT) !== 0) {
-    const first = firstUnsent(session, sequence + 1);
-    if (first > sequence) return true;
-    if (isGapFirst(session)) {
-      const slot = openSlot(session, first);
-      if (slot === 0) return false;
-      store<u32>(slot, NOT_LOADED);
-      passGap(session, first + 1);
-      continue;
-    }
-    const entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
-    const qos = load<u32>(entry, E_FLAGS) & M_QOS;
-    if (qos === 0) {
-      // It may have been sent, and is never sent again [MQTT-3.3.1-2].
-      takeAway(session);
-      continue;
-    }
-    const state = qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC;
-    if (!placeEntry(session, first, entry, state)) return false;
-    unqueue(session);
-  }
-  return true;
 }
 
 /** Frees all that is owed. */

@@ -6,6 +6,7 @@ import {
   SERVER_SHUTTING_DOWN,
   USE_ANOTHER_SERVER,
 } from "#assembly/spec";
+import type { AccessDomain } from "./access/domain.ts";
 import { AccessDomains } from "./access/domains.ts";
 import { SysTopics } from "./admin/sys-topics.ts";
 import { StartError } from "./base/errors.ts";
@@ -17,9 +18,15 @@ import {
 } from "./base/limits.ts";
 import type { OpenLog } from "./base/log.ts";
 import { readVersion } from "./base/version.ts";
-import type { ListenerSettings, RedirectSettings, Settings } from "./config/settings.ts";
+import type {
+  AccessSettings,
+  ListenerSettings,
+  RedirectSettings,
+  Settings,
+} from "./config/settings.ts";
 import type { Engine } from "./engine/engine.ts";
 import type { Wire } from "./engine/wire.ts";
+import { Authorization } from "./protocol/authorization.ts";
 import { Dispatch } from "./protocol/dispatch.ts";
 import type { Plane } from "./protocol/plane.ts";
 import { unixSeconds } from "./protocol/plane.ts";
@@ -102,6 +109,7 @@ class Broker implements RunningBroker {
   readonly #sessions: Sessions;
   readonly #wills: Wills;
   readonly #access: AccessDomains;
+  readonly #authorization: Authorization;
   readonly #dispatch: Dispatch;
   readonly #retainedSweep: RetainedSweep;
   readonly #listeners: TransportListener[] = [];
@@ -134,12 +142,14 @@ class Broker implements RunningBroker {
     );
     const { retainedSweepMinutes } = settings;
     this.#retainedSweep = new RetainedSweep(this.#engine, this.#turn, retainedSweepMinutes);
+    this.#authorization = this.#startAuthorization();
     this.#dispatch = new Dispatch(this.#plane(), (connection) => this.#closed(connection));
     this.#turn.start(this.#dispatch);
   }
 
   #plane(): Plane {
     return {
+      authorization: this.#authorization,
       engine: this.#engine,
       turn: this.#turn,
       sessions: this.#sessions,
@@ -149,6 +159,21 @@ class Broker implements RunningBroker {
       access: this.#access,
       log: this.#log,
     };
+  }
+
+  #startAuthorization(): Authorization {
+    const { engine, turn, log, access } = this.#plane();
+    const ofPort = (port: number): AccessDomain | null => {
+      const { listeners } = this.#settings;
+      // Where one decides for all it does not matter which way the client came.
+      const isOne = new Set(listeners.map((listener) => listener.access)).size === 1;
+      const listener = isOne ? listeners[0] : listeners.find((one) => one.port === port);
+      return listener === undefined ? null : access.of(listener.access);
+    };
+    const isActive = (): boolean =>
+      this.#settings.listeners.some((one) => access.of(one.access).authorizer !== null);
+    const of = (settings: AccessSettings): AccessDomain => access.of(settings);
+    return new Authorization({ engine, turn, log }, { of, ofPort, isActive });
   }
 
   get listeners(): RunningBroker["listeners"] {
@@ -205,6 +230,7 @@ class Broker implements RunningBroker {
       this.#restoreWills(recovered.wills);
       // What expired while the broker was down is not there for who connects first.
       while (this.#sessions.tick(unixSeconds()));
+      await this.#authorization.renew();
       return store;
     } catch (error) {
       await store.close();
@@ -337,6 +363,7 @@ class Broker implements RunningBroker {
     for (const [index, listener] of settings.listeners.entries()) {
       Object.assign(this.#rules[index] ?? {}, rulesOf(listener));
     }
+    void this.#authorization.renew();
     this.#retainedSweep.setInterval(settings.retainedSweepMinutes);
     this.#sysDueSeconds = 0;
     this.#reloadCertificates();

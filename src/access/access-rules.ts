@@ -24,9 +24,24 @@ export interface AccessRule {
   /** READ, WRITE, SUBSCRIBE, UNSUBSCRIBE, added up: what it decides. */
   readonly actions: number;
   readonly allows: boolean;
-  /** `%c` and `%u` are replaced already: it is taken as it stands. */
   readonly filter: string;
   readonly isLiteral: boolean;
+  /**
+   * `%c` and `%u` in the filter stand for the Client Identifier and the user name, and nothing
+   * matches where that one is empty: so that clients of one kind share their rules. Where it is not
+   * said the filter is taken as it stands.
+   */
+  readonly substitutes?: true;
+}
+
+/** What is to be asked outside the broker where no rule matches, instead of the defaults. */
+export interface AccessQuestion {
+  /** READ, WRITE, SUBSCRIBE, UNSUBSCRIBE, added up. READ is not asked: SUBSCRIBE decides it. */
+  readonly actions: number;
+  /** How long an answer about a topic holds, seconds. */
+  readonly holdsSeconds: number;
+  /** @returns whether it is allowed; who cannot be asked allows nothing */
+  ask(identity: Identity, action: number, name: string): boolean | Promise<boolean>;
 }
 
 export interface AccessRules {
@@ -34,9 +49,13 @@ export interface AccessRules {
   readonly rules: readonly AccessRule[];
   /** Actions that are allowed where no rule matches, added up. */
   readonly defaults: number;
+  readonly question?: AccessQuestion;
 }
 
 export interface Authorizer {
-  /** What it may do; null: everything. Asked at CONNECT, and again whenever rules changed. */
+  /**
+   * What it may do; null: everything. Asked at CONNECT, and again whenever rules changed; the same
+   * object for clients that may do the same saves work.
+   */
   rulesOf(identity: Identity): AccessRules | null;
 }

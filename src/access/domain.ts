@@ -12,6 +12,9 @@ import { BAD_USER_NAME_OR_PASSWORD, NOT_AUTHORIZED } from "#assembly/spec";
 import { StartError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { AccessSettings, TlsSettings } from "../config/settings.ts";
+import type { Authorizer } from "./access-rules.ts";
+import { AclAuthorizer } from "./acl-authorizer.ts";
+import { readAclFile } from "./acl-file.ts";
 import type { Authenticator, ConnectRequest, Verdict } from "./identity.ts";
 import { checkPassword, PasswordAuthenticator } from "./password-authenticator.ts";
 import { loadPasswordFile } from "./password-file.ts";
@@ -34,6 +37,10 @@ export interface ListenerAccess {
 export interface AccessFiles {
   readonly credentials: ScramCredentials | null;
   readonly authenticators: readonly Authenticator[];
+  /** null: everything is allowed. */
+  readonly authorizer: Authorizer | null;
+  /** Whether SUBSCRIBE is refused where not all that the filter matches may be read. */
+  readonly deniesSubscribe: boolean;
 }
 
 export class AccessDomain {
@@ -48,6 +55,15 @@ export class AccessDomain {
   /** Who may authenticate with SCRAM; null: nobody. */
   get credentials(): ScramCredentials | null {
     return this.#files.credentials;
+  }
+
+  /** Who decides what a client may do; null: everything is allowed. */
+  get authorizer(): Authorizer | null {
+    return this.#files.authorizer;
+  }
+
+  get deniesSubscribe(): boolean {
+    return this.#files.deniesSubscribe;
   }
 
   /**
@@ -120,13 +136,15 @@ export function loadAccessFiles(
 ): AccessFiles {
   const warn = (sentence: string): void => log.warn(sentence);
   const authenticators: Authenticator[] = [];
-  const { passwordFile, scramFile } = settings;
+  const { aclFile, aclDeniesSubscribe, passwordFile, scramFile } = settings;
   if (passwordFile !== null) {
     authenticators.push(new PasswordAuthenticator(loadPasswordFile(passwordFile, warn), hasher));
   }
   return {
     credentials: scramFile === null ? null : loadScramFile(scramFile, warn),
     authenticators,
+    authorizer: aclFile === null ? null : new AclAuthorizer(readAclFile(aclFile, warn)),
+    deniesSubscribe: aclDeniesSubscribe,
   };
 }
 

@@ -93,6 +93,9 @@ export const LOGGED_NAME_CHARACTERS_MAX = 256;
 /** Sessions that end in one turn because their time has come: each gives back what it was owed. */
 export const SESSIONS_EXPIRED_PER_TURN_MAX = 2_000;
 
+/** How long Sessions are given new rules in one go, milliseconds, while others wait. */
+export const RENEWED_MILLISECONDS_MAX = 2;
+
 /** Bytes that a WebSocket may have unsent before nothing more is handed to it. */
 export const WEBSOCKET_UNSENT_BYTES_MAX = 1024 * 1024 * 1024;
 

@@ -6,8 +6,6 @@
 
 const PASSWORDS =
   "user names and passwords are not checked yet, so every client could connect as anyone";
-const PERMISSIONS =
-  "access rules are not enforced yet, so every client could read and write every topic";
 const PLUGINS = "plugins are not supported, so what it decides would be open to everyone";
 const APART = "clients of different listeners would see each other's messages";
 
@@ -22,8 +20,6 @@ const UNBUILT: ReadonlyMap<string, string> = new Map([
   ["plugin_use", PLUGINS],
   ["global_max_clients", "there would be no limit"],
   // Authorisation.
-  ["acl_file", PERMISSIONS],
-  ["acl_check_subscribe", PERMISSIONS],
   ["mount_point", APART],
 ]);
 

@@ -75,6 +75,20 @@ interface EngineExports {
   receive(connection: number, bytes: number): number;
   resume(connection: number): number;
   flush(): number;
+  /** Takes over a block of the heap. @returns a rule set with a reference for the caller, or 0 */
+  internRules(block: number, bytes: number): number;
+  releaseRules(set: number): void;
+  ruleSetCount(): number;
+  ruleSetBytes(): number;
+  /** Takes over the caller's reference. @param set  0: everything is allowed */
+  setRules(session: number, set: number): void;
+  setTellsDenied(on: number): void;
+  guardBytes(): number;
+  answerAccess(session: number, allowed: number, at: number, bytes: number, seconds: number): void;
+  /** Whether the Session may be sent messages of a topic. */
+  mayRead(session: number, at: number, bytes: number): number;
+  mayPublishWill(session: number, at: number, bytes: number): number;
+  setUser(session: number, at: number, bytes: number, port: number): number;
   attachSession(session: number, connection: number, receiveMaximum: number): void;
   createSession(
     at: number,

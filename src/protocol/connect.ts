@@ -114,7 +114,7 @@ export class Connecting {
   #open(
     connection: NetworkConnection,
     request: Request,
-    { authenticationData }: Admitted,
+    { authenticationData, identity }: Admitted,
     assigned: string | null,
   ): boolean {
     const { keepAlive, serverKeepAliveSeconds } = this.#keepAlive(request);
@@ -132,6 +132,8 @@ export class Connecting {
       authenticationData,
     });
     const sessionPresent = this.#openSession(connection, request, granted, assigned);
+    const { clientId } = connection;
+    this.#plane.authorization.attach(connection, { ...identity, clientId });
     const accepted = { ...offered, sessionPresent };
     this.#logAccepted(connection, request);
     const { session } = connection;

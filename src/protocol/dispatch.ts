@@ -10,6 +10,7 @@ import {
   DISCONNECT_WITH_WILL,
   NOT_AUTHORIZED,
   PROTOCOL_ERROR,
+  QUOTA_EXCEEDED,
   REASON_STRING,
   SERVER_REFERENCE,
   SESSION_EXPIRY_INTERVAL,
@@ -18,11 +19,16 @@ import {
   UNSUBSCRIBE,
   UNSUPPORTED_PROTOCOL_VERSION,
 } from "#assembly/spec";
+import {
+  SUBSCRIBE as MAY_SUBSCRIBE,
+  UNSUBSCRIBE as MAY_UNSUBSCRIBE,
+} from "../access/access-rules.ts";
 import { FailedLogins } from "../access/failed-logins.ts";
 import { ProtocolError } from "../base/errors.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { TurnHandlers } from "../session/turn.ts";
 import { Authenticating } from "./auth.ts";
+import type { FilterVerdicts } from "./authorization.ts";
 import { sendRefused } from "./connack.ts";
 import { Connecting } from "./connect.ts";
 import { Logins } from "./logins.ts";
@@ -76,8 +82,10 @@ export class Dispatch implements TurnHandlers {
 
   onStatus(connection: NetworkConnection, first: number): void {
     let status = first;
-    while (status === abi.R_CONTROL) {
-      if (!this.#control(connection)) return;
+    while (status === abi.R_CONTROL || status === abi.R_ACCESS) {
+      const goesOn =
+        status === abi.R_CONTROL ? this.#control(connection) : this.#access(connection);
+      if (!goesOn) return;
       status = this.#plane.engine.calls.resume(connection.number);
     }
     if (status < 0) {
@@ -122,6 +130,14 @@ export class Dispatch implements TurnHandlers {
     this.#onClosed(connection);
   }
 
+  /** Acts on R_ACCESS. @returns whether the connection goes on at once */
+  #access(connection: NetworkConnection): boolean {
+    const { authorization, turn } = this.#plane;
+    const goesOn = authorization.act(connection, () => turn.resumeNow(connection));
+    if (!goesOn) connection.wire.pauseReading();
+    return goesOn;
+  }
+
   /** @returns whether the connection goes on at once */
   #control(connection: NetworkConnection): boolean {
     const { turn } = this.#plane;
@@ -152,14 +168,7 @@ export class Dispatch implements TurnHandlers {
       this.tallies.connectCount++;
       return this.#connecting.connect(connection);
     }
-    if (type === SUBSCRIBE) {
-      if (this.#subscribing.subscribe(connection)) this.#plane.turn.retainedLater(connection);
-      return true;
-    }
-    if (type === UNSUBSCRIBE) {
-      this.#subscribing.unsubscribe(connection);
-      return true;
-    }
+    if (type === SUBSCRIBE || type === UNSUBSCRIBE) return this.#ofFilters(connection, type);
     if (type === DISCONNECT) {
       this.#disconnect(connection);
       return false;
@@ -170,6 +179,53 @@ export class Dispatch implements TurnHandlers {
       );
     }
     throw new ProtocolError(PROTOCOL_ERROR, `packet type ${type}`);
+  }
+
+  /** SUBSCRIBE or UNSUBSCRIBE, once it is known which Topic Filters are allowed. */
+  #ofFilters(connection: NetworkConnection, type: number): boolean {
+    const { authorization, engine, turn } = this.#plane;
+    const action = type === SUBSCRIBE ? MAY_SUBSCRIBE : MAY_UNSUBSCRIBE;
+    const verdicts = authorization.judgeFilters(connection, action);
+    if (!(verdicts instanceof Promise)) {
+      this.#takeFilters(connection, type, verdicts);
+      return true;
+    }
+    const [from, to] = [engine.decoded(abi.D_AT), engine.decoded(abi.D_END)];
+    const packet = Buffer.from(engine.bytes.subarray(from, to));
+    verdicts.then((known) => {
+      if (connection.phase !== "open") return;
+      if (this.#decideAgain(connection, packet, () => this.#takeFilters(connection, type, known))) {
+        turn.resumeNow(connection);
+      }
+    });
+    return false;
+  }
+
+  #takeFilters(connection: NetworkConnection, type: number, verdicts: FilterVerdicts): void {
+    if (type === UNSUBSCRIBE) this.#subscribing.unsubscribe(connection, verdicts);
+    else if (this.#subscribing.subscribe(connection, verdicts)) {
+      this.#plane.turn.retainedLater(connection);
+    }
+  }
+
+  /** Acts on a packet that waited, in DECODED again. @returns false: the connection was closed */
+  #decideAgain(connection: NetworkConnection, packet: Buffer, act: () => void): boolean {
+    const { engine, turn } = this.#plane;
+    const at = engine.keep(packet);
+    try {
+      if (at === 0) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for a packet that waited");
+      engine.calls.decodePacket(connection.version, at, at + packet.length);
+      act();
+      return true;
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      connection.closeReason = error.message;
+      turn.schedule();
+      this.close(connection, error.reasonCode, error.serverReference);
+      return false;
+    } finally {
+      if (at !== 0) engine.calls.freeBlock(at);
+    }
   }
 
   /** DISCONNECT from the client, §3.14: only success drops the will [MQTT-3.14.4-3]. */
@@ -232,10 +288,12 @@ export class Dispatch implements TurnHandlers {
     const number = sessions.numberOf(session);
     const stays = connection.sessionExpirySeconds > 0;
     connection.will = null;
+    const isAllowed = will !== null && wills.mayPublish(will, session);
     sessions.leave(connection, unixSeconds());
     turn.schedule();
     if (will === null) return;
-    if (stays && will.delaySeconds > 0) wills.delay(will, number, unixSeconds());
+    if (!isAllowed) wills.discard(will, number);
+    else if (stays && will.delaySeconds > 0) wills.delay(will, number, unixSeconds());
     else wills.publish(will, number);
   }
 

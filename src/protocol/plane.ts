@@ -8,8 +8,10 @@ import type { KeepAlive } from "../session/keep-alive.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { Turn } from "../session/turn.ts";
 import type { Wills } from "../session/wills.ts";
+import type { Authorization } from "./authorization.ts";
 
 export interface Plane {
+  readonly authorization: Authorization;
   readonly engine: Engine;
   readonly turn: Turn;
   readonly sessions: Sessions;

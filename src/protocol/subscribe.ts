@@ -6,6 +6,7 @@
  */
 import * as abi from "#assembly/abi";
 import {
+  NOT_AUTHORIZED,
   OPTION_NO_LOCAL,
   OPTION_QOS,
   OPTION_RETAIN_HANDLING_SHIFT,
@@ -23,6 +24,7 @@ import {
 } from "#assembly/spec";
 import { ProtocolError } from "../base/errors.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
+import type { FilterVerdicts } from "./authorization.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import type { Plane } from "./plane.ts";
 import { reasonText } from "./reasons.ts";
@@ -48,9 +50,10 @@ export class Subscribing {
   /**
    * Acts on the SUBSCRIBE in DECODED and sends the SUBACK [MQTT-3.8.4-1].
    *
+   * @param verdicts  which of its Topic Filters are allowed
    * @returns whether retained messages are due
    */
-  subscribe(connection: NetworkConnection): boolean {
+  subscribe(connection: NetworkConnection, verdicts: FilterVerdicts): boolean {
     const { engine } = this.#plane;
     this.#judgeWhole(connection);
     const packetIdentifier = engine.decoded(abi.D_PACKET_ID);
@@ -59,6 +62,10 @@ export class Subscribing {
     const codes: number[] = [];
     let isRetainedDue = false;
     for (let more = engine.calls.firstFilter(); more === 1; more = engine.calls.nextFilter()) {
+      if (verdicts?.[codes.length] === false) {
+        codes.push(NOT_AUTHORIZED);
+        continue;
+      }
       const options = this.#grantable(connection);
       const code = this.#subscribeOne(connection, options, identifier);
       codes.push(code.reason);
@@ -183,12 +190,16 @@ export class Subscribing {
   }
 
   /** Acts on the UNSUBSCRIBE in DECODED and sends the UNSUBACK [MQTT-3.10.4-4]. */
-  unsubscribe(connection: NetworkConnection): void {
+  unsubscribe(connection: NetworkConnection, verdicts: FilterVerdicts): void {
     const { engine, log } = this.#plane;
     const packetIdentifier = engine.decoded(abi.D_PACKET_ID);
     this.#judgeShared();
     const codes: number[] = [];
     for (let more = engine.calls.firstFilter(); more === 1; more = engine.calls.nextFilter()) {
+      if (verdicts?.[codes.length] === false) {
+        codes.push(NOT_AUTHORIZED);
+        continue;
+      }
       const at = engine.decoded(abi.D_FILTER_AT);
       const byteCount = engine.decoded(abi.D_FILTER_BYTES);
       const status = engine.calls.removeSubscription(connection.session, at, byteCount);

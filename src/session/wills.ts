@@ -19,6 +19,9 @@ export interface Will {
   readonly byteCount: number;
   /** Will Delay Interval, seconds. */
   readonly delaySeconds: number;
+  /** Its Topic Name, in the packet. */
+  readonly topicAt: number;
+  readonly topicBytes: number;
 }
 
 /** The parts of a will, as CONNECT brings them; its properties without Will Delay Interval. */
@@ -63,7 +66,24 @@ export class Wills {
   /** @param packet  a PUBLISH in version 5 */
   keepPacket(packet: Uint8Array, delaySeconds: number): Will | null {
     const at = this.#engine.keep(packet);
-    return at === 0 ? null : { at, byteCount: packet.length, delaySeconds };
+    if (at === 0) return null;
+    // The length of the packet is followed by that of the Topic Name.
+    let lengthAt = 1;
+    while ((packet[lengthAt] ?? 0) >= 0x80) lengthAt++;
+    const topicBytes = ((packet[lengthAt + 1] ?? 0) << 8) | (packet[lengthAt + 2] ?? 0);
+    const topicAt = at + lengthAt + 3;
+    return { at, byteCount: packet.length, delaySeconds, topicAt, topicBytes };
+  }
+
+  /** Whether the Session, which is still there, may publish its will. */
+  mayPublish(will: Will, session: number): boolean {
+    return this.#engine.calls.mayPublishWill(session, will.topicAt, will.topicBytes) === 1;
+  }
+
+  /** Whether the Session may publish the will that waits for its end. */
+  mayPublishWaiting(sessionNumber: number, session: number): boolean {
+    const pending = this.#pending.get(sessionNumber);
+    return pending === undefined || this.mayPublish(pending.will, session);
   }
 
   /** Puts the will of a durable Session on record, while its connection is open. */
@@ -105,10 +125,16 @@ export class Wills {
     if (pending !== undefined) this.discard(pending.will, sessionNumber);
   }
 
-  /** The Session ends: its waiting will is due now [MQTT-3.1.2-8]. */
-  sessionEnds(sessionNumber: number): void {
+  /**
+   * The Session ends: its waiting will is due now [MQTT-3.1.2-8].
+   *
+   * @param isAllowed  what mayPublishWaiting() said before
+   */
+  sessionEnds(sessionNumber: number, isAllowed: boolean): void {
     const pending = this.#take(sessionNumber);
-    if (pending !== undefined) this.publish(pending.will, sessionNumber);
+    if (pending === undefined) return;
+    if (isAllowed) this.publish(pending.will, sessionNumber);
+    else this.discard(pending.will, sessionNumber);
   }
 
   tick(nowSeconds: number): void {
@@ -147,6 +173,9 @@ export class Wills {
 
   #due(pending: PendingWill): void {
     this.#pending.delete(pending.session);
-    this.publish(pending.will, pending.session);
+    const session = this.#engine.calls.sessionOfNumber(pending.session) >>> 0;
+    const isAllowed = session === 0 || this.mayPublish(pending.will, session);
+    if (isAllowed) this.publish(pending.will, pending.session);
+    else this.discard(pending.will, pending.session);
   }
 }

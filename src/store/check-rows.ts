@@ -53,10 +53,11 @@ function demand(holds: boolean, fault: string): asserts holds {
   if (!holds) throw new RowFault(fault);
 }
 
-function demandVersion(row: Buffer, headBytes: number): void {
+function demandVersion(row: Buffer, headBytes: number, newest = abi.ROW_VERSION): void {
   demand(row.length >= headBytes, `${row.length} bytes are less than its head`);
   const version = row.readUInt8(0);
-  demand(version === abi.ROW_VERSION, `version ${version} of its form is unknown`);
+  const isKnown = version >= abi.ROW_VERSION && version <= newest;
+  demand(isKnown, `version ${version} of its form is unknown`);
 }
 
 function u64(row: Buffer, at: number): number {
@@ -80,7 +81,7 @@ function textAt(row: Buffer, at: number, bytes: number, what: string): string {
 
 /** @throws RowFault */
 export function readSessionRow(row: Buffer): SessionRow {
-  demandVersion(row, abi.ROW_SESSION_BYTES);
+  demandVersion(row, abi.ROW_SESSION_BYTES, abi.ROW_SESSION_VERSION);
   const version = row.readUInt32LE(abi.ROW_SESSION_PROTOCOL);
   demand(version >= 3 && version <= 5, `protocol version ${version} is unknown`);
   const head = u64(row, abi.ROW_SESSION_HEAD);
@@ -98,7 +99,8 @@ export function readSessionRow(row: Buffer): SessionRow {
   }
   const clientIdBytes = row.readUInt32LE(abi.ROW_SESSION_ID_BYTES);
   const clientId = textAt(row, abi.ROW_SESSION_BYTES, clientIdBytes, "Client Identifier");
-  const lists = listsOf(row, abi.ROW_SESSION_BYTES + padded(clientIdBytes), next - head);
+  const userEnd = readUser(row, abi.ROW_SESSION_BYTES + padded(clientIdBytes));
+  const lists = listsOf(row, userEnd, next - head);
   const subscriptionCount = row.readUInt32LE(abi.ROW_SESSION_SUBSCRIPTIONS);
   const end = readSubscriptions(row, lists.end, subscriptionCount);
   demand(end === row.length, `${row.length - end} bytes follow its end`);
@@ -113,7 +115,16 @@ export function readSessionRow(row: Buffer): SessionRow {
   };
 }
 
-/** The three lists of u32 behind the Client Identifier. */
+/** Whose the Session is, in rows of the second form. @returns where that ends */
+function readUser(row: Buffer, at: number): number {
+  if (row.readUInt8(0) !== abi.ROW_SESSION_VERSION) return at;
+  demand(at + 4 <= row.length, "its user name is cut off");
+  const bytes = row.readUInt16LE(at);
+  textAt(row, at + 4, bytes, "user name");
+  return at + 4 + padded(bytes);
+}
+
+/** The three lists of u32 behind all names. */
 function listsOf(
   row: Buffer,
   start: number,

@@ -16,6 +16,7 @@ import type { Log } from "../../src/base/log.ts";
 import { configure } from "../../src/config/configuration.ts";
 import { NO_FLAGS, type Settings } from "../../src/config/settings.ts";
 import { Engine, type EngineBuild } from "../../src/engine/engine.ts";
+import { Authorization } from "../../src/protocol/authorization.ts";
 import { Dispatch } from "../../src/protocol/dispatch.ts";
 import type { Plane } from "../../src/protocol/plane.ts";
 import { KeepAlive } from "../../src/session/keep-alive.ts";
@@ -63,6 +64,7 @@ export class EngineHarness {
   readonly sessions: Sessions;
   readonly wills: Wills;
   readonly keepAlive: KeepAlive;
+  readonly authorization: Authorization;
   readonly dispatch: Dispatch;
   /** What was logged as a warning. */
   readonly warnings: string[] = [];
@@ -95,9 +97,15 @@ export class EngineHarness {
     const { engine, turn, sessions, wills, keepAlive, settings } = this;
     const log = this.#recordingLog();
     const hasher = new PasswordHasher();
-    const domain = new AccessDomain({ credentials, authenticators: [] }, { hasher, log });
+    const nobody = { authorizer: null, deniesSubscribe: false };
+    const files = { credentials, authenticators: [], ...nobody };
+    const domain = new AccessDomain(files, { hasher, log });
     const access = { of: () => domain };
-    const plane: Plane = { engine, turn, sessions, wills, keepAlive, settings, access, log };
+    const decidings = { ...access, ofPort: () => null, isActive: () => false };
+    this.authorization = new Authorization({ engine, turn, log }, decidings);
+    const { authorization } = this;
+    const parts = { engine, turn, sessions, wills, keepAlive, access, authorization };
+    const plane: Plane = { ...parts, settings, log };
     this.dispatch = new Dispatch(plane, (connection) => this.#peers.delete(connection));
     this.turn.start(this.dispatch);
   }

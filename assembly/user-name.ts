@@ -1,0 +1,51 @@
+/**
+ * Whose a Session is: the user that its client proved to be last, and the port it came by. Kept as
+ * long as the Session, also in the store, since what it may read is judged while it is away.
+ *
+ *   block at SESSION_ID_AT      ┌───────────────────┬───┬───────────┐   the zero and the name only
+ *                               │ Client Identifier │ 0 │ user name │   where there is a name
+ *                               └───────────────────┴───┴───────────┘
+ */
+import { NO_MEMORY } from "./abi";
+import { journalUser } from "./journal";
+import { alloc, free } from "./memory";
+import {
+  SESSION_DURABLE,
+  SESSION_FLAGS,
+  SESSION_ID_AT,
+  SESSION_ID_BYTES,
+  SESSION_PORT,
+  SESSION_USER_BYTES,
+} from "./session-layout";
+
+/** Address of the Session's user name, of load<u16>(session, SESSION_USER_BYTES) bytes. */
+export function userNameOf(session: usize): usize {
+  return load<u32>(session, SESSION_ID_AT) + load<u32>(session, SESSION_ID_BYTES) + 1;
+}
+
+/**
+ * Notes whose the Session is.
+ *
+ * @param at  the user name, copied; 0 bytes: it has none
+ * @param port  of the listener; 0: it does not matter
+ * @returns 0, or NO_MEMORY with nothing changed
+ */
+export function setUser(session: usize, at: usize, bytes: u32, port: u32): i32 {
+  const before = <u32>load<u16>(session, SESSION_USER_BYTES);
+  const isSame = before === bytes && memory.compare(userNameOf(session), at, bytes) === 0;
+  if (isSame && <u32>load<u16>(session, SESSION_PORT) === port) return 0;
+  if (!isSame) {
+    const idBytes = load<u32>(session, SESSION_ID_BYTES);
+    const block = alloc(max(idBytes + 1 + bytes, 1));
+    if (block === 0) return NO_MEMORY;
+    memory.copy(block, load<u32>(session, SESSION_ID_AT), idBytes);
+    store<u8>(block + idBytes, 0);
+    memory.copy(block + idBytes + 1, at, bytes);
+    free(load<u32>(session, SESSION_ID_AT));
+    store<u32>(session, <u32>block, SESSION_ID_AT);
+    store<u16>(session, <u16>bytes, SESSION_USER_BYTES);
+  }
+  store<u16>(session, <u16>port, SESSION_PORT);
+  if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) journalUser(session);
+  return 0;
+}

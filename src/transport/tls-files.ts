@@ -162,6 +162,17 @@ function readRevocations(file: string | null): string | null {
   );
 }
 
+/** node:tls would go on without them and say nothing. */
+function readDhParameters(file: string | null): string | null {
+  if (file === null) return null;
+  const content = read("dhparamfile", file);
+  if (/-----BEGIN (?:X9\.42 )?DH PARAMETERS-----/.test(content)) return content;
+  throw new StartError(
+    `dhparamfile ${file} holds no parameters in PEM form ("-----BEGIN DH PARAMETERS-----"); ` +
+      "openssl dhparam -out FILE 2048 makes them",
+  );
+}
+
 /**
  * Whether the certificate goes back to its root through one that only cafile or capath has: OpenSSL
  * finds it there and sends it along.
@@ -201,7 +212,7 @@ export function readTlsMaterial(
     ...identity,
     authorities,
     revocations: readRevocations(settings.crlFile),
-    dhParameters: dhParamFile === null ? null : read("dhparamfile", dhParamFile),
+    dhParameters: readDhParameters(dhParamFile),
     sharedKeys,
   };
 }

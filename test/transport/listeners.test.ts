@@ -159,7 +159,7 @@ describe("addresses", () => {
     expect(text).toContain("127.0.0.1:1883 is no address of socket_domain ipv6");
   });
 
-  test("a client by IPv4 has such an address in the log, though the listener has both", async () => {
+  test("IPv4 clients have IPv4 addresses in the log of a listener that has both", async () => {
     const [port = 0] = await freePorts(1);
     const program = await serve(`listener ${port}`);
     const client = await TestClient.connect({ port, webSocketPort: 0 });

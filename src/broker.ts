@@ -8,6 +8,7 @@ import {
 } from "#assembly/spec";
 import type { AccessDomain } from "./access/domain.ts";
 import { AccessDomains } from "./access/domains.ts";
+import { publishLog } from "./admin/own-messages.ts";
 import { SysTopics } from "./admin/sys-topics.ts";
 import { StartError } from "./base/errors.ts";
 import {
@@ -191,6 +192,7 @@ class Broker implements RunningBroker {
       store: this.#store,
       version: readVersion(),
     });
+    publishLog(this.#engine, this.#turn, this.#log);
     try {
       await this.#startListeners();
     } catch (error) {
@@ -306,6 +308,9 @@ class Broker implements RunningBroker {
       onOpen: (wire: Wire) => {
         const connection = this.#turn.open(wire, rules);
         if (connection === null) return null;
+        if (this.#settings.connectionMessages) {
+          this.#log.notice(`New connection from ${wire.remote} on port ${rules.port}.`);
+        }
         this.#counts.set(rules, (this.#counts.get(rules) ?? 0) + 1);
         this.#keepAlive.watchConnect(connection, unixSeconds());
         return connection;
@@ -402,6 +407,7 @@ class Broker implements RunningBroker {
   async stop(reason: string): Promise<void> {
     if (this.#ticker !== null) clearInterval(this.#ticker);
     this.#sysTopics?.stop();
+    this.#log.publishTo(null);
     for (const listener of this.#listeners) listener.stop();
     const connections = this.#turn.all();
     this.#log.debug(`stop (${reason}): ${connections.length} connections to close`);

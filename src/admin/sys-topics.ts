@@ -10,12 +10,12 @@ import * as abi from "#assembly/abi";
 import type { OpenLog } from "../base/log.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Tallies } from "../protocol/tallies.ts";
-import { encodePublish } from "../session/publish-packet.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { Turn } from "../session/turn.ts";
 import type { Store } from "../store/store.ts";
 import { LoadAverage } from "./load-averages.ts";
 import { LoopDelay } from "./loop-delay.ts";
+import { publishSys } from "./own-messages.ts";
 import {
   connectionValues,
   engineValues,
@@ -35,8 +35,6 @@ export interface SysSource {
   readonly version: string;
 }
 
-/** QoS that mosquitto gives its `$SYS` messages. */
-const SYS_QOS = 2;
 const PREFIX = "$SYS/broker/";
 
 /** Totals since the start, by the names that mosquitto has for their load averages. */
@@ -78,31 +76,17 @@ export class SysTopics {
 
   /** Publishes all that changed since the last call. */
   publish(): void {
+    const { engine, turn } = this.#source;
     for (const [name, value] of this.#values()) {
       const text = `${value}`;
       if (this.#sent.get(name) === text) continue;
       this.#sent.set(name, text);
-      this.#send(`${PREFIX}${name}`, text);
+      publishSys(engine, turn, `${PREFIX}${name}`, text);
     }
   }
 
   stop(): void {
     this.#loopDelay.stop();
-  }
-
-  #send(topic: string, text: string): void {
-    const { engine, turn } = this.#source;
-    const packet = encodePublish({
-      topic: Buffer.from(topic),
-      payload: Buffer.from(text),
-      qos: SYS_QOS,
-      retain: true,
-      properties: Buffer.alloc(0),
-    });
-    engine.scratch.set(packet);
-    const status = engine.calls.inject(abi.SCRATCH, packet.length);
-    if (status === abi.R_BUDGET || status === abi.R_COMMIT) turn.injectedLater();
-    turn.schedule();
   }
 
   #values(): Value[] {

@@ -87,6 +87,21 @@ export const STORE_STOP_MILLISECONDS_MAX = 2_000;
 /** Time that clients have to come back after a restart before their wills are sent, seconds. */
 export const WILL_RESTART_SECONDS_MIN = 2;
 
+/**
+ * Characters of log lines that wait for a destination that is slow; past them lines are dropped.
+ */
+export const LOG_UNWRITTEN_CHARACTERS_MAX = 4 * 1024 * 1024;
+
+/** Longest text of a log line, characters: Topic Filters are up to 64 KiB long. */
+export const LOG_LINE_CHARACTERS_MAX = 4_096;
+
+/**
+ * Log lines that wait to be published with `log_dest topic`, and those of one turn: each is a
+ * message to all who have subscribed to it.
+ */
+export const LOG_TOPIC_LINES_MAX = 1_000;
+export const LOG_TOPIC_LINES_PER_TURN_MAX = 64;
+
 /** Longest User Name or Client Identifier shown in a log line, characters. */
 export const LOGGED_NAME_CHARACTERS_MAX = 256;
 

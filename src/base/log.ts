@@ -9,8 +9,10 @@
  *
  * Lines are written outside the event loop: a reader that stalls costs lines, never time.
  */
-import { close, openSync, write as writeTo } from "node:fs";
 import { pino, stdTimeFunctions } from "pino";
+import { LOG_LINE_CHARACTERS_MAX } from "./limits.ts";
+import { DescriptorSink, openFileSink, type Sink, SyslogSink, TopicSink } from "./log-sink.ts";
+import { timeOfLine } from "./log-time.ts";
 
 /** What a line is about, in the words of mosquitto's `log_type`. */
 export const LOG_TYPES = [
@@ -30,7 +32,7 @@ export type LogType = (typeof LOG_TYPES)[number];
 export const LOG_TYPES_DEFAULT: readonly LogType[] = ["error", "warning", "notice", "information"];
 
 export type LogDestination =
-  | { readonly kind: "stdout" | "stderr" }
+  | { readonly kind: "stdout" | "stderr" | "topic" | "syslog" }
   | { readonly kind: "file"; readonly path: string };
 
 export interface LogSettings {
@@ -42,7 +44,10 @@ export interface LogSettings {
   readonly timestamp: boolean;
   /** The time's form, as strftime(3) reads it; empty: Unix seconds (text), ISO 8601 (JSON). */
   readonly timestampFormat: string;
+  /** As mosquitto writes its lines, or one JSON object each. */
   readonly format: "text" | "json";
+  /** The facility of syslog: 0 to 7 for local0 to local7; null or left out: daemon. */
+  readonly facility?: number | null;
 }
 
 /** Further facts about a line: members of the JSON object, left out of the text form. */
@@ -67,58 +72,57 @@ export interface Log {
   close(): Promise<void>;
 }
 
-/** The log and its destinations. */
+/** The log and its destinations: what only its owner calls. */
 export interface OpenLog extends Log {
   /** Lines that were dropped, since a destination took them too slowly or not at all. */
   lostLines(): number;
   /**
-   * Opens the destinations of other settings, or the same ones again, and closes those it has.
+   * Opens the destinations of other settings, or its files again, and closes those it had.
    *
    * @throws the system's error if a file cannot be opened; the log goes on as before
    */
   replace(settings: LogSettings): void;
-}
-
-/** What a log writes to. */
-interface Output {
-  readonly sinks: readonly Sink[];
-  readonly types: ReadonlySet<LogType>;
-  readonly write: WriteLine;
+  /**
+   * Who publishes what goes to topics; null: nobody. Lines that were logged before are published
+   * first.
+   */
+  publishTo(publish: ((topic: string, text: string) => void) | null): void;
+  /** Settles when every line is written, or after a second; the log is unusable afterwards. */
+  close(): Promise<void>;
 }
 
 type WriteLine = (type: LogType, text: string, fields: LogFields | undefined) => void;
-
-/** Characters that wait for a slow destination; past them lines are dropped. */
-const UNWRITTEN_CHARACTERS_MAX = 4 * 1024 * 1024;
-
-/** Pause before a destination that was busy is tried again, in milliseconds. */
-const BUSY_MILLISECONDS = 100;
-
-/** Longest wait for the last lines, in milliseconds. */
-const CLOSE_MILLISECONDS_MAX = 1_000;
-
-/** A line waits so long for others to leave with it. */
-const GATHER_MILLISECONDS = 20;
-/** Access to a log file: its owner writes, its group reads. */
-const LOG_FILE_MODE = 0o640;
+type LogSink = Sink<LogType>;
 
 /** Control characters, and the two separators that some viewers take for a line's end. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what the log must not hold.
 const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
+
+/** A log as it is set. */
+interface Opened {
+  readonly settings: LogSettings;
+  /** By destination. */
+  readonly sinks: ReadonlyMap<string, LogSink>;
+  readonly write: WriteLine;
+}
 
 /**
  * Opens the log.
  *
  * @throws the system's error if a file cannot be opened for appending
  */
-export function createLog(settings: LogSettings): OpenLog {
-  let output = openOutput(settings);
+export function createLog(first: LogSettings): OpenLog {
+  const topics = new TopicSink<LogType>();
+  let opened = open(first, new Map(), topics);
   let lostBefore = 0;
-  const lostNow = (): number => output.sinks.reduce((sum, sink) => sum + sink.lostLines, 0);
-  const has = (type: LogType): boolean => output.sinks.length > 0 && output.types.has(type);
+  const has = (type: LogType): boolean => opened.sinks.size > 0 && opened.settings.types.has(type);
   const emit = (type: LogType, text: string, fields: LogFields | undefined): void => {
-    if (has(type)) output.write(type, text, fields);
+    if (!has(type)) return;
+    const isLong = text.length > LOG_LINE_CHARACTERS_MAX;
+    opened.write(type, isLong ? `${text.slice(0, LOG_LINE_CHARACTERS_MAX)}…` : text, fields);
   };
+  const lost = (): number =>
+    [...opened.sinks.values()].reduce((sum, sink) => sum + sink.lostLines, 0);
   return {
     error: (text, fields) => emit("error", text, fields),
     warn: (text, fields) => emit("warning", text, fields),
@@ -128,32 +132,99 @@ export function createLog(settings: LogSettings): OpenLog {
     subscribe: (text, fields) => emit("subscribe", text, fields),
     unsubscribe: (text, fields) => emit("unsubscribe", text, fields),
     has,
-    lostLines: () => lostBefore + lostNow(),
-    replace: (next) => {
-      const before = output;
-      output = openOutput(next);
-      for (const sink of before.sinks) {
-        lostBefore += sink.lostLines;
-        void sink.close();
-      }
+    lostLines: () => lostBefore + lost(),
+    replace: (settings) => {
+      const before = opened;
+      const lostSoFar = lost();
+      opened = open(settings, before.sinks, topics);
+      lostBefore += lostSoFar - lost();
+      const kept = new Set(opened.sinks.values());
+      for (const sink of before.sinks.values()) if (!kept.has(sink)) void sink.close();
     },
+    publishTo: (publish) =>
+      topics.publishTo(
+        publish === null
+          ? null
+          : ({ type, text }) => {
+              const topic = TOPICS[type];
+              if (topic !== null) publish(topic, text);
+            },
+      ),
     close: async () => {
-      await Promise.all(output.sinks.map((sink) => sink.close()));
+      await Promise.all([...opened.sinks.values()].map((sink) => sink.close()));
     },
   };
 }
 
-function openOutput(settings: LogSettings): Output {
-  const sinks: Sink[] = [];
+/** The levels below `$SYS/broker/log/`; mosquitto publishes nothing about single packets. */
+const TOPICS: Readonly<Record<LogType, string | null>> = {
+  error: "E",
+  warning: "W",
+  notice: "N",
+  information: "I",
+  debug: null,
+  subscribe: "M/subscribe",
+  unsubscribe: "M/unsubscribe",
+  websockets: "WS",
+};
+
+/** The severities of syslog. */
+const SEVERITIES: Readonly<Record<LogType, string>> = {
+  error: "err",
+  warning: "warning",
+  notice: "notice",
+  information: "info",
+  debug: "debug",
+  subscribe: "notice",
+  unsubscribe: "notice",
+  websockets: "debug",
+};
+
+/** Whose lines they are to syslog: the name that is looked for where mosquitto was. */
+const SYSLOG_TAG = `mosquitto[${process.pid}]`;
+
+/** @param before  sinks that are open: all but files are used again */
+function open(
+  settings: LogSettings,
+  before: ReadonlyMap<string, LogSink>,
+  topics: TopicSink<LogType>,
+): Opened {
+  const sinks = new Map<string, LogSink>();
+  const facility = (settings.facility ?? null) === null ? "daemon" : `local${settings.facility}`;
+  const files: LogSink[] = [];
   try {
-    for (const destination of settings.destinations) sinks.push(openSink(destination));
+    for (const destination of settings.destinations) {
+      const { kind } = destination;
+      if (kind === "file") {
+        const file = openFileSink<LogType>(destination.path);
+        files.push(file);
+        sinks.set(`file ${destination.path}`, file);
+      } else {
+        const key = kind === "syslog" ? `syslog ${facility}` : kind;
+        sinks.set(key, before.get(key) ?? openSink(kind, facility, topics));
+      }
+    }
   } catch (error) {
-    for (const sink of sinks) void sink.close();
+    for (const file of files) void file.close();
     throw error;
   }
-  const write =
-    settings.format === "json" ? jsonWriter(settings, sinks) : textWriter(settings, sinks);
-  return { sinks, types: settings.types, write };
+  const all = [...sinks.values()];
+  const isJson = settings.format === "json";
+  return { settings, sinks, write: isJson ? jsonWriter(settings, all) : textWriter(settings, all) };
+}
+
+function openSink(
+  kind: "stdout" | "stderr" | "topic" | "syslog",
+  facility: string,
+  topics: TopicSink<LogType>,
+): LogSink {
+  if (kind === "topic") return topics;
+  if (kind !== "syslog") return new DescriptorSink(kind === "stdout" ? 1 : 2);
+  const priorityOf = (type: LogType): string => `${facility}.${SEVERITIES[type]}`;
+  // The log cannot tell of itself where its destination fails.
+  return new SyslogSink(SYSLOG_TAG, priorityOf, (sentence) => {
+    process.stderr.write(`holdfast: ${sentence}\n`);
+  });
 }
 
 /** `text` with every control character written as `\xNN` or `\uNNNN`. */
@@ -166,103 +237,22 @@ export function escapeControls(text: string): string {
   });
 }
 
-function openSink(destination: LogDestination): Sink {
-  if (destination.kind !== "file") return new Sink(destination.kind === "stdout" ? 1 : 2);
-  return new Sink(openSync(destination.path, "a", LOG_FILE_MODE));
-}
-
-/**
- * One destination: writes what waits as one chunk, one chunk at a time, outside the event loop.
- * A fault of the destination (a full disk, a closed pipe) costs lines and nothing else.
- */
-class Sink {
-  readonly #fd: number;
-  #waiting: string[] = [];
-  lostLines = 0;
-  #waitingCharacters = 0;
-  #isWriting = false;
-  #timer: NodeJS.Timeout | null = null;
-  #isClosed = false;
-  #onIdle: (() => void) | null = null;
-
-  constructor(fd: number) {
-    this.#fd = fd;
-  }
-
-  write(line: string): void {
-    if (this.#isClosed || this.#waitingCharacters + line.length > UNWRITTEN_CHARACTERS_MAX) {
-      this.lostLines++;
-      return;
-    }
-    this.#waiting.push(line);
-    this.#waitingCharacters += line.length;
-    this.#gather();
-  }
-
-  /** A write per line would cost more than the line: lines of a moment leave together. */
-  #gather(): void {
-    if (this.#isWriting || this.#timer !== null) return;
-    this.#timer = setTimeout(() => this.#writeWaiting(), GATHER_MILLISECONDS);
-  }
-
-  /** Settles when all is written, or after CLOSE_MILLISECONDS_MAX; later lines are dropped. */
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    if (this.#timer !== null) this.#writeWaiting();
-    if (this.#isWriting) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, CLOSE_MILLISECONDS_MAX);
-        this.#onIdle = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
-    if (this.#fd > 2) close(this.#fd, () => undefined);
-  }
-
-  #writeWaiting(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    const chunk = Buffer.from(this.#waiting.join(""));
-    this.#waiting = [];
-    this.#waitingCharacters = 0;
-    this.#isWriting = true;
-    this.#writeChunk(chunk);
-  }
-
-  #writeChunk(chunk: Buffer): void {
-    writeTo(this.#fd, chunk, (error, writtenBytes) => {
-      if (error?.code === "EAGAIN") {
-        setTimeout(() => this.#writeChunk(chunk), BUSY_MILLISECONDS);
-      } else if (error === null && writtenBytes < chunk.length) {
-        this.#writeChunk(chunk.subarray(writtenBytes));
-      } else if (this.#waiting.length > 0 && this.#isClosed) {
-        this.#writeWaiting();
-      } else {
-        this.#isWriting = false;
-        if (this.#waiting.length > 0) this.#gather();
-        this.#onIdle?.();
-      }
-    });
-  }
-}
-
-function textWriter(settings: LogSettings, sinks: readonly Sink[]): WriteLine {
+function textWriter(settings: LogSettings, sinks: readonly LogSink[]): WriteLine {
   const time = timeOfLine(settings.timestampFormat, (now) => `${Math.floor(now.getTime() / 1000)}`);
   return (type, text) => {
     const severity = type === "error" ? "Error: " : type === "warning" ? "Warning: " : "";
     const start = settings.timestamp ? `${time()}: ` : "";
-    const line = `${start}${severity}${escapeControls(text)}\n`;
+    const line = { type, text: `${start}${severity}${escapeControls(text)}` };
     for (const sink of sinks) sink.write(line);
   };
 }
 
-function jsonWriter(settings: LogSettings, sinks: readonly Sink[]): WriteLine {
+function jsonWriter(settings: LogSettings, sinks: readonly LogSink[]): WriteLine {
   const time = timeOfLine(settings.timestampFormat, null);
+  let typeAtHand: LogType = "information";
   const everySink = {
     write: (line: string) => {
-      for (const sink of sinks) sink.write(line);
+      for (const sink of sinks) sink.write({ type: typeAtHand, text: line.trimEnd() });
     },
   };
   const formatted = settings.timestampFormat !== "";
@@ -280,6 +270,7 @@ function jsonWriter(settings: LogSettings, sinks: readonly Sink[]): WriteLine {
     everySink,
   );
   return (type, text, fields) => {
+    typeAtHand = type;
     const members = fields ?? {};
     if (type === "error") logger.error(members, text);
     else if (type === "warning") logger.warn(members, text);
@@ -288,100 +279,4 @@ function jsonWriter(settings: LogSettings, sinks: readonly Sink[]): WriteLine {
     else if (type === "debug") logger.debug(members, text);
     else logger.info({ type, ...members }, text);
   };
-}
-
-/** The time as `format` writes it, computed once a second at most; `plain` serves no format. */
-function timeOfLine(format: string, plain: ((now: Date) => string) | null): () => string {
-  let second = Number.NaN;
-  let formatted = "";
-  return () => {
-    const now = new Date();
-    const nowSecond = Math.floor(now.getTime() / 1000);
-    if (nowSecond !== second) {
-      second = nowSecond;
-      formatted = format === "" && plain !== null ? plain(now) : formatTime(format, now);
-    }
-    return formatted;
-  };
-}
-
-const WEEKDAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-const MONTHS = [
-  "January",
-  "February",
-  "March",
-  "April",
-  "May",
-  "June",
-  "July",
-  "August",
-  "September",
-  "October",
-  "November",
-  "December",
-];
-
-/**
- * Local time in the form that strftime(3) reads, in the C locale: `%Y-%m-%dT%H:%M:%S%z`.
- * A conversion that is not known stays as it is written.
- */
-export function formatTime(format: string, now: Date): string {
-  return format.replace(/%(.)/g, (written, conversion: string) => {
-    const read = CONVERSIONS[conversion];
-    return read === undefined ? written : read(now);
-  });
-}
-
-const CONVERSIONS: Readonly<Record<string, (now: Date) => string>> = {
-  "%": () => "%",
-  a: (now) => (WEEKDAYS[now.getDay()] ?? "").slice(0, 3),
-  A: (now) => WEEKDAYS[now.getDay()] ?? "",
-  b: (now) => (MONTHS[now.getMonth()] ?? "").slice(0, 3),
-  B: (now) => MONTHS[now.getMonth()] ?? "",
-  c: (now) => formatTime("%a %b %e %H:%M:%S %Y", now),
-  d: (now) => twoDigits(now.getDate()),
-  D: (now) => formatTime("%m/%d/%y", now),
-  e: (now) => now.getDate().toString().padStart(2, " "),
-  F: (now) => formatTime("%Y-%m-%d", now),
-  h: (now) => formatTime("%b", now),
-  H: (now) => twoDigits(now.getHours()),
-  I: (now) => twoDigits(now.getHours() % 12 || 12),
-  j: (now) => dayOfYear(now).toString().padStart(3, "0"),
-  m: (now) => twoDigits(now.getMonth() + 1),
-  M: (now) => twoDigits(now.getMinutes()),
-  n: () => " ",
-  p: (now) => (now.getHours() < 12 ? "AM" : "PM"),
-  R: (now) => formatTime("%H:%M", now),
-  s: (now) => Math.floor(now.getTime() / 1000).toString(),
-  S: (now) => twoDigits(now.getSeconds()),
-  t: () => " ",
-  T: (now) => formatTime("%H:%M:%S", now),
-  u: (now) => (now.getDay() || 7).toString(),
-  w: (now) => now.getDay().toString(),
-  x: (now) => formatTime("%m/%d/%y", now),
-  X: (now) => formatTime("%H:%M:%S", now),
-  y: (now) => twoDigits(now.getFullYear() % 100),
-  Y: (now) => now.getFullYear().toString(),
-  z: zoneOffset,
-  Z: zoneName,
-};
-
-function twoDigits(value: number): string {
-  return value.toString().padStart(2, "0");
-}
-
-function dayOfYear(now: Date): number {
-  const today = Date.UTC(now.getFullYear(), now.getMonth(), now.getDate());
-  return Math.round((today - Date.UTC(now.getFullYear(), 0, 1)) / 86_400_000) + 1;
-}
-
-function zoneOffset(now: Date): string {
-  const minutes = -now.getTimezoneOffset();
-  const size = Math.abs(minutes);
-  return `${minutes < 0 ? "-" : "+"}${twoDigits(Math.floor(size / 60))}${twoDigits(size % 60)}`;
-}
-
-function zoneName(now: Date): string {
-  const parts = new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(now);
-  return parts.find((part) => part.type === "timeZoneName")?.value ?? "";
 }

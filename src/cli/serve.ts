@@ -7,6 +7,7 @@ import { formatBytes } from "../base/quantity.ts";
 import { type RunningBroker, startBroker } from "../broker.ts";
 import type { Configuration } from "../config/configuration.ts";
 import type { Settings } from "../config/settings.ts";
+import { logMosquittoRunning, logMosquittoStart, logMosquittoStop } from "./mosquitto-lines.ts";
 import { type ConfigurationSource, reloader } from "./reload.ts";
 import { listenForSignals } from "./signals.ts";
 
@@ -30,9 +31,13 @@ export async function serve(
   origin: Origin,
 ): Promise<string | null> {
   const signals = listenForSignals(log);
+  const { version } = origin;
+  const { settings } = configuration;
+  const isText = settings.log.format === "text";
+  if (isText) logMosquittoStart(log, version, origin.origin === "defaults" ? null : origin.origin);
   let broker: RunningBroker;
   try {
-    broker = await startBroker(configuration.settings, log);
+    broker = await startBroker(settings, log);
   } catch (error) {
     if (error instanceof StartError) return error.message;
     throw error;
@@ -43,11 +48,13 @@ export async function serve(
     sync: () => sync(broker, log),
     summarize: () => log.info(`SIGUSR2: ${broker.summary()}`),
   });
-  logBanner(log, configuration.settings, broker, origin);
+  if (isText) logMosquittoRunning(log, version, broker);
+  logBanner(log, settings, broker, origin);
   const signal = await signals.stopAsked;
+  if (isText) logMosquittoStop(log, version);
   log.info(`holdfast ${origin.version} stops: ${signal}`);
   await broker.stop(signal);
-  log.info(`holdfast ${origin.version} has stopped`);
+  log.info(`holdfast ${version} has stopped`);
   return null;
 }
 

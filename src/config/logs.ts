@@ -10,8 +10,8 @@ import { type Findings, linesOf, valueIn } from "./entries.ts";
 import type { Entry } from "./parse.ts";
 import type { CommandLine } from "./settings.ts";
 
-/** Destinations of mosquitto's that are accepted and not served. */
-const UNSERVED_DESTINATIONS: readonly string[] = ["syslog", "topic", "dlt", "android"];
+/** Destinations of mosquitto's that are accepted and not served, and what is there instead. */
+const UNSERVED_DESTINATIONS: readonly string[] = ["dlt", "android"];
 
 /** Where the log goes, and what goes there. */
 export function logOf(
@@ -21,14 +21,17 @@ export function logOf(
 ): LogSettings {
   for (const { value, at } of linesOf(entries, "log_dest")) {
     if (!UNSERVED_DESTINATIONS.includes(value.kind)) continue;
-    findings.warnings.push(`${at}: log_dest ${value.kind} is not supported yet and ignored`);
+    findings.warnings.push(
+      `${at}: log_dest ${value.kind} is not supported and ignored; use syslog`,
+    );
   }
   return {
     destinations: flags.quiet ? [] : logDestinations(entries),
     types: new Set(flags.verbose ? LOG_TYPES : logTypes(entries)),
     timestamp: valueIn(entries, "log_timestamp") ?? true,
     timestampFormat: valueIn(entries, "log_timestamp_format") ?? "",
-    format: valueIn(entries, "log_format") ?? "text",
+    format: valueIn(entries, "log_format") === "json" ? "json" : "text",
+    facility: valueIn(entries, "log_facility"),
   };
 }
 
@@ -43,7 +46,7 @@ function logDestinations(entries: readonly Entry[]): LogDestination[] {
       isDefault = false;
     } else if (value.kind === "file") {
       destinations.set(`file ${value.path}`, { kind: "file", path: value.path });
-    } else if (value.kind === "stdout" || value.kind === "stderr") {
+    } else if (value.kind !== "dlt" && value.kind !== "android") {
       destinations.set(value.kind, { kind: value.kind });
     }
   }

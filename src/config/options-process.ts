@@ -48,7 +48,7 @@ export const PROCESS_OPTIONS = {
   log_dest: global(
     LOG_DESTINATION,
     null,
-    "Where the log goes: stdout, stderr, file PATH, or none; several lines add up.",
+    "Where the log goes: stdout, stderr, syslog, topic, file PATH, or none; several lines add up.",
     { repeats: true, defaultText: "stderr", reloadable: true },
   ),
   log_type: global(LOG_TYPE, null, "What is logged; several lines add up.", {
@@ -66,15 +66,15 @@ export const PROCESS_OPTIONS = {
     { defaultText: "Unix seconds", reloadable: true },
   ),
   log_format: global(
-    oneOf(["text", "json"]),
-    "text",
-    "Holdfast's own: lines as mosquitto writes them, or one JSON object each.",
+    oneOf(["mosquitto", "text", "json"]),
+    "mosquitto",
+    "Holdfast's own: lines as mosquitto writes them (also named `text`), or a JSON object each.",
     { reloadable: true },
   ),
   log_facility: global(
     LOG_FACILITY,
     null,
     "The facility of `log_dest syslog`: 0 to 7 for local0 to local7.",
-    { defaultText: "daemon", since: FOURTH },
+    { defaultText: "daemon", since: FOURTH, reloadable: true },
   ),
 } as const;

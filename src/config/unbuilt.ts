@@ -31,8 +31,6 @@ const HARMLESS: ReadonlySet<string> = new Set([
   // Authorisation.
   "auth_plugin_deny_special_chars",
   "check_retain_source",
-  // The log.
-  "log_facility",
 ]);
 
 /** Whether a line is to be warned of, as nothing obeys it yet. */

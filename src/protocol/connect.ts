@@ -337,6 +337,7 @@ export class Connecting {
       const other = this.#carrier(session);
       if (other !== undefined) {
         if (request.cleanStart) other.sessionExpirySeconds = 0;
+        this.#logTakeOver(connection);
         this.#takeOver(other, SESSION_TAKEN_OVER); // [MQTT-3.1.4-3]
         session = sessions.find(at, byteCount);
       }
@@ -373,6 +374,12 @@ export class Connecting {
     engine.calls.attachSession(session, number, request.receiveMaximum);
     engine.calls.pump(session);
     keepAlive.watch(connection);
+  }
+
+  #logTakeOver({ clientId }: NetworkConnection): void {
+    const { log, settings } = this.#plane;
+    if (!settings.connectionMessages) return;
+    log.notice(`Client ${loggedName(clientId)} already connected, closing old connection.`);
   }
 
   #logAccepted(connection: NetworkConnection, request: Request): void {

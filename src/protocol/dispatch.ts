@@ -31,10 +31,11 @@ import { Authenticating } from "./auth.ts";
 import type { FilterVerdicts } from "./authorization.ts";
 import { sendRefused } from "./connack.ts";
 import { Connecting } from "./connect.ts";
+import { farewellLine } from "./farewell.ts";
 import { Logins } from "./logins.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import { loggedName, type Plane, unixSeconds } from "./plane.ts";
-import { reasonText, shorterForms, type Told } from "./reasons.ts";
+import { shorterForms, type Told } from "./reasons.ts";
 import { Subscribing } from "./subscribe.ts";
 import { Tallies } from "./tallies.ts";
 import { WaitingConnects } from "./waiting-connects.ts";
@@ -382,10 +383,6 @@ export class Dispatch implements TurnHandlers {
   #log(connection: NetworkConnection, reasonCode: number): void {
     const { log, settings } = this.#plane;
     if (!settings.connectionMessages || !log.has("notice")) return;
-    const who = connection.clientId === "" ? "<unknown>" : loggedName(connection.clientId);
-    const text = reasonCode === SUCCESS ? "" : reasonText(reasonCode);
-    const reason = [text, connection.closeReason].filter((part) => part !== "").join(": ");
-    const why = reason === "" ? "" : `: ${reason}`;
-    log.notice(`Client ${who} [${connection.wire.remote}] disconnected${why}.`);
+    log.notice(farewellLine(connection, reasonCode));
   }
 }

@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { elapse } from "../support/await.ts";
 import type { Delivery } from "../support/client-packets.ts";
-import { expectDifferences } from "./mosquitto-differences.ts";
+import { expectAllLookedAt, expectDifferences } from "./mosquitto-differences.ts";
 import { BROKERS, type BrokerName, type Side, startSide } from "./mosquitto-pair.ts";
 
 const PREFIX = "$SYS/broker/";
@@ -107,10 +107,14 @@ describe("after the same traffic", () => {
   });
 
   test.for(EQUAL_VALUES)("%s is the same", (name) => {
-    expectDifferences(`$SYS ${name}`, {
+    expectDifferences(`$SYS: ${name}`, {
       mosquitto: of("mosquitto").values.get(name),
       holdfast: of("holdfast").values.get(name),
     });
+  });
+
+  test("every listed difference was looked at", () => {
+    expectAllLookedAt("$SYS");
   });
 
   test("load averages are the same, as far as both looked at the same time", () => {

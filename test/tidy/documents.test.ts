@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { optionsAsMarkdown } from "../../src/config/options.ts";
+import { differencesAsMarkdown } from "../differential/mosquitto-differences.ts";
 import { functionsOf, lineOf, type SourceFile, sourceFile, sourceFiles } from "./source-files.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -52,6 +53,11 @@ describe("README.md", () => {
   test("its table of options is that of the parser", () => {
     const table = between(readme.text, "<!-- options:begin -->\n", "<!-- options:end -->");
     expect(table).toBe(optionsAsMarkdown());
+  });
+
+  test("its table of differences from mosquitto is that of the tests", () => {
+    const table = between(readme.text, "<!-- differences:begin -->\n", "<!-- differences:end -->");
+    expect(table).toBe(differencesAsMarkdown());
   });
 
   test("it says what was measured, between its marks", () => {

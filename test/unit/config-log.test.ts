@@ -6,11 +6,11 @@ import { afterAll, expect, test } from "vitest";
 import {
   createLog,
   escapeControls,
-  formatTime,
   LOG_TYPES_DEFAULT,
   type Log,
   type LogSettings,
 } from "../../src/base/log.ts";
+import { formatTime } from "../../src/base/log-time.ts";
 import { editDistance, nearest } from "../../src/base/nearest.ts";
 import { formatBytes, parseDurationSeconds, parseInteger } from "../../src/base/quantity.ts";
 

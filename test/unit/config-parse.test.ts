@@ -149,8 +149,7 @@ const WARNINGS: readonly (readonly [line: string, warning: string])[] = [
     "retry_interval 20",
     "m.conf:3: retry_interval is not obeyed: messages are sent again when a client comes back",
   ],
-  ["log_dest syslog", "m.conf:3: log_dest syslog is not supported yet and ignored"],
-  ["log_dest topic", "m.conf:3: log_dest topic is not supported yet and ignored"],
+  ["log_dest dlt", "m.conf:3: log_dest dlt is not supported and ignored; use syslog"],
   [
     "sys_interval 5 # often",
     'm.conf:3: sys_interval: "# often" behind the value is ignored; a comment needs its own line',

@@ -17,6 +17,19 @@ const REACH = fileURLToPath(new URL("./reach.tsv", import.meta.url));
  */
 const LEFT_OUT = /^test\/(?:tidy|bench|mutation|durability)\//;
 
+/** Which test files are about a source: they come first as if they had killed much of it. */
+const ABOUT: readonly (readonly [source: RegExp, tests: RegExp])[] = [
+  [/auth\.ts/, /authentication/],
+  [/con(?:nect|nack)\.ts/, /\/(?:01-|16-(?:connect|server)|refusal|logins)/],
+  [/subscribe\.ts/, /\/(?:04-sub|16-(?:sub|unsub|server)|15-shared-subscriptions\.)/],
+  [/dispatch\.ts/, /\/(?:08-|15-error|16-wills|06-)/],
+  [/reasons|packet-writer|will-properties/, /refusal/],
+  [/decode\.ts/, /unit\/decode/],
+  [/session\.ts/, /session-table/],
+  [/route\.ts/, /unit\/(?:receive|no-memory)/],
+];
+const ABOUT_KILLS = 20;
+
 /** What it costs to start a file, milliseconds. */
 const START_MS = 500;
 /** How long the files of one run of vitest may take, by what they took before. */
@@ -117,7 +130,9 @@ export class Trials {
   #runs(mutant: Mutant, reaching: readonly Reach[], before: string): readonly Reach[][] {
     const [first] = before.split(":");
     const worth = ({ file, milliseconds }: Reach): number => {
-      const near = this.#kills.get(`${file} ${mutant.path}`) ?? 0;
+      const own = this.#kills.get(`${file} ${mutant.path}`) ?? 0;
+      const isAbout = ABOUT.some(([source, tests]) => source.test(mutant.path) && tests.test(file));
+      const near = own + (isAbout ? ABOUT_KILLS : 0);
       const all = this.#kills.get(file) ?? 0;
       return file === first ? Infinity : (1 + all + 10 * near) / (milliseconds + START_MS);
     };

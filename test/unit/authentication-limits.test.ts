@@ -1,10 +1,14 @@
 /** Enhanced authentication with the clock in hand, and what it leaves in the engine's memory. */
 import { expect, test } from "vitest";
+import { AUTHENTICATION_METHOD, USER_PROPERTY } from "#assembly/spec";
 import { ScramCredentials } from "../../src/access/scram-credentials.ts";
 import { credentialOf } from "../../src/access/scram-file.ts";
-import { CONNECT_SECONDS_MAX } from "../../src/base/limits.ts";
+import { AUTHENTICATING_BYTES_MAX, CONNECT_SECONDS_MAX } from "../../src/base/limits.ts";
 import { EngineHarness } from "../support/engine-harness.ts";
 import { HarnessClient } from "../support/engine-harness-client.ts";
+import { fillWholly, free } from "../support/full-heap.ts";
+import { encode } from "../support/naive-encoder.ts";
+import { connect } from "../support/packets.ts";
 import { authConnect, authPacket, ScramClient } from "../support/scram-client.ts";
 
 const credentials = new ScramCredentials(
@@ -95,3 +99,55 @@ test.for(["refused", "gone", "leaving", "accepted"] as const)(
     expect(harness.heap().blocks).toBe(before);
   },
 );
+
+/** A CONNECT with the method, of so many bytes, a few hundred thousand. */
+function longConnect(clientIdentifier: string, byteCount: number): Uint8Array {
+  const packetOf = (last: number) => {
+    const lengths = [...Array.from({ length: 8 }, () => 60_000), last];
+    const users = lengths.map((length) => [USER_PROPERTY, ["k", "x".repeat(length)]] as const);
+    const properties = [[AUTHENTICATION_METHOD, "SCRAM-SHA-256"] as const, ...users];
+    return encode(5, connect({ version: 5, clientIdentifier, properties }));
+  };
+  return packetOf(byteCount - packetOf(0).length);
+}
+
+test("so many bytes of CONNECT wait for proof at most; one more is refused with 0x97", async () => {
+  const harness = new EngineHarness({}, credentials);
+  // As long as a CONNECT may be.
+  const byteCount = 512 * 1024;
+  const clients: HarnessClient[] = [];
+  for (let waiting = 0; waiting < AUTHENTICATING_BYTES_MAX; waiting += byteCount) {
+    const client = new HarnessClient(harness, 5);
+    client.sendBytes(longConnect(`c${clients.length}`.padEnd(8), byteCount));
+    await harness.settle();
+    expect(client.wire.takeReceived()[0]).toBe(0xf0);
+    clients.push(client);
+  }
+  const refused = new HarnessClient(harness, 5);
+  refused.sendBytes(authConnect("refused", new ScramClient("truck", "diesel").first()));
+  await harness.settle();
+  expect(taken(refused)).toMatch(/^20..0097/);
+  expect(refused.isClosed).toBe(true);
+  // Who goes makes room.
+  const [gone] = clients;
+  gone?.hangUp();
+  await harness.settle();
+  await begin(harness, "taken", new ScramClient("truck", "diesel"));
+});
+
+test("who has proved it, but for whose CONNECT there is no memory, is closed", async () => {
+  const harness = new EngineHarness({ memoryBytesMax: 8 * 1024 * 1024 }, credentials);
+  const scram = new ScramClient("truck", "diesel");
+  const { client, serverFirst } = await begin(harness, "unlucky", scram);
+  harness.notices = [];
+  const blocks = fillWholly(harness.engine);
+  client.sendBytes(authPacket(0x18, scram.final(serverFirst)));
+  await harness.settle();
+  free(harness.engine, blocks);
+  await harness.settle();
+  expect(client.isClosed).toBe(true);
+  expect(harness.notices).toEqual([
+    "Client <unknown> [memory] disconnected: quota exceeded: no memory for the CONNECT.",
+  ]);
+  expect(harness.sessionOf("unlucky")).toBe(0);
+});

@@ -90,6 +90,17 @@ describe("on the engine alone", () => {
     expect(names.filter((name) => find(engine, name) === 0)).toEqual([]);
   });
 
+  test("the table grows for the Session past one in each bucket, not before", () => {
+    const engine = new Engine({ build: ENGINE_BUILD, memoryBytesMax });
+    const used = () => Number(engine.calls.heapBytesUsed());
+    for (let i = 1; i < BUCKETS_MIN; i++) create(engine, `c${i}`);
+    const before = used();
+    create(engine, "fills the last one");
+    expect(used() - before).toBeLessThan(BUCKETS_MIN_BYTES);
+    create(engine, "is one more");
+    expect(used() - before).toBeGreaterThan(BUCKETS_MIN_BYTES);
+  });
+
   test("without memory the table stays as it is, and takes more all the same", () => {
     const engine = new Engine({ build: ENGINE_BUILD, memoryBytesMax });
     const names = Array.from({ length: BUCKETS_MIN + 20 }, (_, i) => `c${i}`);
@@ -136,5 +147,26 @@ describe("on the engine alone", () => {
     expect(numberOf(create(engine, "h"))).toBe(12);
     expect(numberOf(create(engine, "i", 0xefff_ffff))).toBe(0xefff_ffff);
     expect(engine.calls.nextSessionNumber() >>> 0).toBe(0xf000_0000);
+  });
+
+  test("a group without memory, wherever it runs out, leaves nothing behind", () => {
+    const engine = new Engine({ build: ENGINE_BUILD, memoryBytesMax });
+    const session = create(engine, "member");
+    const subscribe = () => {
+      const bytes = Buffer.from("$share/group/topic");
+      engine.scratch.set(bytes);
+      return engine.calls.addSubscription(session, abi.SCRATCH, bytes.length, 1, 0);
+    };
+    const blocks = [...fillWholly(engine)].reverse();
+    let failures = 0;
+    for (let used = engine.calls.heapBlocksUsed(); subscribe() < 0; failures++) {
+      expect(engine.calls.heapBlocksUsed()).toBe(used);
+      expect(engine.calls.sessionCount()).toBe(1);
+      free(engine, blocks.splice(-1));
+      used = engine.calls.heapBlocksUsed();
+    }
+    expect(failures).toBeGreaterThan(1);
+    expect(engine.calls.sharedCount()).toBe(1);
+    free(engine, blocks);
   });
 });

@@ -394,7 +394,7 @@ export function firstFilter(): i32 {
 export function nextFilter(): i32 {
   if (cursor >= limit) return 0;
   if (takeField(D_FILTER_AT) < 0) return 0; // Not of a list that was accepted.
-  const options = load<u32>(DECODED, D_TYPE) === SUBSCRIBE && cursor < limit;
-  store<u32>(DECODED, options ? <u32>load<u8>(cursor++) : 0, D_FILTER_OPTIONS);
+  const hasOptions = load<u32>(DECODED, D_TYPE) === SUBSCRIBE;
+  store<u32>(DECODED, hasOptions ? <u32>load<u8>(cursor++) : 0, D_FILTER_OPTIONS);
   return 1;
 }

@@ -65,7 +65,7 @@ import { memoryTight } from "./memory";
 import { M_RETAIN, M_WAITS, releaseMessage } from "./message";
 import { hasProperty } from "./properties";
 import { decodePublish } from "./publish-decode";
-import { addReceived, isReceived } from "./received";
+import { addReceived, isReceived, removeReceived } from "./received";
 import {
   receiverIdentifiers,
   receiverOptions,
@@ -294,27 +294,26 @@ function stopped(record: usize, version: u32, qos: u32, status: i32): i32 {
   return status === DENIED ? deny(record, version, qos) : status;
 }
 
-/** Notes a QoS 2 identifier and keeps a retained message: what happens once per PUBLISH. */
-function accept(_record: usize, session: usize, qos: u32, first: u32): i32 {
-  if (qos === 2 && session !== 0) {
-    const packetIdentifier = load<u32>(DECODED, D_PACKET_ID);
-    if (addReceived(session, packetIdentifier) < 0) return NO_MEMORY;
-    if (isDurable(session)) {
-      journalIdentifier(J_RECEIVED, session, packetIdentifier);
-      holdAcknowledgement = true;
-    }
-  }
+/** Notes a QoS 2 identifier and keeps a retained message, once. @returns false: no memory */
+function accept(session: usize, qos: u32, first: u32): bool {
+  const isNoted = qos === 2 && session !== 0;
+  const packetIdentifier = load<u32>(DECODED, D_PACKET_ID);
+  if (isNoted && addReceived(session, packetIdentifier) < 0) return false;
   if (first & FLAG_RETAIN) {
-    const payloadBytes = load<u32>(DECODED, D_PAYLOAD_BYTES);
-    const status = retain(
-      load<u32>(DECODED, D_TOPIC_AT),
-      load<u32>(DECODED, D_TOPIC_BYTES),
-      payloadBytes,
-    );
-    if (status < 0) return status;
+    const topicAt = load<u32>(DECODED, D_TOPIC_AT);
+    const topicBytes = load<u32>(DECODED, D_TOPIC_BYTES);
+    if (retain(topicAt, topicBytes, load<u32>(DECODED, D_PAYLOAD_BYTES)) < 0) {
+      // Its PUBREC ends the exchange: the identifier is free [MQTT-4.3.3-9].
+      if (isNoted) removeReceived(session, packetIdentifier);
+      return false;
+    }
     holdAcknowledgement = true;
   }
-  return 0;
+  if (isNoted && isDurable(session)) {
+    journalIdentifier(J_RECEIVED, session, packetIdentifier);
+    holdAcknowledgement = true;
+  }
+  return true;
 }
 
 /** Who published, for what is stored of it. */
@@ -392,7 +391,7 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
   describePublisher(session, qos, first);
   holdAcknowledgement = false;
   if (qos === 2 || first & FLAG_RETAIN) {
-    if (accept(record, session, qos, first) < 0) {
+    if (!accept(session, qos, first)) {
       releaseList(list);
       endDescription();
       return refuse(record, version, qos);

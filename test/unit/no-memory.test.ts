@@ -25,6 +25,7 @@ async function publishAtTheCap(
   fields: Partial<PublishPacket>,
 ): Promise<void> {
   const { harness } = client;
+  client.publish("another", 0); // From now on there is a cache of who receives what.
   const bytes = encode(client.version, publish({ topicName: "long", qos: 0, ...fields }));
   client.sendBytes(bytes.subarray(0, bytes.length - 1));
   await harness.settle();
@@ -40,8 +41,6 @@ describe("a packet longer than the reserve, at the cap", () => {
     const receiver = await connectClient(harness, "receiver", { version: 5 });
     receiver.subscribe("long", 0);
     const publisher = await connectClient(harness, "publisher", { version });
-    await harness.settle();
-    publisher.publish("long", 0); // From now on it is known who receives it.
     await harness.settle();
     receiver.take();
     await publishAtTheCap(publisher, { payload: new Uint8Array(LONG_BYTES) });
@@ -77,18 +76,27 @@ describe("a packet longer than the reserve, at the cap", () => {
     expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
   });
 
-  test.for([0, 1, 2] as const)("QoS %i: it is not retained", async (qos) => {
-    const harness = new EngineHarness(SETTINGS);
-    const publisher = await connectClient(harness, "publisher");
-    const payload = new Uint8Array(LONG_BYTES);
-    await publishAtTheCap(publisher, { qos, packetIdentifier: qos && 7, retain: true, payload });
-    expect(publisher.isClosed).toBe(false);
-    const expected = { packetIdentifier: 7, reasonCode: QUOTA_EXCEEDED };
-    expect(publisher.take()).toMatchObject(qos === 0 ? [] : [expected]);
-    expect(harness.engine.calls.retainedCount()).toBe(0);
-    await harness.clear();
-    expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
-  });
+  test.for([0, 1, 2] as const)(
+    "QoS %i: it is not retained, and its identifier is free [MQTT-4.3.3-9]",
+    async (qos) => {
+      const harness = new EngineHarness(SETTINGS);
+      const publisher = await connectClient(harness, "publisher");
+      const payload = new Uint8Array(LONG_BYTES);
+      await publishAtTheCap(publisher, { qos, packetIdentifier: qos && 7, retain: true, payload });
+      expect(publisher.isClosed).toBe(false);
+      const expected = { packetIdentifier: 7, reasonCode: QUOTA_EXCEEDED };
+      expect(publisher.take()).toMatchObject(qos === 0 ? [] : [expected]);
+      expect(harness.engine.calls.retainedCount()).toBe(0);
+      // The exchange has ended: with its identifier comes another message.
+      const receiver = await connectClient(harness, "receiver");
+      receiver.subscribe("long", 0);
+      publisher.publish("long", qos, { packetIdentifier: qos && 7 });
+      await harness.settle();
+      expect(receiver.takePublished()).toHaveLength(1);
+      await harness.clear();
+      expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
+    },
+  );
 });
 
 describe("nothing is left", () => {

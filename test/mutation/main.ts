@@ -5,7 +5,8 @@
  *   --sample N --seed S   N mutants chosen at random; the same seed chooses the same
  *   --only TEXT           mutants of files whose path contains it
  *   --again               tries once more what survived, and what time alone has killed
- *   --quick               with a few of the test files only: what survives is to be tried --again
+ *   --runs N              ends after N runs of vitest, the likeliest killers first; what survives
+ *                         is to be tried --again
  *   --lanes N             how many are tried side by side; 2 if left out
  *   --list                lists the mutants, and tries none
  *
@@ -32,7 +33,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     only: { type: "string", default: "" },
     again: { type: "boolean", default: false },
-    quick: { type: "boolean", default: false },
+    runs: { type: "string", default: "1000" },
     lanes: { type: "string", default: "2" },
     list: { type: "boolean", default: false },
   },
@@ -102,7 +103,7 @@ async function tryAll(
   if (open.length === 0) return;
   const trials = new Trials(
     all.map(({ mutant }) => mutant),
-    values.quick,
+    Number(values.runs),
   );
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {

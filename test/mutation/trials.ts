@@ -20,9 +20,9 @@ const LEFT_OUT = /^test\/(?:tidy|bench|mutation|durability)\//;
 /** Which test files are about a source: they come first as if they had killed much of it. */
 const ABOUT: readonly (readonly [source: RegExp, tests: RegExp])[] = [
   [/auth\.ts/, /authentication/],
-  [/con(?:nect|nack)\.ts/, /\/(?:01-|16-(?:connect|server)|refusal|logins)/],
+  [/con(?:nect|nack)\.ts/, /\/(?:01-|16-(?:connect|server)|refusal|logins|connect\.)/],
   [/subscribe\.ts/, /\/(?:04-sub|16-(?:sub|unsub|server)|15-shared-subscriptions\.)/],
-  [/dispatch\.ts/, /\/(?:08-|15-error|16-wills|06-)/],
+  [/dispatch\.ts/, /\/(?:08-|15-error|16-wills|06-|connect\.)/],
   [/reasons|packet-writer|will-properties/, /refusal/],
   [/decode\.ts/, /unit\/decode/],
   [/session\.ts/, /session-table/],
@@ -51,19 +51,19 @@ export class Trials {
   /** Numbers of those in assertions, which only the debug build has. */
   readonly #inAssertions: ReadonlySet<number>;
   readonly #workshop: Workshop;
-  readonly #isQuick: boolean;
+  readonly #runsMax: number;
   /** How many mutants each test file has killed: of one source, and of all. */
   readonly #kills = new Map<string, number>();
   #reach: readonly Reach[] = [];
 
   /**
    * @param mutants  all that there are: the number of each is its place, from 1
-   * @param isQuick  whether a mutant is tried with one run of test files only
+   * @param runsMax  with how many runs of vitest a mutant is tried
    */
-  constructor(mutants: readonly Mutant[], isQuick: boolean) {
+  constructor(mutants: readonly Mutant[], runsMax: number) {
     this.#mutants = mutants;
     this.#identities = identitiesOf(mutants);
-    this.#isQuick = isQuick;
+    this.#runsMax = runsMax;
     const asserting = mutants.map((mutant, index) => (isInAssertion(mutant) ? [index + 1] : []));
     this.#inAssertions = new Set(asserting.flat());
     this.#workshop = new Workshop(mutatedFiles(), mutants);
@@ -107,8 +107,7 @@ export class Trials {
     if (mutant === undefined) throw new RangeError(`no mutant ${number}`);
     const isDebug = this.#inAssertions.has(number);
     const reaching = this.#reach.filter(({ mutants }) => mutants.has(number));
-    const runs = this.#runs(mutant, reaching, before);
-    for (const run of this.#isQuick ? runs.slice(0, 1) : runs) {
+    for (const run of this.#runs(mutant, reaching, before).slice(0, this.#runsMax)) {
       const milliseconds = run.reduce((sum, reach) => sum + reach.milliseconds, 0);
       const late = milliseconds * LATE_FACTOR + LATE_MS;
       const names = run.map(({ file }) => file);

@@ -1,0 +1,149 @@
+/** CONNECT and DISCONNECT without sockets: what is logged, what is told, what ends how. */
+import { describe, expect, test } from "vitest";
+import {
+  REQUEST_RESPONSE_INFORMATION,
+  RESPONSE_INFORMATION,
+  SERVER_KEEP_ALIVE,
+} from "#assembly/spec";
+import { ScramCredentials } from "../../src/access/scram-credentials.ts";
+import { credentialOf } from "../../src/access/scram-file.ts";
+import { EngineHarness } from "../support/engine-harness.ts";
+import { beginClient, connectClient, HarnessClient } from "../support/engine-harness-client.ts";
+import { fillWholly, free } from "../support/full-heap.ts";
+import { authConnect, authPacket, ScramClient } from "../support/scram-client.ts";
+
+const WILL = {
+  qos: 0,
+  retain: false,
+  properties: [],
+  topicName: "w",
+  payload: Buffer.of(1),
+} as const;
+
+describe("Response Information", () => {
+  test.for([
+    [65_535, true],
+    [65_536, false],
+  ] as const)("of %i bytes is told: %s [§3.2.2.3.15]", async ([bytes, isTold]) => {
+    const responseInformation = "x".repeat(bytes);
+    const harness = new EngineHarness({ responseInformation });
+    const connect = { properties: [[REQUEST_RESPONSE_INFORMATION, 1] as const] };
+    const { connack } = await connectClient(harness, "c", { connect });
+    const told = connack?.properties.filter(([identifier]) => identifier === RESPONSE_INFORMATION);
+    expect(told).toEqual(isTold ? [[RESPONSE_INFORMATION, responseInformation]] : []);
+  });
+});
+
+describe("Keep Alive", () => {
+  test.for([
+    [60, 60, undefined],
+    [61, 60, 60],
+    [0, 60, 60],
+    [61, 0, undefined],
+    [0, 0, undefined],
+  ] as const)("of %i with max_keepalive %i: %s is told", async ([asked, max, told]) => {
+    const harness = new EngineHarness({ keepAliveSecondsMax: max });
+    const client = await connectClient(harness, "c", { connect: { keepAliveSeconds: asked } });
+    const found = client.connack?.properties.find(
+      ([identifier]) => identifier === SERVER_KEEP_ALIVE,
+    );
+    expect(found?.[1]).toBe(told);
+    expect(client.peer.connection.keepAliveSeconds).toBe(told ?? asked);
+  });
+});
+
+describe("the log", () => {
+  test("says who came, in which version, with which Session and Keep Alive", async () => {
+    const harness = new EngineHarness();
+    harness.notices = [];
+    await connectClient(harness, "five", { connect: { keepAliveSeconds: 30 } });
+    await connectClient(harness, "four", { version: 4, clean: false });
+    expect(harness.notices).toEqual([
+      "New client connected from memory as five (p5, c1, k30).",
+      "New client connected from memory as four (p4, c0, k0).",
+    ]);
+  });
+
+  test("says which user it has proved to be", async () => {
+    const credential = await credentialOf("diesel", 4096, Buffer.alloc(16, 7));
+    const harness = new EngineHarness({}, new ScramCredentials(new Map([["truck", credential]])));
+    harness.notices = [];
+    const scram = new ScramClient("truck", "diesel");
+    const client = new HarnessClient(harness, 5);
+    client.sendBytes(authConnect("proved", scram.first()));
+    await harness.settle();
+    const bytes = client.wire.takeReceived();
+    client.sendBytes(authPacket(0x18, scram.final(bytes.subarray(bytes.indexOf("r=")).toString())));
+    await harness.settle();
+    expect(harness.notices).toEqual([
+      "New client connected from memory as proved (p5, c1, k0, u'truck').",
+    ]);
+  });
+
+  test("says why a connection ended", async () => {
+    const harness = new EngineHarness();
+    const left = await connectClient(harness, "left");
+    const asked = await connectClient(harness, "asked");
+    const gone = await connectClient(harness, "gone");
+    const wrong = await connectClient(harness, "wrong", { version: 4 });
+    const silent = new HarnessClient(harness, 5);
+    harness.notices = [];
+    left.sendBytes(Buffer.of(0xe0, 0));
+    asked.sendBytes(Buffer.of(0xe0, 1, 4));
+    gone.hangUp();
+    wrong.sendBytes(Buffer.of(0x00, 0));
+    silent.hangUp();
+    await harness.settle();
+    expect(harness.notices).toEqual([
+      "Client left [memory] disconnected.",
+      "Client asked [memory] disconnected: its will was asked for.",
+      "Client gone [memory] disconnected: closed.",
+      "Client wrong [memory] disconnected: malformed packet.",
+      "Client <unknown> [memory] disconnected: closed.",
+    ]);
+  });
+
+  test("is left alone where connection_messages is off", async () => {
+    const harness = new EngineHarness({ connectionMessages: false });
+    harness.notices = [];
+    (await connectClient(harness, "c")).hangUp();
+    await harness.settle();
+    expect(harness.notices).toEqual([]);
+  });
+});
+
+test("a CONNECT for whose will there is no memory is refused", async () => {
+  const harness = new EngineHarness({ memoryBytesMax: 8 * 1024 * 1024 });
+  harness.notices = [];
+  const blocks = fillWholly(harness.engine);
+  const client = beginClient(harness, "c", { connect: { will: WILL } });
+  await harness.settle();
+  free(harness.engine, blocks);
+  await harness.settle();
+  expect(client.isClosed).toBe(true);
+  expect(harness.notices).toEqual([
+    "Client c [memory] disconnected: quota exceeded: no memory for the will.",
+  ]);
+  expect(harness.sessionOf("c")).toBe(0);
+});
+
+describe("DISCONNECT", () => {
+  test.for([
+    [0, true],
+    [4, true],
+    [0, false],
+  ] as const)("0x0%i, with a will %s: it closes once that is on record", async ([code, has]) => {
+    const harness = new EngineHarness();
+    const connect = has ? { will: WILL } : {};
+    const client = await connectClient(harness, "c", { connect });
+    const { connection } = client.peer;
+    client.sendBytes(Buffer.of(0xe0, 1, code));
+    expect(connection.closesAfterCommit).toBe(has);
+    expect(connection.phase).toBe("closing");
+    await harness.settle();
+    expect(client.isClosed).toBe(true);
+    expect(client.take()).toEqual([]);
+    await harness.clear();
+    expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
+  });
+});

@@ -420,6 +420,7 @@ class Broker implements RunningBroker {
     while (this.#turn.openCount > 0 && Date.now() < end) await sleep(10);
     for (const listener of this.#listeners) listener.close();
     this.#access.close();
+    this.#dispatch.stop();
     const left = this.#turn.openCount;
     if (left > 0) this.#log.warn(`${left} connections did not take their last packet and were cut`);
     // What the closing connections left behind is committed before the store closes.

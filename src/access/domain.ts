@@ -2,7 +2,7 @@
  * An access domain: who may connect by one set of access settings, which all listeners share or
  * each has of its own.
  *
- *   CONNECT ─▶ certificate ─▶ password file ─▶ … ─▶ anonymous?
+ *   CONNECT ─▶ certificate ─▶ password file ─▶ plugins ─▶ token ─▶ HTTP backend ─▶ anonymous?
  *
  * Each authenticator grants, refuses, or passes on. Where all pass it on a client without a user
  * name may come in as anonymous; with one it is refused. Where nobody checks names, they are taken
@@ -11,20 +11,30 @@
 import { BAD_USER_NAME_OR_PASSWORD, NOT_AUTHORIZED } from "#assembly/spec";
 import { StartError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { AccessSettings, TlsSettings } from "../config/settings.ts";
+import type {
+  AccessSettings,
+  HttpAccessSettings,
+  JwtSettings,
+  TlsSettings,
+} from "../config/settings.ts";
 import type { Authorizer } from "./access-rules.ts";
 import { AclAuthorizer } from "./acl-authorizer.ts";
 import { readAclFile } from "./acl-file.ts";
+import { HttpAuthorizer } from "./http-authorizer.ts";
+import { HttpBackend } from "./http-backend.ts";
 import type { Authenticator, ConnectRequest, Verdict } from "./identity.ts";
 import { checkPassword, PasswordAuthenticator } from "./password-authenticator.ts";
 import { loadPasswordFile } from "./password-file.ts";
 import type { PasswordHasher } from "./password-hasher.ts";
 import { loadScramFile, type ScramCredentials } from "./scram-credentials.ts";
+import { TokenAuthenticator } from "./token-authenticator.ts";
 
 /** What all domains of a broker share. */
 export interface AccessParts {
   readonly hasher: PasswordHasher;
   readonly log: Log;
+  /** Others who know users of these settings, and live longer than what is read of them. */
+  readonly others?: (settings: AccessSettings) => readonly Authenticator[];
 }
 
 /** What a listener says of those that come to it. */
@@ -41,6 +51,15 @@ export interface AccessFiles {
   readonly authorizer: Authorizer | null;
   /** Whether SUBSCRIBE is refused where not all that the filter matches may be read. */
   readonly deniesSubscribe: boolean;
+  /** Who is asked over a network; null: nobody. */
+  readonly tokens?: Remote<JwtSettings, TokenAuthenticator> | null;
+  readonly http?: Remote<HttpAccessSettings, HttpBackend> | null;
+}
+
+/** One that keeps what it learned over a reload, if its settings stay the same. */
+interface Remote<Settings, Kind extends Authenticator> {
+  readonly settings: Settings;
+  readonly authenticator: Kind;
 }
 
 export class AccessDomain {
@@ -86,13 +105,22 @@ export class AccessDomain {
    */
   reload(settings: AccessSettings): readonly string[] {
     try {
-      this.#files = loadAccessFiles(settings, this.#parts);
+      const before = this.#files;
+      this.#files = loadAccessFiles(settings, this.#parts, before);
+      for (const one of before.authenticators) {
+        if (!this.#files.authenticators.includes(one)) one.close?.();
+      }
       this.#parts.hasher.forget();
+      this.#files.http?.authenticator.forget();
       return [];
     } catch (error) {
       if (!(error instanceof StartError)) throw error;
       return [error.message];
     }
+  }
+
+  close(): void {
+    for (const one of this.#files.authenticators) one.close?.();
   }
 
   #ask(request: ConnectRequest, from: number, allowAnonymous: boolean): Verdict | Promise<Verdict> {
@@ -128,24 +156,51 @@ export class AccessDomain {
 /**
  * Reads the files that settings name.
  *
+ * @param before  what was read until now
  * @throws StartError where one cannot be read or has a bad line
  */
 export function loadAccessFiles(
   settings: AccessSettings,
-  { hasher, log }: AccessParts,
+  { hasher, log, others }: AccessParts,
+  before: AccessFiles | null = null,
 ): AccessFiles {
   const warn = (sentence: string): void => log.warn(sentence);
-  const authenticators: Authenticator[] = [];
-  const { aclFile, aclDeniesSubscribe, passwordFile, scramFile } = settings;
-  if (passwordFile !== null) {
-    authenticators.push(new PasswordAuthenticator(loadPasswordFile(passwordFile, warn), hasher));
+  const { aclFile, dynamicSecurityFile, passwordFile, scramFile } = settings;
+  if (dynamicSecurityFile !== null && others === undefined) {
+    throw new StartError("dynamic security is not obeyed yet: it would keep nobody out");
   }
-  return {
-    credentials: scramFile === null ? null : loadScramFile(scramFile, warn),
-    authenticators,
-    authorizer: aclFile === null ? null : new AclAuthorizer(readAclFile(aclFile, warn)),
-    deniesSubscribe: aclDeniesSubscribe,
-  };
+  const users = passwordFile === null ? null : loadPasswordFile(passwordFile, warn);
+  const credentials = scramFile === null ? null : loadScramFile(scramFile, warn);
+  const tokens = remoteOf(
+    settings.jwt,
+    // A file may have changed; what is fetched is fetched again by itself.
+    settings.jwt?.jwks?.startsWith("http") ? before?.tokens : null,
+    (jwt) => new TokenAuthenticator(jwt, log),
+  );
+  const http = remoteOf(settings.http, before?.http, (backend) => new HttpBackend(backend, log));
+  const authenticators: Authenticator[] = [];
+  if (users !== null) authenticators.push(new PasswordAuthenticator(users, hasher));
+  authenticators.push(...(others?.(settings) ?? []));
+  if (tokens !== null) authenticators.push(tokens.authenticator);
+  if (http !== null) authenticators.push(http.authenticator);
+  const file = aclFile === null ? null : new AclAuthorizer(readAclFile(aclFile, warn));
+  const authorizer =
+    http === null
+      ? file
+      : new HttpAuthorizer(http.authenticator, file, http.settings.aclCacheSeconds);
+  const deniesSubscribe = settings.aclDeniesSubscribe;
+  return { credentials, authenticators, authorizer, deniesSubscribe, tokens, http };
+}
+
+/** The one of before, where nothing of its settings has changed. */
+function remoteOf<Settings, Kind extends Authenticator>(
+  settings: Settings | null,
+  before: Remote<Settings, Kind> | null | undefined,
+  open: (settings: Settings) => Kind,
+): Remote<Settings, Kind> | null {
+  if (settings === null) return null;
+  const isSame = JSON.stringify(before?.settings) === JSON.stringify(settings);
+  return isSame && before ? before : { settings, authenticator: open(settings) };
 }
 
 /** The user name is what the TLS handshake proved: no password is asked for. */

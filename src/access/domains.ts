@@ -1,4 +1,5 @@
 /** The access domains of a broker: one for each object of access settings. */
+import { StartError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { AccessSettings } from "../config/settings.ts";
 import { AccessDomain, loadAccessFiles } from "./domain.ts";
@@ -47,7 +48,7 @@ export class AccessDomains {
       const domain = this.of(old);
       // What was one and is two from now on has to be two.
       if (reloaded.has(domain)) {
-        domains.set(now, this.#open(now));
+        domains.set(now, this.#openAnew(now, domain, faults));
         continue;
       }
       faults.push(...domain.reload(now));
@@ -58,7 +59,18 @@ export class AccessDomains {
     return faults;
   }
 
+  #openAnew(settings: AccessSettings, old: AccessDomain, faults: string[]): AccessDomain {
+    try {
+      return this.#open(settings);
+    } catch (error) {
+      if (!(error instanceof StartError)) throw error;
+      faults.push(error.message);
+      return old;
+    }
+  }
+
   close(): void {
+    for (const domain of this.#domains.values()) domain.close();
     this.hasher.close();
   }
 }

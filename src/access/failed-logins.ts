@@ -19,15 +19,12 @@ interface Episode {
 
 export class FailedLogins {
   readonly #log: Log;
-  readonly #delayMillisecondsMax: number;
   /** By address; who failed last is last. */
   readonly #episodes = new Map<string, Episode>();
   failureCount = 0;
 
-  /** @param delayMillisecondsMax  0: no answer waits */
-  constructor(log: Log, delayMillisecondsMax: number) {
+  constructor(log: Log) {
     this.#log = log;
-    this.#delayMillisecondsMax = delayMillisecondsMax;
   }
 
   /** Addresses with an episode. */
@@ -40,9 +37,10 @@ export class FailedLogins {
    *
    * @param address  as addressKey() gives it
    * @param nowSeconds  Unix time
+   * @param delayMillisecondsMax  0: no answer waits
    * @returns how long its answer has to wait, milliseconds
    */
-  failed(address: string, nowSeconds: number): number {
+  failed(address: string, nowSeconds: number, delayMillisecondsMax: number): number {
     this.failureCount++;
     const episode = this.#episodes.get(address) ?? { failureCount: 0, lastSecond: 0 };
     episode.failureCount++;
@@ -57,7 +55,7 @@ export class FailedLogins {
     }
     // Doubled no more often than a number can be.
     const delay = REFUSAL_DELAY_MILLISECONDS_MIN * 2 ** Math.min(beyond - 1, 30);
-    return Math.min(delay, this.#delayMillisecondsMax);
+    return Math.min(delay, delayMillisecondsMax);
   }
 
   /** Ends episodes whose time is over. */

@@ -49,4 +49,6 @@ export interface Authenticator {
    * that of another; null: nothing.
    */
   decoy?(): StoredPassword | null;
+  /** It is asked no more. */
+  close?(): void;
 }

@@ -1,12 +1,12 @@
 /** What `$SYS/broker/holdfast/` says: what an operator of this broker needs beyond mosquitto's. */
 import * as abi from "#assembly/abi";
 import * as spec from "#assembly/spec";
+import type { Delays } from "../base/loop-delay.ts";
 import type { Engine } from "../engine/engine.ts";
 import { reasonText } from "../protocol/reasons.ts";
 import type { Tallies } from "../protocol/tallies.ts";
 import type { Latency } from "../store/latency.ts";
 import type { Store } from "../store/store.ts";
-import type { Delays } from "./loop-delay.ts";
 
 export type Value = readonly [string, string | number];
 

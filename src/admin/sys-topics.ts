@@ -8,13 +8,13 @@
  */
 import * as abi from "#assembly/abi";
 import type { OpenLog } from "../base/log.ts";
+import { LoopDelay } from "../base/loop-delay.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Tallies } from "../protocol/tallies.ts";
 import type { Sessions } from "../session/sessions.ts";
 import type { Turn } from "../session/turn.ts";
 import type { Store } from "../store/store.ts";
 import { LoadAverage } from "./load-averages.ts";
-import { LoopDelay } from "./loop-delay.ts";
 import { publishSys } from "./own-messages.ts";
 import {
   connectionValues,

@@ -52,6 +52,12 @@ export const AUTHENTICATING_BYTES_MAX = 64 * 1024 * 1024;
  */
 export const DELAYED_REFUSALS_MAX = 4_096;
 
+/** Addresses whose CONNECTs are counted: past it the one that came longest ago is let go. */
+export const CONNECT_ADDRESSES_MAX = 65_536;
+
+/** So many looks in a row, half a second each, have to find the event loop late. */
+export const OVERLOADED_SAMPLES_MIN = 2;
+
 /** Network Connections at once: the engine has so many records (abi.ts, CONNECTIONS_MAX). */
 export const CONNECTIONS_MAX = 262_143;
 

@@ -65,6 +65,10 @@ function jwtOf(
   const keyFile = valueIn(entries, "jwt_key_file");
   const jwks = valueIn(entries, "jwt_jwks");
   const others = entries.find(({ name }) => name.startsWith("jwt_"));
+  if (keyFile !== null && jwks !== null) {
+    const { at } = linesOf(entries, "jwt_jwks").at(-1) ?? { at: "" };
+    findings.errors.push(`${at}: jwt_jwks and jwt_key_file name two sources of keys; keep one`);
+  }
   if (keyFile === null && jwks === null) {
     if (others !== undefined) {
       findings.errors.push(`${others.at}: ${others.name} needs jwt_key_file or jwt_jwks`);
@@ -81,5 +85,8 @@ function jwtOf(
     audience: valueIn(entries, "jwt_audience"),
     userClaim: valueIn(entries, "jwt_user_claim") ?? "sub",
     aclClaim: valueIn(entries, "jwt_acl_claim"),
+    clientIdClaim: valueIn(entries, "jwt_clientid_claim"),
+    leewaySeconds: valueIn(entries, "jwt_leeway") ?? 0,
+    disconnectsOnExpiry: valueIn(entries, "jwt_disconnect_on_expiry") ?? true,
   };
 }

@@ -10,24 +10,24 @@ export const ADMISSION_OPTIONS = {
     integer(0, RATE_MAX),
     0,
     "Holdfast's own: CONNECTs a second that the listener takes; who is past it gets 0x9F; 0: all.",
-    { unit: "per second", since: FOURTH },
+    { unit: "per second", since: FOURTH, reloadable: true },
   ),
   connect_rate_per_address: listener(
     integer(0, RATE_MAX),
     0,
     "Holdfast's own: the same for each address, of IPv6 for each /64; mind fleets behind one.",
-    { unit: "per second", since: FOURTH },
+    { unit: "per second", since: FOURTH, reloadable: true },
   ),
   failed_login_delay: global(
     integer(0, 25),
     2,
     "Holdfast's own: longest that the answer to a failed login waits, once one address has many.",
-    { unit: "seconds", since: FOURTH },
+    { unit: "seconds", since: FOURTH, reloadable: true },
   ),
   overload_delay: global(
     integer(0, 60_000),
     500,
     "Holdfast's own: delay of the event loop from which on new Sessions get 0x89; 0: never.",
-    { unit: "milliseconds", since: FOURTH },
+    { unit: "milliseconds", since: FOURTH, reloadable: true },
   ),
 } as const;

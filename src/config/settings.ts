@@ -108,6 +108,12 @@ export interface JwtSettings {
   readonly userClaim: string;
   /** The claim that lists what the bearer may do; null: the authorizer decides. */
   readonly aclClaim: string | null;
+  /** The claim that has to be the Client Identifier; null: none. */
+  readonly clientIdClaim: string | null;
+  /** By how much the clocks of who signs and who checks may differ. */
+  readonly leewaySeconds: number;
+  /** Whether the connection ends when the token does. */
+  readonly disconnectsOnExpiry: boolean;
 }
 
 /** The `http` backend of mosquitto-go-auth. */

@@ -146,6 +146,7 @@ const RETURN_CODES: ReadonlyMap<number, number> = new Map([
   [0x97, 3],
   [0x9c, 3],
   [0x9d, 3],
+  [0x9f, 3],
   [0x86, 4],
   [0x87, 5],
 ]);

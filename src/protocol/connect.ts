@@ -9,6 +9,7 @@ import {
   AUTHENTICATION_METHOD,
   CLIENT_IDENTIFIER_NOT_VALID,
   CONNECT_CLEAN_START,
+  CONNECT_USER_NAME,
   CONNECT_WILL,
   CONNECT_WILL_QOS_SHIFT,
   CONNECT_WILL_RETAIN,
@@ -33,6 +34,7 @@ import type { ProtocolVersion } from "../config/values.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import { EXPIRY_NEVER } from "../session/sessions.ts";
 import type { Will } from "../session/wills.ts";
+import type { Admission } from "./admission.ts";
 import type { Authenticating } from "./auth.ts";
 import { type Accepted, fitted, sendAccepted } from "./connack.ts";
 import type { Admitted, DecideConnect, Logins } from "./logins.ts";
@@ -56,11 +58,19 @@ interface Request {
   readonly topicAliasMaximum: number;
 }
 
+/** Who decides about a CONNECT before its Session is looked for. */
+export interface ConnectingParts {
+  readonly admission: Admission;
+  readonly authenticating: Authenticating;
+  readonly logins: Logins;
+}
+
 export class Connecting {
   readonly #plane: Plane;
   readonly #writer: PacketWriter;
   readonly #authenticating: Authenticating;
   readonly #logins: Logins;
+  readonly #admission: Admission;
   readonly #takeOver: TakeOver;
   /** Connections whose CONNACK waits for a commit, by the address of their Session. */
   readonly #waiting = new Map<number, NetworkConnection>();
@@ -68,16 +78,14 @@ export class Connecting {
   constructor(
     plane: Plane,
     writer: PacketWriter,
-    {
-      authenticating,
-      logins,
-    }: { readonly authenticating: Authenticating; readonly logins: Logins },
+    { admission, authenticating, logins }: ConnectingParts,
     takeOver: TakeOver,
   ) {
     this.#plane = plane;
     this.#writer = writer;
     this.#authenticating = authenticating;
     this.#logins = logins;
+    this.#admission = admission;
     this.#takeOver = takeOver;
   }
 
@@ -95,6 +103,7 @@ export class Connecting {
     if (!protocolVersions.has(request.version as ProtocolVersion)) {
       throw new ProtocolError(UNSUPPORTED_PROTOCOL_VERSION, "not served on this port");
     }
+    if (proven === null) this.#admission.judgeRate(connection, performance.now());
     if (redirect !== null) {
       throw new ProtocolError(redirect.reasonCode, "", redirect.serverReference);
     }
@@ -102,6 +111,7 @@ export class Connecting {
       return this.#authenticating.connect(connection);
     }
     const assigned = this.#identify(connection, request);
+    if (proven === null) this.#admission.judgeLoad(() => this.#hasSession(connection));
     const admitted = proven ?? this.#logins.ask(connection, this.#decide);
     if (admitted === null) return false;
     const named = this.#rename(connection, admitted, assigned);
@@ -110,11 +120,26 @@ export class Connecting {
 
   readonly #decide: DecideConnect = (connection, admitted) => this.connect(connection, admitted);
 
+  /** Whether the client of the CONNECT in DECODED has a Session, if it is who it says it is. */
+  #hasSession({ rules, clientId }: NetworkConnection): boolean {
+    const { engine, sessions } = this.#plane;
+    let [at, byteCount] = [
+      engine.decoded(abi.D_CLIENT_ID_AT),
+      engine.decoded(abi.D_CLIENT_ID_BYTES),
+    ];
+    const hasName = (engine.decoded(abi.D_CONNECT_FLAGS) & CONNECT_USER_NAME) !== 0;
+    if (rules.usernameAsClientId && !hasName) return false;
+    if (rules.usernameAsClientId) {
+      [at, byteCount] = [engine.decoded(abi.D_USER_NAME_AT), engine.decoded(abi.D_USER_NAME_BYTES)];
+    }
+    return clientId !== "" && byteCount > 0 && sessions.find(at, byteCount) !== 0;
+  }
+
   /** Grants what is asked for, or less of it, and opens the Session. @returns as connect() */
   #open(
     connection: NetworkConnection,
     request: Request,
-    { authenticationData, identity }: Admitted,
+    admitted: Admitted,
     assigned: string | null,
   ): boolean {
     const { keepAlive, serverKeepAliveSeconds } = this.#keepAlive(request);
@@ -129,11 +154,12 @@ export class Connecting {
       serverKeepAliveSeconds,
       sessionExpirySeconds: granted === request.expirySeconds ? null : granted,
       responseInformation: this.#responseInformation(connection),
-      authenticationData,
+      authenticationData: admitted.authenticationData,
     });
+    this.#logins.watch(connection, admitted);
     const sessionPresent = this.#openSession(connection, request, granted, assigned);
     const { clientId } = connection;
-    this.#plane.authorization.attach(connection, { ...identity, clientId });
+    this.#plane.authorization.attach(connection, { ...admitted.identity, clientId });
     const accepted = { ...offered, sessionPresent };
     this.#logAccepted(connection, request);
     const { session } = connection;
@@ -330,6 +356,9 @@ export class Connecting {
     }
     let session = sessions.find(at, byteCount);
     // Who has a Session may come back: to drain its queue, or to clean it.
+    if (session === 0 && engine.calls.sessionCount() >= this.#plane.settings.sessionsMax) {
+      throw new ProtocolError(QUOTA_EXCEEDED, "global_max_clients is reached");
+    }
     if (session === 0 && engine.calls.memoryTight() === 1) {
       throw new ProtocolError(QUOTA_EXCEEDED, "memory_limit is reached");
     }

@@ -27,6 +27,7 @@ import { FailedLogins } from "../access/failed-logins.ts";
 import { ProtocolError } from "../base/errors.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { TurnHandlers } from "../session/turn.ts";
+import { Admission } from "./admission.ts";
 import { Authenticating } from "./auth.ts";
 import type { FilterVerdicts } from "./authorization.ts";
 import { sendRefused } from "./connack.ts";
@@ -46,6 +47,7 @@ export class Dispatch implements TurnHandlers {
   readonly #writer: PacketWriter;
   readonly #authenticating: Authenticating;
   readonly #logins: Logins;
+  readonly #admission: Admission;
   readonly #connecting: Connecting;
   readonly #subscribing: Subscribing;
   /** Whether DECODED is of the connection being closed. */
@@ -59,8 +61,9 @@ export class Dispatch implements TurnHandlers {
     this.#onClosed = onClosed;
     this.#writer = new PacketWriter(plane.engine);
     this.#subscribing = new Subscribing(plane);
+    this.#admission = new Admission(plane.log, plane.settings);
     const waiting = new WaitingConnects(plane.engine);
-    const failed = new FailedLogins(plane.log, plane.settings.refusalDelayMillisecondsMax);
+    const failed = new FailedLogins(plane.log);
     const logins = new Logins(plane, waiting, failed, (connection, reasonCode, serverReference) =>
       this.close(connection, reasonCode, serverReference),
     );
@@ -76,7 +79,7 @@ export class Dispatch implements TurnHandlers {
     this.#connecting = new Connecting(
       plane,
       this.#writer,
-      { authenticating, logins },
+      { admission: this.#admission, authenticating, logins },
       (connection, reasonCode) => this.close(connection, reasonCode),
     );
   }
@@ -125,6 +128,12 @@ export class Dispatch implements TurnHandlers {
   tick(nowSeconds: number): void {
     this.#authenticating.tick(nowSeconds);
     this.#logins.tick(nowSeconds);
+    this.#admission.tick();
+  }
+
+  /** Nothing is measured any more. */
+  stop(): void {
+    this.#admission.stop();
   }
 
   onClosed(connection: NetworkConnection): void {

@@ -25,6 +25,7 @@ import {
   LOGGED_NAME_CHARACTERS_MAX,
 } from "../base/limits.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
+import { DeadlineWheel } from "../session/wheel.ts";
 import { type Plane, unixSeconds } from "./plane.ts";
 import type { WaitingConnects } from "./waiting-connects.ts";
 
@@ -68,12 +69,16 @@ export class Logins {
   /** Connections whose refusal waits. */
   readonly #delayed = new Map<NetworkConnection, NodeJS.Timeout>();
   #settled: (() => void)[] = [];
+  /** Open connections whose proof ends, with the second in which they stand. */
+  readonly #ending = new Map<NetworkConnection, number>();
+  readonly #wheel: DeadlineWheel<NetworkConnection>;
 
   constructor(plane: Plane, waiting: WaitingConnects, failed: FailedLogins, close: Close) {
     this.#plane = plane;
     this.#waiting = waiting;
     this.#failed = failed;
     this.#close = close;
+    this.#wheel = new DeadlineWheel(unixSeconds(), (connection) => this.#expire(connection));
   }
 
   /**
@@ -114,7 +119,11 @@ export class Logins {
    */
   refuseUnproven(connection: NetworkConnection, reason: string): null {
     const { remote } = connection.wire;
-    const delay = this.#failed.failed(addressKey(remote), unixSeconds());
+    const delay = this.#failed.failed(
+      addressKey(remote),
+      unixSeconds(),
+      this.#plane.settings.refusalDelayMillisecondsMax,
+    );
     const isOpen = connection.phase === "open";
     // Who goes on guessing is told of once, not at each guess.
     if (delay === 0) {
@@ -134,8 +143,24 @@ export class Logins {
     return null;
   }
 
+  /** The connection is open: it ends when what it showed is worth nothing any more. */
+  watch(connection: NetworkConnection, { until }: Admitted): void {
+    if (until !== null) this.#ending.set(connection, this.#wheel.add(connection, until));
+  }
+
+  #expire(connection: NetworkConnection): void {
+    this.#ending.delete(connection);
+    connection.closeReason = "its token has expired";
+    this.#close(connection, NOT_AUTHORIZED);
+  }
+
   /** The connection is gone, or its end is on the way. */
   forget(connection: NetworkConnection): void {
+    const second = this.#ending.get(connection);
+    if (second !== undefined) {
+      this.#ending.delete(connection);
+      this.#wheel.remove(connection, second);
+    }
     this.#asked.delete(connection);
     this.#waiting.forget(connection);
     const timer = this.#delayed.get(connection);
@@ -146,6 +171,7 @@ export class Logins {
 
   tick(nowSeconds: number): void {
     this.#failed.tick(nowSeconds);
+    this.#wheel.tick(nowSeconds);
   }
 
   #request(connection: NetworkConnection): ConnectRequest {

@@ -17,6 +17,8 @@ const TEXTS: ReadonlyMap<number, string> = new Map([
   [0x85, "Client Identifier not valid"],
   [0x86, "bad user name or password"],
   [0x87, "not authorized"],
+  [0x88, "server unavailable"],
+  [0x89, "server busy"],
   [0x8b, "server shutting down"],
   [0x8c, "bad authentication method"],
   [0x8d, "exceeded timeout"],
@@ -32,6 +34,7 @@ const TEXTS: ReadonlyMap<number, string> = new Map([
   [0x9b, "QoS not supported"],
   [0x9c, "use another server"],
   [0x9d, "server moved"],
+  [0x9f, "connection rate exceeded"],
   [0xa1, "Subscription Identifiers not supported"],
   [0xa2, "wildcard subscriptions not supported"],
 ]);

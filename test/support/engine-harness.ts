@@ -84,6 +84,7 @@ export class EngineHarness {
       ...defaults,
       memoryBytesMax: MEMORY_BYTES_MAX,
       refusalDelayMillisecondsMax: 0,
+      overloadMilliseconds: Number.POSITIVE_INFINITY,
       ...changes,
     };
     this.engine = this.#startEngine();

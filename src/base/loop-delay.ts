@@ -16,9 +16,12 @@ export interface Delays {
 
 export class LoopDelay {
   readonly #histogram: IntervalHistogram;
+  readonly #resolution: number;
 
-  constructor() {
-    this.#histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MILLISECONDS });
+  /** @param resolution  how often it is measured, milliseconds */
+  constructor(resolution = RESOLUTION_MILLISECONDS) {
+    this.#resolution = resolution;
+    this.#histogram = monitorEventLoopDelay({ resolution });
     this.#histogram.enable();
   }
 
@@ -26,7 +29,7 @@ export class LoopDelay {
   take(): Delays {
     const histogram = this.#histogram;
     const late = (nanoseconds: number): number =>
-      histogram.count === 0 ? 0 : Math.max(nanoseconds / NANOSECONDS - RESOLUTION_MILLISECONDS, 0);
+      histogram.count === 0 ? 0 : Math.max(nanoseconds / NANOSECONDS - this.#resolution, 0);
     const delays = {
       meanMilliseconds: late(histogram.mean),
       p99Milliseconds: late(histogram.percentile(99)),

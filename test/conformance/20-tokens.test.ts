@@ -1,0 +1,201 @@
+/** Chapter 20: JSON Web Tokens as passwords; RFC 7519, 7517. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import mqtt from "mqtt";
+import { afterAll, describe, expect, test } from "vitest";
+import { until } from "../support/await.ts";
+import type { TestClient } from "../support/client.ts";
+import type { ConnectOptions } from "../support/client-packets.ts";
+import { keyPair, keySetServer, SECRET, token, unsigned } from "../support/tokens.ts";
+import { type Chapter, startChapter } from "./chapter.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "holdfast-tokens-"));
+const keys = await keySetServer([]);
+afterAll(async () => {
+  await keys.close();
+  rmSync(directory, { recursive: true });
+});
+
+function file(name: string, content: string): string {
+  const path = join(directory, name);
+  writeFileSync(path, content, { mode: 0o600 });
+  return path;
+}
+
+const rsa = await keyPair("RS256", "rsa");
+const other = await keyPair("RS256", "rsa");
+const ec = await keyPair("ES256", "ec");
+
+/** Sends a CONNECT with a token; the code of CONNACK. */
+async function codeOf(
+  { open }: Chapter,
+  password: string,
+  options: ConnectOptions = {},
+): Promise<{ readonly client: TestClient; readonly code: number }> {
+  const client = await open(options);
+  client.sendConnect({ userName: "anything", password, ...options });
+  const { reasonCode, returnCode } = await client.expectConnack();
+  return { client, code: (client.version === 5 ? reasonCode : returnCode) ?? -1 };
+}
+
+function logged(chapter: Chapter, pattern: RegExp): Promise<void> {
+  return until(`${pattern} in the log`, async () => pattern.test(chapter.broker().output()));
+}
+
+describe("with a secret", () => {
+  const chapter = startChapter({
+    configuration: [
+      "allow_anonymous false",
+      "failed_login_delay 0",
+      `jwt_key_file ${file("secret", `${SECRET}\n`)}`,
+      "jwt_issuer https://fleet.example",
+      "jwt_audience mqtt",
+      "jwt_user_claim device.name",
+      "jwt_clientid_claim device.id",
+      "jwt_leeway 0",
+    ],
+  });
+  const claims = {
+    iss: "https://fleet.example",
+    aud: ["mqtt", "http"],
+    device: { name: "truck7", id: "t7" },
+  };
+  const now = Math.floor(Date.now() / 1000);
+
+  test.each([3, 4, 5] as const)("%i: the token says who the client is", async (version) => {
+    const password = await token(SECRET, claims);
+    const { client, code } = await codeOf(chapter, password, { version, clientId: "t7" });
+    expect(code).toBe(0);
+    await client.ping();
+    await logged(chapter, new RegExp(`as t7 \\(p${version}, .*u'truck7'`));
+  });
+
+  test.each([
+    ["another secret", () => token(`${SECRET}.`, claims)],
+    ["no signature", async () => unsigned(claims)],
+    ["one that has expired", () => token(SECRET, claims, -1)],
+    ["one that is not valid yet", () => token(SECRET, { ...claims, nbf: now + 60 })],
+    ["another issuer", () => token(SECRET, { ...claims, iss: "https://other.example" })],
+    ["no audience", () => token(SECRET, { ...claims, aud: [] })],
+    [
+      "another Client Identifier",
+      () => token(SECRET, { ...claims, device: { name: "a", id: "b" } }),
+    ],
+    ["no user name", () => token(SECRET, { ...claims, device: { id: "t7" } })],
+    ["a user name that is none", () => token(SECRET, { ...claims, device: { name: 7, id: "t7" } })],
+    ["a public key's signature", () => token(rsa, claims)],
+    ["what is no token", async () => "eyJhbGciOiJub25lIn0.x"],
+    ["what looks like one", async () => "eyJ.e.x"],
+  ])("%s: CONNACK 0x87, return code 5", async (_what, password) => {
+    const signed = await password();
+    const { client, code } = await codeOf(chapter, signed, { clientId: "t7" });
+    expect(code).toBe(0x87);
+    await client.closed();
+    expect((await codeOf(chapter, signed, { clientId: "t7", version: 4 })).code).toBe(5);
+  });
+
+  test("a connection ends with its token: DISCONNECT 0x87", async () => {
+    const password = await token(SECRET, claims, 2);
+    const { client, code } = await codeOf(chapter, password, { clientId: "t7" });
+    expect(code).toBe(0);
+    await client.expectDisconnect(0x87);
+    await logged(chapter, /Client t7 .*its token has expired/);
+  });
+
+  test("the log says why, and holds no token", async () => {
+    const signed = await token(SECRET, claims, -1);
+    await codeOf(chapter, signed, { clientId: "t7" });
+    expect(chapter.broker().output()).toMatch(/the token is not accepted: "exp" claim/);
+    expect(chapter.broker().output()).not.toContain("eyJ");
+  });
+});
+
+describe("with a public key", () => {
+  const pem = file("key.pem", rsa.pem);
+  const chapter = startChapter({
+    configuration: [
+      "allow_anonymous false",
+      "failed_login_delay 0",
+      `jwt_key_file ${pem}`,
+      "jwt_disconnect_on_expiry false",
+      "jwt_leeway 1",
+    ],
+  });
+
+  test("MQTT.js comes in with what its private key signed", async () => {
+    const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${chapter.broker().port}`, {
+      username: "token",
+      password: await token(rsa, { sub: "ship" }),
+      reconnectPeriod: 0,
+    });
+    await client.endAsync();
+    await logged(chapter, /u'ship'/);
+  });
+
+  test("its text is no secret to sign with", async () => {
+    for (const secret of [rsa.pem, rsa.pem.trim(), rsa.pem.replaceAll("\n", "\\n")]) {
+      const { code } = await codeOf(chapter, await token(secret, { sub: "ship" }));
+      expect(code).toBe(0x87);
+    }
+  });
+
+  test("another key of the same name, another kind of key: CONNACK 0x87", async () => {
+    expect((await codeOf(chapter, await token(other, { sub: "ship" }))).code).toBe(0x87);
+    expect((await codeOf(chapter, await token(ec, { sub: "ship" }))).code).toBe(0x87);
+  });
+
+  test("the token may end before its connection, where that is asked for", async () => {
+    const { client, code } = await codeOf(chapter, await token(rsa, { sub: "ship" }, 0));
+    expect(code).toBe(0);
+    // Past its end and the leeway the next token is refused, and the client is still there.
+    const signed = await token(rsa, { sub: "ship" }, -1);
+    await until("the end", async () => (await codeOf(chapter, signed)).code === 0x87);
+    await client.ping();
+  });
+});
+
+describe("with a key set", () => {
+  const set = file("keys.json", JSON.stringify({ keys: [rsa.jwk, ec.jwk] }));
+  const chapter = startChapter({
+    configuration: ["allow_anonymous false", "failed_login_delay 0", `jwt_jwks ${set}`],
+  });
+
+  test("from a file: the key that the token names checks it", async () => {
+    expect((await codeOf(chapter, await token(rsa, { sub: "ship" }))).code).toBe(0);
+    expect((await codeOf(chapter, await token(ec, { sub: "ship" }))).code).toBe(0);
+    expect((await codeOf(chapter, await token(other, { sub: "ship" }))).code).toBe(0x87);
+    expect((await codeOf(chapter, await token(SECRET, { sub: "ship" }))).code).toBe(0x87);
+  });
+});
+
+describe("with a key set of a server", () => {
+  keys.state.status = 503;
+  const chapter = startChapter({
+    configuration: [
+      "allow_anonymous false",
+      "failed_login_delay 0",
+      `jwt_jwks ${keys.url}`,
+      "jwt_algorithms ES256",
+    ],
+  });
+
+  test("that cannot be had nobody comes in: CONNACK 0x88, return code 3", async () => {
+    const signed = await token(ec, { sub: "ship" });
+    expect((await codeOf(chapter, signed)).code).toBe(0x88);
+    expect((await codeOf(chapter, signed, { version: 4 })).code).toBe(3);
+    await logged(chapter, /jwt_jwks \S+ cannot be fetched: status 503; no token is accepted/);
+  });
+
+  test("that can be had again clients come in; only by the algorithms asked for", async () => {
+    keys.state.status = 200;
+    keys.state.keys = [rsa, ec];
+    const signed = await token(ec, { sub: "ship" });
+    await until("the key set", async () => (await codeOf(chapter, signed)).code === 0);
+    expect((await codeOf(chapter, await token(rsa, { sub: "ship" }))).code).toBe(0x87);
+    await logged(chapter, /answers again/);
+    const { asked } = keys.state;
+    for (let i = 0; i < 5; i++) await codeOf(chapter, await token(other, { sub: "ship" }));
+    expect(keys.state.asked).toBe(asked);
+  });
+});

@@ -13,13 +13,15 @@ const REACH = fileURLToPath(new URL("./reach.tsv", import.meta.url));
 
 /**
  * Tests that say nothing of what decides, or that take minutes: of style, of the load generator,
- * of this program itself, and those that kill whole processes.
+ * of this program itself, of transports, and those that kill whole processes.
  */
-const LEFT_OUT = /^test\/(?:tidy|bench|mutation|durability)\//;
+const LEFT_OUT = /^test\/(?:tidy|bench|mutation|transport|durability)\//;
 
 /** Which test files are about a source: they come first as if they had killed much of it. */
 const ABOUT: readonly (readonly [source: RegExp, tests: RegExp])[] = [
   [/auth\.ts/, /authentication/],
+  [/authorization\.ts/, /(?:acl|access)/],
+  [/logins|farewell|waiting/, /(?:passwords|refusal|connect\.|16-connect|15-error)/],
   [/con(?:nect|nack)\.ts/, /\/(?:01-|16-(?:connect|server)|refusal|logins|connect\.)/],
   [/subscribe\.ts/, /\/(?:04-sub|16-(?:sub|unsub|server)|15-shared-subscriptions\.)/],
   [/dispatch\.ts/, /\/(?:08-|15-error|16-wills|06-|connect\.)/],

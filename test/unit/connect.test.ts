@@ -97,9 +97,9 @@ describe("the log", () => {
     expect(harness.notices).toEqual([
       "Client left [memory] disconnected.",
       "Client asked [memory] disconnected: its will was asked for.",
-      "Client gone [memory] disconnected: closed.",
+      "Client gone [memory] closed its connection.",
       "Client wrong [memory] disconnected: malformed packet.",
-      "Client <unknown> [memory] disconnected: closed.",
+      "Client <unknown> [memory] closed its connection.",
     ]);
   });
 
@@ -122,7 +122,7 @@ test("a CONNECT for whose will there is no memory is refused", async () => {
   await harness.settle();
   expect(client.isClosed).toBe(true);
   expect(harness.notices).toEqual([
-    "Client c [memory] disconnected: quota exceeded: no memory for the will.",
+    "Client <unknown> [memory] disconnected: quota exceeded: no memory for the will (as c).",
   ]);
   expect(harness.sessionOf("c")).toBe(0);
 });

@@ -15,7 +15,8 @@ export const GATE_SECONDS_MAX = 20;
 
 /**
  * Sockets of a listener that wait for a proxy's header, for the client's first bytes, or for their
- * turn: some 3 KB each. Past it the one that has been silent longest goes.
+ * turn: some 3 KB each. Past it the one that has been silent longest goes. Likewise those of
+ * uWebSockets.js that have not asked for a WebSocket, of which the newest goes.
  */
 export const GATE_WAITING_MAX = 4096;
 

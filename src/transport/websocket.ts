@@ -19,7 +19,7 @@ import {
 } from "uWebSockets.js";
 import { createServer } from "node:net";
 import { StartError } from "../base/errors.ts";
-import { WEBSOCKET_UNSENT_BYTES_MAX } from "../base/limits.ts";
+import { GATE_WAITING_MAX, WEBSOCKET_UNSENT_BYTES_MAX } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Turn } from "../session/turn.ts";
@@ -128,7 +128,8 @@ function openApp(
   firstPort: number,
 ): OpenApp | string {
   const app = createApp(options.certificate);
-  serveWebSockets(app, options, streams);
+  const requests = boundRequests(app);
+  serveWebSockets(app, options, streams, requests);
   app.any("/*", (response) => refuse(response, UPGRADE_REQUIRED));
   const listenSockets: us_listen_socket[] = [];
   let port = firstPort;
@@ -155,6 +156,25 @@ function createApp(certificate: CertificateFiles | null): TemplatedApp {
   }
 }
 
+/** Sockets of an app that are no WebSockets yet. */
+interface Requests {
+  count: number;
+}
+
+/**
+ * Bounds the sockets that have not asked for a WebSocket yet. The library ends each that is silent
+ * for ten seconds, but not the oldest: past the limit it is the newcomer that goes.
+ */
+function boundRequests(app: TemplatedApp): Requests {
+  const requests = { count: 0 };
+  const onChange = (response: HttpResponse, change: number): void => {
+    requests.count += change;
+    if (change > 0 && requests.count > GATE_WAITING_MAX) response.close();
+  };
+  app.filter(onChange);
+  return requests;
+}
+
 /** The library calls back at once. */
 function listenAt(app: TemplatedApp, host: string, port: number): us_listen_socket | false {
   let found: us_listen_socket | false = false;
@@ -171,6 +191,7 @@ function serveWebSockets(
   app: TemplatedApp,
   options: WebSocketListenerOptions,
   streams: WebSocketStreams,
+  requests: Requests,
 ): void {
   app.ws<WireHolder>("/*", {
     compression: COMPRESSION_OFF,
@@ -182,6 +203,8 @@ function serveWebSockets(
     maxBackpressure: WEBSOCKET_UNSENT_BYTES_MAX,
     upgrade: (response, request, context) => upgrade(response, request, context, options),
     open: (webSocket) => {
+      // The filter is told of its connection's beginning, and not of a WebSocket's end.
+      requests.count--;
       const wire = new WebSocketWire(streams, webSocket);
       webSocket.getUserData().wire = wire;
       wire.open();

@@ -5,10 +5,12 @@
 import { randomBytes } from "node:crypto";
 import { type IncomingMessage, request } from "node:http";
 import { request as requestSecure } from "node:https";
+import { connect as connectSocket, type Socket } from "node:net";
 import { connect as connectSecure, type TLSSocket } from "node:tls";
 import { connect as connectMqtt, type MqttClient } from "mqtt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
+import { GATE_WAITING_MAX } from "../../src/base/limits.ts";
 import { until, withDeadline } from "../support/await.ts";
 import { Certificates } from "../support/certificates.ts";
 import { TestClient } from "../support/client.ts";
@@ -231,6 +233,33 @@ describe("who is let in", () => {
     socket.resume();
     await withDeadline(new Promise((resolve) => socket.once("close", resolve)), "close");
     await (await connect(listener)).disconnect();
+  });
+
+  test("library: past GATE_WAITING_MAX silent sockets the next is closed at once", async () => {
+    const port = running.port("library");
+    const silent: Socket[] = [];
+    const open = (): Promise<Socket> =>
+      new Promise((resolve, reject) => {
+        const socket = connectSocket({ port, host: "127.0.0.1" }, () => resolve(socket));
+        socket.on("error", reject);
+        silent.push(socket);
+      });
+    // A WebSocket is none of them, before and after its end.
+    await (await connect("library")).disconnect();
+    const client = await connect("library");
+    while (silent.length < GATE_WAITING_MAX) await open();
+    const next = await open();
+    next.resume();
+    await withDeadline(new Promise((resolve) => next.once("close", resolve)), "close");
+    await client.ping();
+    expect(silent[0]?.closed).toBe(false);
+    for (const socket of silent) socket.destroy();
+    await until("room for another", async () => {
+      const other = await connect("library").catch(() => null);
+      other?.destroy();
+      return other !== null;
+    });
+    await client.disconnect();
   });
 
   test("past max_connections nobody gets in until one leaves", async () => {

@@ -43,7 +43,7 @@ import { openStore, type Store } from "./store/store.ts";
 import type { ChangedWill, StoredWill } from "./store/will-rows.ts";
 import type { TransportHandlers, TransportListener } from "./transport/listener.ts";
 import { openListener } from "./transport/open-listener.ts";
-import { probeRawStreams } from "./transport/tcp-probe.ts";
+import { probeRawStreams, probeSecureStreams } from "./transport/tcp-probe.ts";
 import type { RawStreams } from "./transport/tcp-raw.ts";
 
 /** Where a listener is open. */
@@ -267,7 +267,12 @@ class Broker implements RunningBroker {
     if (process.env["HOLDFAST_READ_PATH"] !== "public") {
       this.#streams = await probeRawStreams(this.#engine, this.#turn);
     }
-    if (this.#streams !== null) this.readPath = "raw handles into engine memory, no copy";
+    if (this.#streams !== null) {
+      this.readPath = "raw handles into engine memory, no copy";
+      const hasTls = this.#settings.listeners.some(({ tls }) => tls !== null);
+      this.#streams.takesSecure = hasTls && (await probeSecureStreams(this.#streams));
+      if (hasTls && !this.#streams.takesSecure) this.readPath += "; TLS by public sockets";
+    }
     try {
       for (const listener of this.#settings.listeners) await this.#listen(listener);
     } catch (error) {

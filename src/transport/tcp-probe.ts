@@ -1,8 +1,10 @@
 /**
- * Proves that Node's stream handles work as tcp-raw.ts expects: bytes sent over loopback must
- * arrive in engine memory, and bytes of engine memory must come back.
+ * Proves that Node's stream handles work as tcp-raw.ts expects, those of TCP and those of TLS:
+ * bytes sent over loopback must arrive in engine memory, and bytes of engine memory must come back.
  */
-import { connect, createServer, type Server } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect as connectSecure, createServer as createSecureServer } from "node:tls";
 import type { Engine } from "../engine/engine.ts";
 import type { Turn } from "../session/turn.ts";
 import { RawStreams, type StreamHandle, serverHandle, streamBinding } from "./tcp-raw.ts";
@@ -42,7 +44,7 @@ export async function probeRawStreams(engine: Engine, turn: Turn): Promise<RawSt
     if (!echoOnce(server, streams)) return null;
     const address = server.address();
     const port = typeof address === "object" && address !== null ? address.port : 0;
-    return (await isEchoed(port)) ? streams : null;
+    return (await isEchoed(connect(port, "127.0.0.1"))) ? streams : null;
   } catch {
     // Whatever these internals do instead: the public path works.
     return null;
@@ -51,9 +53,62 @@ export async function probeRawStreams(engine: Engine, turn: Turn): Promise<RawSt
   }
 }
 
-function isEchoed(port: number): Promise<boolean> {
+/** What both ends of the probe know; a handshake with it needs no certificate. */
+const SHARED_KEY = Buffer.alloc(32, 1);
+
+/**
+ * Proves the same of the handles of node:tls, and that each of their writes ends with a call, which
+ * SecureOutput of tcp-raw.ts waits for.
+ */
+export async function probeSecureStreams(streams: RawStreams): Promise<boolean> {
+  let complete: (isComplete: boolean) => void = () => undefined;
+  const completed = new Promise<boolean>((resolve) => {
+    complete = resolve;
+  });
+  const server = createSecureServer({
+    ciphers: "PSK",
+    pskCallback: () => SHARED_KEY,
+    pskIdentityHint: "probe",
+  });
+  server.on("secureConnection", (socket) => {
+    const { _handle: handle } = socket as unknown as { _handle: StreamHandle };
+    socket.on("error", () => undefined);
+    if (typeof handle?._parent?.writeQueueSize !== "number") return;
+    handle.useUserBuffer(streams.engine.readRegion);
+    handle.onread = function (this: StreamHandle) {
+      const byteCount = streams.bytesRead;
+      if (byteCount <= 0) {
+        socket.destroy();
+        return;
+      }
+      const at = streams.engine.readRegion.byteOffset;
+      const written = streams.write(this, [at, byteCount]);
+      if (typeof written === "number") return;
+      written.oncomplete = (status) => complete(status === 0);
+    };
+  });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(0, "127.0.0.1", resolve);
+    });
+    const address = server.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    const pskCallback = () => ({ psk: SHARED_KEY, identity: "probe" });
+    const checkServerIdentity = () => undefined;
+    const options = { ciphers: "PSK", pskCallback, checkServerIdentity, host: "127.0.0.1", port };
+    // The echo may be here before the write's end is told.
+    const late = sleep(PROBE_MILLISECONDS_MAX, false, { ref: false });
+    return (await isEchoed(connectSecure(options))) && (await Promise.race([completed, late]));
+  } catch {
+    return false;
+  } finally {
+    server.close();
+  }
+}
+
+function isEchoed(socket: Socket): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
     let echoed = Buffer.alloc(0);
     const finish = (isEqual: boolean): void => {
       socket.destroy();
@@ -65,6 +120,7 @@ function isEchoed(port: number): Promise<boolean> {
       echoed = Buffer.concat([echoed, chunk]);
       if (echoed.length >= QUESTION.length) finish(echoed.equals(QUESTION));
     });
-    socket.on("connect", () => socket.write(QUESTION));
+    // Of TLS it leaves when the handshake is done.
+    socket.write(QUESTION);
   });
 }

@@ -86,6 +86,8 @@ export class RawStreams {
   readonly engine: Engine;
   readonly turn: Turn;
   readonly binding: StreamBinding;
+  /** Whether handles of TLS may be taken over, too. */
+  takesSecure = false;
   readonly #buffer: ArrayBuffer;
   /**
    * A request that no write under way holds: most writes end within their call and leave it free.
@@ -403,6 +405,8 @@ function socketHandle(socket: Socket): StreamHandle | null {
  *
  * A TLS handle goes on with what it has decrypted also when its reading is stopped, so that bytes
  * may come in before the turn admits the connection.
+ *
+ * @returns false where it has none that will do; the public path is left
  */
 export function takeSocket(
   streams: RawStreams,
@@ -411,7 +415,7 @@ export function takeSocket(
 ): boolean {
   const { socket } = arrival;
   const handle = socketHandle(socket);
-  if (handle === null) return false;
+  if (handle === null || (handle._parent !== undefined && !streams.takesSecure)) return false;
   const wire = openWire(streams, handlers, handle, arrival);
   if (wire === null) return true;
   socket.on("error", () => undefined);

@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { connect as connectSocket } from "node:net";
 import { connect as connectSecure, type TLSSocket } from "node:tls";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { withDeadline } from "../support/await.ts";
 import { Certificates } from "../support/certificates.ts";
 import { TestClient } from "../support/client.ts";
@@ -17,6 +17,9 @@ import { overTls, type TlsClientOptions } from "../support/secure-transport.ts";
 const CONNECT_A = Buffer.from("100d00044d51545404020000000161", "hex");
 
 let certificates: Certificates;
+/** By raw handles. */
+let usual: ListeningBroker;
+/** The one that is talked to. */
 let running: ListeningBroker;
 let ca: string;
 
@@ -61,8 +64,7 @@ beforeAll(async () => {
     `keyfile ${certificates.path("server.key")}`,
   ];
   const asks = [...own, `cafile ${certificates.path("ca.pem")}`, "require_certificate true"];
-  running = await startListening({
-    global: ["sys_interval 1"],
+  usual = await startListening({
     open: own,
     asks,
     lists: [...asks, `crlfile ${certificates.path("ca.crl")}`],
@@ -74,10 +76,11 @@ beforeAll(async () => {
       `keyfile ${certificates.path("server-over.key")}`,
     ],
   });
+  running = usual;
 });
 
 afterAll(async () => {
-  await running?.broker.stop();
+  await usual?.broker.stop();
   certificates?.remove();
 });
 
@@ -210,7 +213,32 @@ describe("versions and protocols", () => {
   });
 });
 
-describe("bytes", () => {
+describe.each(["raw", "public"])("bytes on the %s path", (path) => {
+  let other: ListeningBroker | undefined;
+
+  beforeAll(async () => {
+    if (path === "raw") return;
+    const certificate = [
+      `certfile ${certificates.path("server.pem")}`,
+      `keyfile ${certificates.path("server.key")}`,
+    ];
+    const asks = [`cafile ${certificates.path("ca.pem")}`, "require_certificate true"];
+    vi.stubEnv("HOLDFAST_READ_PATH", "public");
+    other = await startListening({ open: certificate, asks: [...certificate, ...asks] });
+    vi.unstubAllEnvs();
+    running = other;
+  });
+
+  afterAll(async () => {
+    running = usual;
+    await other?.broker.stop();
+  });
+
+  test("is the one that is said at the start", () => {
+    const said = path === "raw" ? /Read path: raw handles into engine memory, no copy\n/ : /public/;
+    expect(running.broker.output()).toMatch(said);
+  });
+
   test("a payload of a megabyte goes both ways, in records that are cut anywhere", async () => {
     const payload = randomBytes(1_000_000);
     const subscriber = await connect("open");

@@ -34,7 +34,7 @@ export const C_REST_BYTES: u32 = 40;
 export const C_REST_USED: u32 = 44;
 /** Whole size of the partial packet, where its length is known. */
 export const C_REST_NEED: u32 = 48;
-/** Maximum Packet Size of the client; 0 = none, and C_ALIASES_OUT is 0, too. */
+/** Maximum Packet Size of the client; 0 = none, nor a C_ALIASES_OUT, nor a mount point. */
 export const C_PACKET_BYTES_MAX: u32 = 56;
 /** Held acknowledgements: ring block, first entry, capacity; C_HELD_COUNT of them. */
 export const C_HELD_AT: u32 = 60;
@@ -85,6 +85,8 @@ export const C_SLICE_HELD: u32 = 16384;
 export const C_AUTHENTICATES: u32 = 2048;
 /** Two bits: how far below 2 the highest QoS is that the client may publish with. */
 export const C_QOS_DENIED_SHIFT: u32 = 12;
+/** The upper half: number of its mount point (mount.ts), or 0. */
+export const C_MOUNT_SHIFT: u32 = 16;
 /** Retained messages are due and wait for output to drain, or for room in the window. */
 export const C_RETAINED_WAITS: u32 = 256;
 

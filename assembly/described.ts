@@ -90,6 +90,22 @@ export function describe(
   resetTemplates();
 }
 
+/** How much of its topic is cut off for who gets it now. */
+export let cutBytes: u32 = 0;
+
+/** Lets the described topic begin so many bytes later, until uncutTopic(). */
+export function cutTopic(bytes: u32): void {
+  topicAt += bytes;
+  topicBytes -= bytes;
+  cutBytes = bytes;
+}
+
+export function uncutTopic(): void {
+  topicAt -= cutBytes;
+  topicBytes += cutBytes;
+  cutBytes = 0;
+}
+
 /** Who published it and how, should it be stored: M_FLAGS and the Client Identifier. Hot. */
 export function describeOrigin(flags: u32, at: usize, bytes: u32): void {
   storedFlags = flags;

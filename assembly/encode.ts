@@ -20,6 +20,7 @@ import {
 import { aliasIsNew, findAlias, keepAlias } from "./alias-out";
 import { C_ALIASES_OUT, C_PACKET_BYTES_MAX, C_VERSION } from "./connection";
 import {
+  cutBytes,
   expirySeconds,
   NO_EXPIRY,
   payloadAt,
@@ -34,8 +35,10 @@ import {
   templateOf,
   topicAt,
   topicBytes,
+  uncutTopic,
 } from "./described";
 import { payloadOf, propertiesOf, topicOf } from "./message";
+import { cutMount, isMounted } from "./mount";
 import { append, appendView, room } from "./out";
 import { count } from "./settings";
 import {
@@ -54,6 +57,8 @@ export const TOO_LARGE: i32 = 1;
 
 /** Longest packet that is built in one piece. */
 const ONE_PIECE_BYTES_MAX: u32 = 16384;
+/** A shorter message is not stored for being sent in pieces. */
+const CUT_BYTES_MAX: u32 = ONE_PIECE_BYTES_MAX / 8;
 /** A part at least so long is sent from the stored message, not copied. */
 const VIEW_BYTES_MIN: u32 = 4096;
 /** The first of the two layouts whose Topic Name is an alias. */
@@ -185,7 +190,7 @@ function sendInPieces(record: usize): i32 {
   const head = room(record, 1 + varintSize(remaining) + 2);
   if (head === 0) return NO_MEMORY;
   writeHead(head);
-  let whole = appendPart(record, message, topicOf(message), nameBytes);
+  let whole = appendPart(record, message, topicOf(message) + cutBytes, nameBytes);
   if (qos !== 0 && whole) {
     const at = room(record, 2);
     if (at !== 0) writePacketIdentifier(at, packetIdentifier);
@@ -257,6 +262,9 @@ export function sendPublish(
   const isVersion5 = load<u32>(record, C_VERSION) === VERSION_5;
   const first = (PUBLISH << 4) | (withQos << 1) | flags;
   const limit = load<u32>(record, C_PACKET_BYTES_MAX);
+  if (limit !== 0 && cutBytes === 0 && isMounted(record)) {
+    return sendCut(record, withQos, flags, identifier, hasSeveral, subscriptionIdentifiers);
+  }
   if (limit !== 0 && load<u32>(record, C_ALIASES_OUT) !== 0) {
     const found = findAlias(record, topicAt, topicBytes);
     if (found !== 0) {
@@ -271,7 +279,7 @@ export function sendPublish(
       );
     }
   }
-  if (subscriptionIdentifiers === 0 || !isVersion5) {
+  if ((subscriptionIdentifiers === 0 || !isVersion5) && cutBytes === 0) {
     const layout: u32 = (isVersion5 ? 2 : 0) | (withQos !== 0 ? 1 : 0);
     const template = templateOf(layout);
     if (load<u32>(template) !== 0 || buildTemplate(layout, isVersion5, withQos, 0)) {
@@ -281,6 +289,24 @@ export function sendPublish(
   const listed = isVersion5 ? subscriptionIdentifiers : 0;
   const total = layOut(isVersion5, first, withQos, identifier, hasSeveral, listed, 0, true);
   return counted(sendOwn(record, total));
+}
+
+/** As sendPublish(), without the mount point that the client does not see. */
+function sendCut(
+  record: usize,
+  withQos: u32,
+  flags: u32,
+  identifier: u32,
+  hasSeveral: bool,
+  listed: u32,
+): i32 {
+  // Others may want it whole.
+  const bytes = topicBytes + payloadBytes + propertiesBytes;
+  if (bytes > CUT_BYTES_MAX && storeDescribed() === 0) return NO_MEMORY;
+  if (!cutMount(record)) return counted(TOO_LARGE);
+  const status = sendPublish(record, withQos, flags, identifier, hasSeveral, listed);
+  uncutTopic();
+  return status;
 }
 
 function counted(status: i32): i32 {

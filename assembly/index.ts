@@ -60,6 +60,7 @@ export {
   memoryStart,
   memoryTight,
 } from "./memory";
+export { addMount, mountConnection } from "./mount";
 export { flush } from "./out";
 export { decodePublish } from "./publish-decode";
 export { inject, park, receive, resume } from "./receive";

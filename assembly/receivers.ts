@@ -6,6 +6,7 @@ import { resolveAlias } from "./alias";
 import { C_SESSION } from "./connection";
 import { mayPublish } from "./guard";
 import { lookup, match, releaseList } from "./match-cache";
+import { isMounted, mountTopic } from "./mount";
 import { hasProperty } from "./properties";
 import { SESSION_ACCESS } from "./session-layout";
 import { TOPIC_ALIAS, VERSION_5 } from "./spec";
@@ -34,6 +35,7 @@ const STATE_BYTES: u32 = 6;
  * @returns the list, with a reference for the caller; NO_MEMORY, DENIED, R_ACCESS, −Reason Code
  */
 export function findReceivers(record: usize, version: u32, first: u32): i64 {
+  if (isMounted(record)) return findMounted(record, version, first);
   let topicBytes = load<u32>(DECODED, D_TOPIC_BYTES);
   let list: usize = 0;
   if (topicBytes !== 0) {
@@ -64,6 +66,36 @@ export function findReceivers(record: usize, version: u32, first: u32): i64 {
   }
   if (list === 0) list = match(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
   return list === 0 ? NO_MEMORY : <i64>list;
+}
+
+/** As findReceivers(), where topics of the connection are mounted. */
+function findMounted(record: usize, version: u32, first: u32): i64 {
+  const topicBytes = load<u32>(DECODED, D_TOPIC_BYTES);
+  if (topicBytes !== 0) {
+    const status = topicNameStatus(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
+    if (status < 0) return status;
+  }
+  const status = mountDecoded(record, version);
+  if (status < 0) return status;
+  const at = load<u32>(DECODED, D_TOPIC_AT);
+  let list = lookup(at, load<u32>(DECODED, D_TOPIC_BYTES));
+  const session: usize = load<u32>(record, C_SESSION);
+  const access = session === 0 ? 1 : admitTopic(session, first);
+  if (access !== 1) {
+    if (list !== 0) releaseList(list);
+    return access === 0 ? DENIED : access;
+  }
+  if (list === 0) list = match(at, load<u32>(DECODED, D_TOPIC_BYTES));
+  return list === 0 ? NO_MEMORY : <i64>list;
+}
+
+/** Resolves the alias in DECODED, and puts the mount point before its topic, if there are any. */
+export function mountDecoded(record: usize, version: u32): i32 {
+  if (version === VERSION_5 && hasProperty(TOPIC_ALIAS)) {
+    const status = resolveAlias(record);
+    if (status < 0) return status;
+  }
+  return isMounted(record) ? mountTopic(record) : 0;
 }
 
 /** Whether the client may publish to the topic in DECODED. @returns 1, 0, or R_ACCESS. Hot. */

@@ -73,7 +73,7 @@ import {
   receiverRetain,
   receiverSeveral,
 } from "./receiver";
-import { DENIED, findReceivers } from "./receivers";
+import { DENIED, findReceivers, mountDecoded } from "./receivers";
 import { retain } from "./retained";
 import { hasRules } from "./rules";
 import {
@@ -211,6 +211,12 @@ function deliver(publisher: usize, list: usize, from: u32, qos: u32, retained: b
   return index;
 }
 
+/** Whether the packet says its topic in so many words: neither by an alias, nor mounted. Hot. */
+function isInPlace(at: usize, end: usize): bool {
+  const topic: usize = load<u32>(DECODED, D_TOPIC_AT);
+  return topic - at < end - at && !hasProperty(TOPIC_ALIAS);
+}
+
 /** Describes the packet in DECODED for the encoder. @returns false: no memory. Hot. */
 function describeDecoded(version: u32, qos: u32, at: usize, end: usize): bool {
   const hasAlias = hasProperty(TOPIC_ALIAS);
@@ -225,7 +231,7 @@ function describeDecoded(version: u32, qos: u32, at: usize, end: usize): bool {
     load<u32>(DECODED, D_PAYLOAD_BYTES),
     hasExpiry ? <u64>load<u32>(DECODED, D_VALUES + (MESSAGE_EXPIRY_INTERVAL << 3)) : NO_EXPIRY,
   );
-  if (!hasAlias) describeAsPacket(version === VERSION_5, qos, at, <u32>(end - at));
+  if (isInPlace(at, end)) describeAsPacket(version === VERSION_5, qos, at, <u32>(end - at));
   return true;
 }
 
@@ -374,7 +380,7 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
     releaseList(list);
     return tooLong ? dropTooLong(record, version, qos) : refuse(record, version, qos);
   }
-  const isPlain = qos < 2 && !(first & FLAG_RETAIN) && !hasProperty(TOPIC_ALIAS);
+  const isPlain = qos < 2 && !(first & FLAG_RETAIN) && isInPlace(at, end);
   if (isPlain && deliverDirect(session, list, version, qos, at, <u32>(end - at))) {
     releaseList(list);
     unitsLeft -= 2;
@@ -406,10 +412,8 @@ function publishSlice(record: usize, version: u32, at: usize, end: usize): i32 {
   const qos = (first >> 1) & 3;
   const session: usize = load<u32>(record, C_SESSION);
   if (journalFull()) return R_COMMIT;
-  if (version === VERSION_5 && hasProperty(TOPIC_ALIAS)) {
-    const status = resolveAlias(record);
-    if (status < 0) return status;
-  }
+  const status = mountDecoded(record, version);
+  if (status < 0) return status;
   const message: usize = load<u32>(record, C_SLICE_MESSAGE);
   if (message !== 0) {
     // One body, however many slices its receivers take.

@@ -65,6 +65,9 @@ interface EngineExports {
   ): void;
   closeConnection(connection: number): number;
   setAuthenticating(connection: number, on: number): void;
+  /** @returns the number of the mount point, or 0: no memory */
+  addMount(at: number, bytes: number): number;
+  mountConnection(connection: number, mount: number): void;
   limitQos(connection: number, qosMax: number): void;
   committed(turn: number): void;
   flushDone(): number;

@@ -18,6 +18,7 @@ import type { AccessSettings } from "../config/settings.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { Turn } from "../session/turn.ts";
+import { mountedFilter } from "./mounted-filter.ts";
 import { loggedName } from "./plane.ts";
 
 /** Who decides for the clients of a listener. */
@@ -117,8 +118,8 @@ export class Authorization {
     const { calls } = this.#engine;
     const judged: (boolean | Promise<boolean>)[] = [];
     for (let more = calls.firstFilter(); more === 1; more = calls.nextFilter()) {
-      const at = this.#engine.decoded(abi.D_FILTER_AT);
-      const filter = this.#engine.text(at, this.#engine.decoded(abi.D_FILTER_BYTES));
+      const { at, byteCount } = mountedFilter(this.#engine, connection.rules.mountPoint);
+      const filter = this.#engine.text(at, byteCount);
       judged.push(this.#judgeFilter(access, action, filter));
     }
     if (judged.every((verdict) => verdict === true)) return null;

@@ -26,6 +26,7 @@ import {
   SESSION_EXPIRY_INTERVAL,
   SESSION_TAKEN_OVER,
   TOPIC_ALIAS_MAXIMUM,
+  TOPIC_NAME_INVALID,
   UNSUPPORTED_PROTOCOL_VERSION,
   WILL_DELAY_INTERVAL,
 } from "#assembly/spec";
@@ -38,12 +39,10 @@ import type { Admission } from "./admission.ts";
 import type { Authenticating } from "./auth.ts";
 import { type Accepted, fitted, sendAccepted } from "./connack.ts";
 import type { Admitted, DecideConnect, Logins } from "./logins.ts";
+import { STRING_BYTES_MAX } from "./mounted-filter.ts";
 import type { PacketWriter } from "./packet-writer.ts";
 import { loggedName, type Plane } from "./plane.ts";
 import { withoutProperty } from "./will-properties.ts";
-
-/** Longest string of a packet, in bytes of UTF-8.                                     [§1.5.4] */
-const STRING_BYTES_MAX = 65_535;
 
 /** Ends a connection whose Session goes to another one. */
 export type TakeOver = (connection: NetworkConnection, reasonCode: number) => void;
@@ -147,7 +146,7 @@ export class Connecting {
     const granted = this.#expiry(request);
     connection.sessionExpirySeconds = granted;
     // Before anything may refuse: who closes the connection frees it.
-    connection.will = this.#readWill(connection.rules.qosMax);
+    connection.will = this.#readWill(connection);
     const offered = fitted(this.#writer, connection, this.#plane.settings, {
       sessionPresent: false,
       assignedClientId: this.#isAssigned(request) ? assigned : null,
@@ -283,7 +282,8 @@ export class Connecting {
     return Math.min(request.expirySeconds, Number.isFinite(max) ? max : EXPIRY_NEVER);
   }
 
-  #readWill(qosMax: number): Will | null {
+  #readWill(connection: NetworkConnection): Will | null {
+    const { qosMax } = connection.rules;
     const { engine, settings, wills } = this.#plane;
     const flags = engine.decoded(abi.D_CONNECT_FLAGS);
     if ((flags & CONNECT_WILL) === 0) return null;
@@ -301,8 +301,13 @@ export class Connecting {
     const delaySeconds = engine.hasWillProperty(WILL_DELAY_INTERVAL)
       ? engine.decoded(abi.D_WILL_VALUES + WILL_DELAY_INTERVAL * 8)
       : 0;
+    const mount = Buffer.from(connection.rules.mountPoint);
+    const topic = Buffer.concat([mount, part(abi.D_WILL_TOPIC_AT, abi.D_WILL_TOPIC_BYTES)]);
+    if (topic.length > STRING_BYTES_MAX) {
+      throw new ProtocolError(TOPIC_NAME_INVALID, "the will's topic is too long below mount_point");
+    }
     const will = wills.keep({
-      topic: part(abi.D_WILL_TOPIC_AT, abi.D_WILL_TOPIC_BYTES),
+      topic,
       payload: part(abi.D_WILL_PAYLOAD_AT, abi.D_WILL_PAYLOAD_BYTES),
       qos,
       retain,
@@ -399,6 +404,11 @@ export class Connecting {
     sendAccepted(this.#writer, connection, settings, accepted);
     connection.phase = "open";
     engine.calls.acceptConnection(number, version, packetBytesMax, topicAliasMaximum);
+    if (rules.mountPoint !== "") {
+      const mount = engine.calls.addMount(abi.SCRATCH, engine.scratch.write(rules.mountPoint));
+      if (mount === 0) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for its mount point");
+      engine.calls.mountConnection(number, mount);
+    }
     if (rules.qosMax < 2) engine.calls.limitQos(number, rules.qosMax);
     engine.calls.attachSession(session, number, request.receiveMaximum);
     engine.calls.pump(session);

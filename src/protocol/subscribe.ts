@@ -25,6 +25,7 @@ import {
 import { ProtocolError } from "../base/errors.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { FilterVerdicts } from "./authorization.ts";
+import { mountedFilter, STRING_BYTES_MAX } from "./mounted-filter.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import type { Plane } from "./plane.ts";
 import { reasonText } from "./reasons.ts";
@@ -120,14 +121,14 @@ export class Subscribing {
     identifier: number,
   ): { reason: number; retainedDue: boolean } {
     const { engine, log, settings } = this.#plane;
-    const at = engine.decoded(abi.D_FILTER_AT);
-    const byteCount = engine.decoded(abi.D_FILTER_BYTES);
     const isShared = this.#isShared();
     const isAvailable = !isShared || settings.sharedSubscriptionAvailable;
     if (!isAvailable || (!settings.wildcardsAvailable && this.#hasWildcard())) {
       return { reason: UNSPECIFIED_ERROR, retainedDue: false }; // [MQTT-3.8.3-2 @3.1.1]
     }
     const { session } = connection;
+    const { at, byteCount } = mountedFilter(engine, connection.rules.mountPoint);
+    if (byteCount > STRING_BYTES_MAX) return { reason: TOPIC_FILTER_INVALID, retainedDue: false };
     if (!isShared && engine.calls.retainedRoom(connection.number, byteCount) === 0) {
       return { reason: QUOTA_EXCEEDED, retainedDue: false };
     }
@@ -183,8 +184,7 @@ export class Subscribing {
 
   #startRetained(connection: NetworkConnection, options: number, identifier: number): boolean {
     const { engine } = this.#plane;
-    const at = engine.decoded(abi.D_FILTER_AT);
-    const byteCount = engine.decoded(abi.D_FILTER_BYTES);
+    const { at, byteCount } = mountedFilter(engine, connection.rules.mountPoint);
     engine.calls.startRetained(connection.number, at, byteCount, options, identifier);
     return engine.calls.retainedCount() > 0;
   }
@@ -200,8 +200,7 @@ export class Subscribing {
         codes.push(NOT_AUTHORIZED);
         continue;
       }
-      const at = engine.decoded(abi.D_FILTER_AT);
-      const byteCount = engine.decoded(abi.D_FILTER_BYTES);
+      const { at, byteCount } = mountedFilter(engine, connection.rules.mountPoint);
       const status = engine.calls.removeSubscription(connection.session, at, byteCount);
       if (log.has("unsubscribe")) {
         log.unsubscribe(`${connection.clientId} ${engine.text(at, byteCount)}`);

@@ -1,12 +1,17 @@
 /** CONNECT and DISCONNECT without sockets: what is logged, what is told, what ends how. */
 import { describe, expect, test } from "vitest";
 import {
+  REASON_STRING,
+  RECEIVE_MAXIMUM,
+  REQUEST_PROBLEM_INFORMATION,
   REQUEST_RESPONSE_INFORMATION,
   RESPONSE_INFORMATION,
   SERVER_KEEP_ALIVE,
+  SESSION_EXPIRY_INTERVAL,
 } from "#assembly/spec";
 import { ScramCredentials } from "../../src/access/scram-credentials.ts";
 import { credentialOf } from "../../src/access/scram-file.ts";
+import { LOGGED_NAME_CHARACTERS_MAX } from "../../src/base/limits.ts";
 import { EngineHarness } from "../support/engine-harness.ts";
 import { beginClient, connectClient, HarnessClient } from "../support/engine-harness-client.ts";
 import { fillWholly, free } from "../support/full-heap.ts";
@@ -146,4 +151,84 @@ describe("DISCONNECT", () => {
     await harness.clear();
     expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
   });
+});
+
+describe("DISCONNECT from the broker, to the byte", () => {
+  /** SUBSCRIBE to `$share/g`. */
+  const withoutFilter = Buffer.from("820e00010000082473686172652f6700", "hex");
+
+  test.for([
+    [0, "", "", "e0019c"],
+    [0, "why", "", "e0089c061f0003776879"],
+    [0, "", "to", "e0079c051c0002746f"],
+    [0, "why", "to", "e00d9c0b1f00037768791c0002746f"],
+    [15, "why", "to", "e00d9c0b1f00037768791c0002746f"],
+    [14, "why", "to", "e0079c051c0002746f"],
+    [9, "why", "to", "e0079c051c0002746f"],
+    [8, "why", "to", "e0019c"],
+    [3, "why", "to", "e0019c"],
+  ] as const)("Maximum Packet Size %i, %j, %j [MQTT-3.14.2-3]", async ([max, why, to, bytes]) => {
+    const harness = new EngineHarness();
+    const client = await connectClient(harness, "c");
+    const { connection } = client.peer;
+    // As small as no CONNACK is.
+    connection.packetBytesMax = max;
+    connection.closeReason = why;
+    harness.dispatch.close(connection, 0x9c, to);
+    await harness.settle();
+    expect(client.isClosed).toBe(true);
+    expect(Buffer.from(client.wire.takeReceived()).toString("hex")).toBe(bytes);
+  });
+
+  test("says what was wrong, unless the client asked for silence [MQTT-3.1.2-29]", async () => {
+    const harness = new EngineHarness();
+    for (const asks of [1, 0]) {
+      const connect = { properties: [[REQUEST_PROBLEM_INFORMATION, asks] as const] };
+      const client = await connectClient(harness, `c${asks}`, { connect });
+      client.sendBytes(withoutFilter);
+      await harness.settle();
+      const properties = [[REASON_STRING, "$share without a name or a filter"]];
+      expect(client.take()).toEqual([
+        { type: "disconnect", reasonCode: 0x8f, properties: asks === 1 ? properties : [] },
+      ]);
+    }
+  });
+});
+
+describe("CONNACK says what differs from what was asked or from the standard", () => {
+  test.for([
+    [{}, 0],
+    [{ receiveMaximum: 65_535 }, undefined],
+    [{ receiveMaximum: 65_534 }, 65_534],
+  ] as const)("Receive Maximum: %j", async ([settings, told]) => {
+    const harness = new EngineHarness(settings);
+    const { connack } = await connectClient(harness, "c");
+    const found = connack?.properties.find(([identifier]) => identifier === RECEIVE_MAXIMUM);
+    expect(found?.[1]).toBe(told === 0 ? harness.settings.receiveMaximum : told);
+  });
+
+  test.for([
+    [100, 100, undefined],
+    [101, 100, 100],
+    [0, 100, undefined],
+  ] as const)("Session Expiry Interval %i of %i: %s", async ([asked, most, told]) => {
+    const harness = new EngineHarness({ sessionExpirySecondsMax: most });
+    const { connack } = await connectClient(harness, "c", { expirySeconds: asked });
+    const found = connack?.properties.find(
+      ([identifier]) => identifier === SESSION_EXPIRY_INTERVAL,
+    );
+    expect(found?.[1]).toBe(told);
+  });
+});
+
+test("a Client Identifier of 256 characters is whole in the log, one more is not", async () => {
+  const harness = new EngineHarness();
+  harness.notices = [];
+  const name = "n".repeat(LOGGED_NAME_CHARACTERS_MAX);
+  await connectClient(harness, name);
+  await connectClient(harness, `${name}n`);
+  expect(harness.notices).toEqual([
+    `New client connected from memory as ${name} (p5, c1, k0).`,
+    `New client connected from memory as ${name}… (p5, c1, k0).`,
+  ]);
 });

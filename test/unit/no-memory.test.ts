@@ -9,7 +9,7 @@ import { EngineHarness } from "../support/engine-harness.ts";
 import { connectClient, type HarnessClient } from "../support/engine-harness-client.ts";
 import { fillToCap, fillWholly, free } from "../support/full-heap.ts";
 import { encode } from "../support/naive-encoder.ts";
-import { acknowledgement, properties, publish } from "../support/packets.ts";
+import { acknowledgement, properties, publish, unsubscribe } from "../support/packets.ts";
 import type { PublishPacket, Version } from "../support/packets-types.ts";
 
 const MIB = 1024 * 1024;
@@ -147,6 +147,26 @@ describe("nothing is left", () => {
     expect(harness.notices).toEqual([
       "Client sender [memory] disconnected: quota exceeded.",
       "Client receiver [memory] disconnected: quota exceeded.",
+    ]);
+    await harness.clear();
+    expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
+  });
+
+  test.for(["subscribe", "unsubscribe"] as const)("an answer to %s", async (type) => {
+    const harness = new EngineHarness({ memoryBytesMax: 8 * MIB });
+    const client = await connectClient(harness, "client", { version: 4 });
+    client.subscribe("a", 0);
+    await harness.settle();
+    client.take();
+    harness.notices = [];
+    const blocks = fillWholly(harness.engine);
+    if (type === "subscribe") client.subscribe("a", 1);
+    else client.send(unsubscribe(1, ["a"]));
+    await harness.settle();
+    free(harness.engine, blocks);
+    await harness.settle();
+    expect(harness.notices).toEqual([
+      "Client client [memory] disconnected: quota exceeded: no memory for an answer.",
     ]);
     await harness.clear();
     expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });

@@ -11,12 +11,7 @@
 import { BAD_USER_NAME_OR_PASSWORD, NOT_AUTHORIZED } from "#assembly/spec";
 import { StartError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type {
-  AccessSettings,
-  HttpAccessSettings,
-  JwtSettings,
-  TlsSettings,
-} from "../config/settings.ts";
+import type { AccessSettings, HttpAccessSettings, JwtSettings } from "../config/settings.ts";
 import type { Authorizer } from "./access-rules.ts";
 import { AclAuthorizer } from "./acl-authorizer.ts";
 import { readAclFile } from "./acl-file.ts";
@@ -40,7 +35,8 @@ export interface AccessParts {
 /** What a listener says of those that come to it. */
 export interface ListenerAccess {
   readonly allowAnonymous: boolean;
-  readonly tls: TlsSettings | null;
+  readonly usesIdentityAsUserName: boolean;
+  readonly usesSubjectAsUserName: boolean;
 }
 
 /** What is read from files, and replaced as a whole. */
@@ -91,9 +87,8 @@ export class AccessDomain {
    * @returns at once, where nothing has to be computed or asked for
    */
   authenticate(request: ConnectRequest, listener: ListenerAccess): Verdict | Promise<Verdict> {
-    const { tls } = listener;
-    if (tls?.usesIdentityAsUserName || tls?.usesSubjectAsUserName) {
-      return byCertificate(request, tls.usesSubjectAsUserName);
+    if (listener.usesIdentityAsUserName || listener.usesSubjectAsUserName) {
+      return byCertificate(request, listener.usesSubjectAsUserName);
     }
     return this.#ask(request, 0, listener.allowAnonymous);
   }

@@ -188,6 +188,8 @@ function listenerOf(
   const access = accessOfSection(section);
   const accessLines = access === common ? all : section.access;
   const connectionsMax = valueIn(own, "max_connections") ?? -1;
+  // It goes before the other, as in mosquitto.
+  const usesIdentityAsUserName = valueIn(own, "use_identity_as_username") ?? false;
   return {
     protocol: valueIn(own, "protocol") === "websockets" ? "websockets" : "mqtt",
     address,
@@ -201,6 +203,9 @@ function listenerOf(
     clientIdPrefix:
       valueIn(own, "listener_auto_id_prefix") ?? valueIn(accessLines, "auto_id_prefix") ?? "",
     emptyClientIdAllowed: valueIn(accessLines, "allow_zero_length_clientid") ?? true,
+    usesIdentityAsUserName,
+    usesSubjectAsUserName:
+      !usesIdentityAsUserName && (valueIn(own, "use_subject_as_username") ?? false),
     usernameAsClientId: valueIn(own, "use_username_as_clientid") ?? false,
     protocolVersions: valueIn(own, "accept_protocol_versions") ?? new Set([3, 4, 5] as const),
     webSocketOrigins: linesOf(own, "websockets_origin").map(({ value }) => value),
@@ -250,10 +255,10 @@ function warnOfListeners(
 }
 
 /** Whether there is a way in for who says who it is. */
-function canAuthenticate({ tls }: ListenerSettings, access: AccessSettings): boolean {
-  const byTls = tls?.usesIdentityAsUserName === true || tls?.usesSubjectAsUserName === true;
+function canAuthenticate(listener: ListenerSettings, access: AccessSettings): boolean {
   return (
-    byTls ||
+    listener.usesIdentityAsUserName ||
+    listener.usesSubjectAsUserName ||
     access.passwordFile !== null ||
     access.scramFile !== null ||
     access.dynamicSecurityFile !== null ||

@@ -30,6 +30,10 @@ export interface ListenerSettings {
   /** Whether a CONNECT with an empty Client Identifier has one assigned, or is refused. */
   readonly emptyClientIdAllowed: boolean;
   readonly usernameAsClientId: boolean;
+  /** Whether the Common Name of the certificate, or the identity of the key, is the user name. */
+  readonly usesIdentityAsUserName: boolean;
+  /** Whether the whole Subject of the certificate is; never both. */
+  readonly usesSubjectAsUserName: boolean;
   /** The Protocol Levels that are served. */
   readonly protocolVersions: ReadonlySet<ProtocolVersion>;
   /** Origins that web pages may connect from; empty: any. */
@@ -61,8 +65,6 @@ export interface TlsSettings {
   readonly caPath: string | null;
   readonly crlFile: string | null;
   readonly requireCertificate: boolean;
-  readonly usesIdentityAsUserName: boolean;
-  readonly usesSubjectAsUserName: boolean;
   readonly checksCertificateDates: boolean;
   /** The oldest version that is spoken; null: the one of Node.js. */
   readonly version: "tlsv1.3" | "tlsv1.2" | null;

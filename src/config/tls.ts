@@ -37,7 +37,10 @@ export function tlsOf(
       const why = "the listener has no certfile, and is open without TLS, as in mosquitto";
       findings.warnings.push(`${place(name)}: ${name} is not obeyed: ${why}`);
     }
+    // A proxy may have had the certificate in its own hands.
+    const isProxied = valueIn(own, "enable_proxy_protocol") === "2";
     for (const name of NEEDS_TLS) {
+      if (isProxied && name.startsWith("use_")) continue;
       if (![null, false].includes(valueIn(own, name) as boolean | null)) {
         findings.errors.push(
           `${place(name)}: ${name} needs TLS: give the listener certfile and keyfile`,
@@ -65,8 +68,6 @@ export function tlsOf(
     caPath: valueIn(own, "capath"),
     crlFile: valueIn(own, "crlfile"),
     requireCertificate: valueIn(own, "require_certificate") ?? false,
-    usesIdentityAsUserName: valueIn(own, "use_identity_as_username") ?? false,
-    usesSubjectAsUserName: valueIn(own, "use_subject_as_username") ?? false,
     checksCertificateDates: valueIn(own, "disable_client_cert_date_checks") !== true,
     version: versionOf(own, findings),
     ciphers: valueIn(own, "ciphers") ?? "",

@@ -61,6 +61,7 @@ describe.each(["raw", "public"])("the %s path", (path) => {
         `keyfile ${certificates.path("server.key")}`,
       ],
       demanding: ["enable_proxy_protocol 2", "proxy_protocol_v2_require_tls true"],
+      named: ["enable_proxy_protocol 2", "use_identity_as_username true"],
       web: ["protocol websockets", "enable_proxy_protocol 1"],
     });
     vi.unstubAllEnvs();
@@ -122,6 +123,24 @@ describe.each(["raw", "public"])("the %s path", (path) => {
     await expectClosed(port, V2, Buffer.from("100d00044d51545404020000000161", "hex"));
     const header = proxyV2({ values: [tlsValue({ commonName: "device" })] });
     await connected(behindProxy(port, header), "192.0.2.1:1000");
+  });
+
+  test("use_identity_as_username: the name that the proxy has verified", async () => {
+    const port = running.port("named");
+    const named = proxyV2({ values: [tlsValue({ commonName: "pump 7" })] });
+    const client = await TestClient.connect(running.broker, {
+      transport: behindProxy(port, named),
+    });
+    await running.logged(new RegExp(`as ${client.clientId} \\(.*u'pump 7'\\)`));
+    await client.disconnect();
+    const unverified = proxyV2({ values: [tlsValue({ commonName: "pump 7", verify: 1 })] });
+    for (const header of [unverified, V2]) {
+      const refused = await TestClient.open(running.broker, {
+        transport: behindProxy(port, header),
+      });
+      refused.sendConnect();
+      await refused.expectRefusal(0x86);
+    }
   });
 
   test("WebSocket may follow", async () => {

@@ -69,6 +69,8 @@ beforeAll(async () => {
     asks,
     lists: [...asks, `crlfile ${certificates.path("ca.crl")}`],
     dateless: [...asks, "disable_client_cert_date_checks true"],
+    subject: [...asks, "use_subject_as_username true"],
+    name: [...asks, "use_identity_as_username true", "use_subject_as_username true"],
     modern: [...own, "tls_version tlsv1.3"],
     alpn: [...own, "tls_alpn mqtt x-mqtt"],
     over: [
@@ -93,6 +95,26 @@ describe("who is let in", () => {
   test("a client with a certificate of the authority", async () => {
     const client = await connect("asks", shows("device"));
     await client.disconnect();
+  });
+
+  test("its name, or all of its Subject, is the user name; of a resumed session too", async () => {
+    let session: Buffer | undefined;
+    const keep = (socket: TLSSocket) =>
+      socket.on("session", (issued) => {
+        session = issued;
+      });
+    for (const [listener, user] of [
+      ["subject", "CN=device,O=Maker,C=DE"],
+      ["name", "device"],
+    ] as const) {
+      const first = await connect(listener, { ...shows("device"), onSocket: keep });
+      await first.ping();
+      const second = await connect(listener, { session });
+      for (const client of [first, second]) {
+        await running.logged(new RegExp(`as ${client.clientId} \\(.*u'${user}'\\)`));
+        await client.disconnect();
+      }
+    }
   });
 
   test("no client without one, where it is asked for, in TLS 1.2 and 1.3", async () => {

@@ -73,7 +73,7 @@ const SHAPES: Readonly<Record<string, readonly string[]>> = {
 
 function told(listener: ListenerSettings): string {
   const { access, address, connectionsMax, port, protocol, qosMax, socketPath, tls } = listener;
-  const isOfCertificate = tls?.usesIdentityAsUserName || tls?.usesSubjectAsUserName;
+  const isOfCertificate = listener.usesIdentityAsUserName || listener.usesSubjectAsUserName;
   return [
     tls === null ? "" : "tls",
     protocol === "mqtt" ? "" : "ws",

@@ -45,8 +45,6 @@ beforeAll(() => {
     caPath: null,
     crlFile: null,
     requireCertificate: false,
-    usesIdentityAsUserName: false,
-    usesSubjectAsUserName: false,
     checksCertificateDates: true,
     version: null,
     ciphers: "",

@@ -2,16 +2,18 @@
  * What stands between a connection and what it publishes: whether its client may publish to a topic
  * is judged once, and remembered for the topics that it uses.
  *
- *   guard   ┌───────┬────────┬───────┬──────┬───────┬───────────┐
- *           │ rules │ answer │ slots │ mask │ taken │ evictions │   u32 each
- *           └───────┴────────┴───────┴──────┴───────┴───────────┘
+ *   guard   ┌───────┬────────┬───────┬──────┬───────┬───────────┬──────┬───────┬────────┬────────┐
+ *           │ rules │ answer │ slots │ mask │ taken │ evictions │ rate │ burst │ tokens │ filled │
+ *           └───────┴────────┴───────┴──────┴───────┴───────────┴──────┴───────┴────────┴────────┘
+ *             u32 each but the last, u64
  *   slots   sets of four            verdict
  *           ┌────────┬─────────┐    ┌───────┬─────────┬───┬─────────┬──────┐
  *           │ hash×4 │ topic×4 │    │ bytes │ allowed │ 0 │ expires │ text │
  *           └────────┴─────────┘    └───────┴─────────┴───┴─────────┴──────┘
  *                                     u16     u8            u32, Unix seconds; 0: with the rules
  *
- * A Session has one while a connection carries it and something is to be judged. Most devices
+ * A Session has one while a connection carries it and something is to be judged, or counted: how
+ * many messages it may publish is a bucket of tokens, a thousandth of a message each. Most devices
  * publish to fewer topics than one set holds; who uses more gets more sets.
  */
 import {
@@ -28,6 +30,7 @@ import {
   D_TOPIC_AT,
   D_TOPIC_BYTES,
   DECODED,
+  NO_MEMORY,
   R_ACCESS,
   SCRATCH,
 } from "./abi";
@@ -44,6 +47,7 @@ import { lookedUpHash } from "./match-cache";
 import { alloc, free, heapBytesCap, memoryTight } from "./memory";
 import { SESSION_ACCESS, SESSION_CONNECTION, SESSION_SUBSCRIPTIONS } from "./session-layout";
 import { nowMs } from "./settings";
+import { MESSAGE_RATE_TOO_HIGH } from "./spec";
 import { equalBytes, hashBytes } from "./topic";
 import { treeChanged } from "./topic-tree";
 
@@ -53,7 +57,14 @@ const GUARD_SLOTS: u32 = 8;
 const GUARD_MASK: u32 = 12;
 const GUARD_TAKEN: u32 = 16;
 const GUARD_EVICTIONS: u32 = 20;
-const GUARD_BYTES: u32 = 24;
+/** Messages a second, or 0: any number; most that may come at once. */
+const GUARD_RATE: u32 = 24;
+const GUARD_BURST: u32 = 28;
+const GUARD_TOKENS: u32 = 32;
+/** Unix milliseconds at which the bucket was filled last. */
+const GUARD_FILLED: u32 = 40;
+const GUARD_BYTES: u32 = 48;
+const TOKENS_PER_MESSAGE: u32 = 1000;
 
 const SET_BYTES: u32 = 32;
 const SET_SHIFT: u32 = 5;
@@ -142,7 +153,42 @@ export function setRules(session: usize, set: usize): void {
 /** A connection carries the Session: where something is to be judged, it gets its guard. */
 export function startGuard(session: usize): void {
   const word = load<u32>(session, SESSION_ACCESS);
-  if (word === 0 || word & IS_GUARD) return;
+  if (word !== 0 && !(word & IS_GUARD)) makeGuard(session, word);
+}
+
+/**
+ * Bounds how many messages the client of a connected Session may publish.
+ *
+ * @param rate  messages a second, 1 …
+ * @param burst  most that may come at once, 1 … 4,000,000
+ * @returns 0, or NO_MEMORY
+ */
+export function limitRate(session: usize, rate: u32, burst: u32): i32 {
+  if (guardOf(session) === 0) makeGuard(session, load<u32>(session, SESSION_ACCESS));
+  const guard = guardOf(session);
+  if (guard === 0) return NO_MEMORY;
+  store<u32>(guard, rate, GUARD_RATE);
+  store<u32>(guard, burst * TOKENS_PER_MESSAGE, GUARD_BURST);
+  store<u32>(guard, burst * TOKENS_PER_MESSAGE, GUARD_TOKENS);
+  store<u64>(guard, nowMs, GUARD_FILLED);
+  return 0;
+}
+
+/** Takes what a message costs out of the bucket. @returns whether there was enough. Hot. */
+function takeTokens(guard: usize): bool {
+  const filled = load<u64>(guard, GUARD_FILLED);
+  const burst: u64 = load<u32>(guard, GUARD_BURST);
+  let tokens: u64 = load<u32>(guard, GUARD_TOKENS);
+  if (nowMs > filled) {
+    tokens = min(burst, tokens + (nowMs - filled) * load<u32>(guard, GUARD_RATE));
+    store<u64>(guard, nowMs, GUARD_FILLED);
+  }
+  const isEnough = tokens >= TOKENS_PER_MESSAGE;
+  store<u32>(guard, <u32>(isEnough ? tokens - TOKENS_PER_MESSAGE : tokens), GUARD_TOKENS);
+  return isEnough;
+}
+
+function makeGuard(session: usize, word: u32): void {
   const guard = alloc(GUARD_BYTES);
   // Without memory the rules stand: each PUBLISH is judged anew.
   if (guard === 0) return;
@@ -284,7 +330,7 @@ function askHost(kind: u32, first: u32): i32 {
  * last. Hot.
  *
  * @param first  first byte of the packet
- * @returns 1, 0, or R_ACCESS
+ * @returns 1, 0, R_ACCESS; −0x96: it publishes too much
  */
 export function mayPublish(session: usize, first: u32): i32 {
   const at: usize = load<u32>(DECODED, D_TOPIC_AT);
@@ -296,6 +342,7 @@ export function mayPublish(session: usize, first: u32): i32 {
     store<u32>(guard, 0, GUARD_ANSWER);
     return answer === ALLOWED ? 1 : 0;
   }
+  if (load<u32>(guard, GUARD_RATE) !== 0 && !takeTokens(guard)) return -MESSAGE_RATE_TOO_HIGH;
   const verdict = recall(guard, lookedUpHash, at, bytes);
   if (verdict === 0) return judgeAnew(session, guard, at, bytes, first);
   if (<u32>load<u8>(verdict, VERDICT_ALLOWED) !== 0) return 1;

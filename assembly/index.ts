@@ -17,7 +17,14 @@ export { cutPacket, decodePacket, firstFilter, nextFilter } from "./decode";
 export { dumpSession } from "./dump";
 export { takeEvents } from "./events";
 export { expireNext } from "./expiry";
-export { answerAccess, guardBytes, mayPublishWill, setRules, setTellsDenied } from "./guard";
+export {
+  answerAccess,
+  guardBytes,
+  limitRate,
+  mayPublishWill,
+  setRules,
+  setTellsDenied,
+} from "./guard";
 export { indexOperations } from "./index-batch";
 export { indexBegin, indexCommitted, indexGather, indexReplaced } from "./index-step";
 export {

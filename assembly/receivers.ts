@@ -98,7 +98,7 @@ export function mountDecoded(record: usize, version: u32): i32 {
   return isMounted(record) ? mountTopic(record) : 0;
 }
 
-/** Whether the client may publish to the topic in DECODED. @returns 1, 0, or R_ACCESS. Hot. */
+/** Whether the client may publish to the topic in DECODED. @returns as mayPublish(). Hot. */
 function admitTopic(session: usize, first: u32): i32 {
   if (isReserved()) return 0;
   return load<u32>(session, SESSION_ACCESS) === 0 ? 1 : mayPublish(session, first);

@@ -18,6 +18,18 @@ export const ADMISSION_OPTIONS = {
     "Holdfast's own: the same for each address, of IPv6 for each /64; mind fleets behind one.",
     { unit: "per second", since: FOURTH, reloadable: true },
   ),
+  max_publish_rate: global(
+    integer(0, RATE_MAX),
+    0,
+    "Holdfast's own: messages a second that a client may publish; past it it is closed, 0x96; 0: any.",
+    { unit: "per second", since: FOURTH, reloadable: true },
+  ),
+  max_publish_burst: global(
+    integer(0, RATE_MAX),
+    0,
+    "Holdfast's own: most of them that may come at once; 0: as many as in a second.",
+    { unit: "messages", since: FOURTH, reloadable: true },
+  ),
   failed_login_delay: global(
     integer(0, 25),
     2,

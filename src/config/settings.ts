@@ -195,6 +195,10 @@ export interface Settings {
   readonly refusalDelayMillisecondsMax: number;
   /** Delay of the event loop from which on new Sessions are refused; Infinity: never. */
   readonly overloadMilliseconds: number;
+  /** Messages a second that a client may publish; 0: any number. */
+  readonly publishRateMax: number;
+  /** Most of them at once. */
+  readonly publishBurstMax: number;
   /** Whether a retained message is delivered only while its publisher may write there. */
   readonly retainSourceChecked: boolean;
 

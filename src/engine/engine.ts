@@ -87,6 +87,8 @@ interface EngineExports {
   setRules(session: number, set: number): void;
   setTellsDenied(on: number): void;
   guardBytes(): number;
+  /** @returns 0, or a negative status: no memory */
+  limitRate(session: number, perSecond: number, burst: number): number;
   answerAccess(session: number, allowed: number, at: number, bytes: number, seconds: number): void;
   /** Whether the Session may be sent messages of a topic. */
   mayRead(session: number, at: number, bytes: number): number;

@@ -411,6 +411,13 @@ export class Connecting {
     }
     if (rules.qosMax < 2) engine.calls.limitQos(number, rules.qosMax);
     engine.calls.attachSession(session, number, request.receiveMaximum);
+    const { publishBurstMax, publishRateMax } = settings;
+    if (
+      publishRateMax > 0 &&
+      engine.calls.limitRate(session, publishRateMax, publishBurstMax) < 0
+    ) {
+      throw new ProtocolError(QUOTA_EXCEEDED, "no memory to count its messages");
+    }
     engine.calls.pump(session);
     keepAlive.watch(connection);
   }

@@ -199,3 +199,37 @@ describe("with a key set of a server", () => {
     expect(keys.state.asked).toBe(asked);
   });
 });
+
+describe("with a claim of rules", () => {
+  const chapter = startChapter({
+    configuration: [
+      "allow_anonymous false",
+      "failed_login_delay 0",
+      `jwt_key_file ${file("rules", SECRET)}`,
+      "jwt_acl_claim acl",
+    ],
+  });
+  const acl = [
+    { permission: "deny", action: "publish", topic: "trucks/t7/secret" },
+    { action: "publish", topic: "trucks/%u/#" },
+    { action: "subscribe", topic: `orders/\${clientid}` },
+  ];
+
+  test("the bearer may do what it says, and nothing else: 0x87", async () => {
+    const password = await token(SECRET, { sub: "t7", acl });
+    const { client, code } = await codeOf(chapter, password, { clientId: "c7" });
+    expect(code).toBe(0);
+    const published = async (topic: string) =>
+      (await client.expect("puback", client.sendPublish(topic, "x", { qos: 1 }))).reasonCode;
+    expect(await published("trucks/t7/at")).toBeLessThan(0x80);
+    expect(await published("trucks/t7/secret")).toBe(0x87);
+    expect(await published("trucks/t8/at")).toBe(0x87);
+    expect(await client.subscribe("orders/c7")).toBe(0);
+    expect(await client.subscribe("orders/#")).toBe(0x87);
+  });
+
+  test("without the claim nobody comes in", async () => {
+    const { code } = await codeOf(chapter, await token(SECRET, { sub: "t7" }));
+    expect(code).toBe(0x87);
+  });
+});

@@ -1,0 +1,192 @@
+/**
+ * Chapter 22: users and topics of the HTTP backend of mosquitto-go-auth, behind a configuration of
+ * the shape that Home Assistant's add-on has.
+ */
+import { execFile, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, describe, expect, test } from "vitest";
+import { hashPassword, passwordHashText } from "../../src/access/password-hash.ts";
+import { until } from "../support/await.ts";
+import { startChapter } from "./chapter.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "holdfast-go-auth-"));
+
+interface Fields {
+  readonly username: string;
+  readonly password?: string;
+  readonly clientid?: string;
+  readonly topic?: string;
+  readonly acc?: string;
+}
+
+/** What the server was asked, and whether it answers at all. */
+const state = { asked: [] as string[], isDown: false };
+
+function isAllowed(url: string, fields: Fields): boolean {
+  if (url === "/user") return fields.password === `${fields.username}-Xh1`;
+  if (url === "/superuser") return fields.username === "root";
+  return fields.topic?.startsWith(`home/${fields.username}/`) ?? false;
+}
+
+const server = createServer(async (request, response) => {
+  let body = "";
+  for await (const chunk of request) body += chunk;
+  const url = request.url ?? "";
+  const fields = Object.fromEntries(new URLSearchParams(body)) as unknown as Fields;
+  state.asked.push(`${url} ${fields.username} ${fields.topic ?? ""} ${fields.acc ?? ""}`.trim());
+  response.statusCode = state.isDown ? 503 : isAllowed(url, fields) ? 200 : 401;
+  response.end();
+});
+await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+const { port } = server.address() as AddressInfo;
+
+const passwords = join(directory, "pw");
+const own = passwordHashText(await hashPassword(Buffer.from("addons-Xh2"), "sha512-pbkdf2", 101));
+writeFileSync(passwords, `addons:${own}\n`, { mode: 0o600 });
+const acl = join(directory, "acl");
+writeFileSync(acl, "user addons\ntopic readwrite #\n", { mode: 0o600 });
+
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+  rmSync(directory, { recursive: true });
+});
+
+const chapter = startChapter({
+  configuration: [
+    "allow_anonymous false",
+    "failed_login_delay 0",
+    "auth_plugin /usr/share/mosquitto/go-auth.so",
+    "auth_opt_backends files,http",
+    "auth_opt_hasher pbkdf2",
+    "auth_opt_cache true",
+    "auth_opt_auth_cache_seconds 300",
+    "auth_opt_auth_jitter_seconds 30",
+    "auth_opt_acl_cache_seconds 300",
+    "auth_opt_acl_jitter_seconds 30",
+    "auth_opt_log_level error",
+    `auth_opt_files_password_path ${passwords}`,
+    `auth_opt_files_acl_path ${acl}`,
+    "auth_opt_http_host 127.0.0.1",
+    `auth_opt_http_port ${port}`,
+    "auth_opt_http_params_mode form",
+    "auth_opt_http_getuser_uri /user",
+    "auth_opt_http_superuser_uri /superuser",
+    "auth_opt_http_aclcheck_uri /acl",
+    "log_type all",
+  ],
+});
+
+async function code(userName: string, password: string, version: 4 | 5 = 5): Promise<number> {
+  const client = await chapter.open({ version });
+  client.sendConnect({ userName, password, clientId: `c-${userName}` });
+  const { reasonCode, returnCode } = await client.expectConnack();
+  return (version === 5 ? reasonCode : returnCode) ?? -1;
+}
+
+/** A client of the HTTP backend, or of the file. */
+function enter(userName: string, password = `${userName}-Xh1`) {
+  return chapter.connect({ userName, password, clientId: `c-${userName}` });
+}
+
+describe("who may connect", () => {
+  test("users of the file, and users of the backend", async () => {
+    const { asked } = state;
+    expect(await code("addons", "addons-Xh2")).toBe(0);
+    expect(await code("addons", "wrong-Xh3")).toBe(0x87);
+    expect(asked).toEqual([]);
+    expect(await code("lamp", "lamp-Xh1")).toBe(0);
+    expect(await code("lamp", "wrong-Xh3")).toBe(0x87);
+    expect(await code("lamp", "wrong-Xh3", 4)).toBe(5);
+    expect(asked).toEqual(["/user lamp", "/superuser lamp", "/user lamp"]);
+  });
+
+  test("an answer is kept; a backend that is down lets nobody in: 0x88, return code 3", async () => {
+    state.isDown = true;
+    try {
+      expect(await code("lamp", "lamp-Xh1")).toBe(0);
+      expect(await code("oven", "oven-Xh1")).toBe(0x88);
+      expect(await code("oven", "oven-Xh1", 4)).toBe(3);
+      expect(await code("addons", "addons-Xh2")).toBe(0);
+    } finally {
+      state.isDown = false;
+    }
+    expect(await code("oven", "oven-Xh1")).toBe(0);
+  });
+});
+
+describe("what each may do", () => {
+  test("is asked for each topic once: PUBLISH 0x87, SUBACK 0x87, and what is allowed", async () => {
+    const lamp = await enter("lamp");
+    state.asked.length = 0;
+    expect(await lamp.subscribe("home/lamp/#", { qos: 1 })).toBe(1);
+    expect(await lamp.subscribe("home/oven/#")).toBe(0x87);
+    for (let i = 0; i < 3; i++) await lamp.publish("home/lamp/on", `${i}`, { qos: 1 });
+    for (let i = 0; i < 3; i++)
+      await lamp.expectPublish({ topic: "home/lamp/on", payload: `${i}` });
+    const refused = lamp.sendPublish("home/oven/on", "x", { qos: 1 });
+    expect((await lamp.expect("puback", refused)).reasonCode).toBe(0x87);
+    expect(state.asked).toEqual([
+      "/acl lamp home/lamp/# 4",
+      "/acl lamp home/oven/# 4",
+      "/acl lamp home/lamp/on 2",
+      "/acl lamp home/oven/on 2",
+    ]);
+  });
+
+  test("the ACL file's users and superusers are not asked about", async () => {
+    const root = await enter("root");
+    const addons = await enter("addons", "addons-Xh2");
+    state.asked.length = 0;
+    expect(await addons.subscribe("anything/#")).toBe(0);
+    expect(await root.subscribe("anything/#")).toBe(0);
+    await root.publish("anything/x", "1", { qos: 1 });
+    await addons.expectPublish({ topic: "anything/x", payload: "1" });
+    await root.expectPublish({ topic: "anything/x", payload: "1" });
+    expect(state.asked).toEqual([]);
+  });
+
+  test("mosquitto_sub and mosquitto_pub see the same", async () => {
+    const who = (user: string) => [
+      "-p",
+      `${chapter.broker().port}`,
+      "-u",
+      user,
+      "-P",
+      `${user}-Xh1`,
+    ];
+    const sub = spawn("mosquitto_sub", [
+      ...who("lamp"),
+      "-t",
+      "home/lamp/say",
+      "-C",
+      "1",
+      "-W",
+      "10",
+    ]);
+    let heard = "";
+    sub.stdout.on("data", (chunk: Buffer) => {
+      heard += chunk.toString();
+    });
+    const ended = new Promise((resolve) => sub.once("exit", resolve));
+    // The server of the backend is in this process: nothing may hold it up.
+    const publish = promisify(execFile);
+    await until("the subscriber", async () => {
+      const what = ["-t", "home/lamp/say", "-m", "hello", "-q", "1"];
+      await publish("mosquitto_pub", [...who("lamp"), ...what]);
+      return heard !== "";
+    });
+    await ended;
+    expect(heard).toBe("hello\n");
+  });
+
+  test("no password stands in the log", () => {
+    expect(chapter.broker().output()).toContain("cannot be asked who may connect");
+    expect(chapter.broker().output()).not.toMatch(/-Xh\d/);
+  });
+});

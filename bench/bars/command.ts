@@ -11,6 +11,7 @@ import { durablePairsBar } from "./durable-pairs.ts";
 import { fanOutBar } from "./fanout10k.ts";
 import { idleBar } from "./idle.ts";
 import { killBar } from "./kill.ts";
+import { loginsBar } from "./logins.ts";
 import { matchBar } from "./match.ts";
 import { offlineBar } from "./offline.ts";
 import { pubackBar } from "./puback.ts";
@@ -27,6 +28,7 @@ const BARS: readonly Bar[] = [
   retainedBar,
   idleBar,
   slowBar,
+  loginsBar,
   fanOutBar,
   durablePairsBar,
   offlineBar,

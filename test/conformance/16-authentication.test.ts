@@ -339,3 +339,36 @@ describe("authenticating again", () => {
     client.expectInboxEmpty();
   });
 });
+
+describe("who fails to prove who it is", () => {
+  const own = startChapter({
+    configuration: [`scram_file ${scramFile}`, "allow_anonymous false", "failed_login_delay 1"],
+  });
+
+  async function failed(): Promise<number> {
+    const scram = new ScramClient("truck", "petrol");
+    const client = await own.open();
+    client.sendBytes(authConnect("guesses", scram.first()));
+    client.sendBytes(authPacket(0x18, scram.final(await nextAuth(client, 0x18))));
+    const begun = performance.now();
+    client.sendBytes(Buffer.from("e000", "hex")); // It is not read any more.
+    await client.expectRefusal(0x87);
+    return performance.now() - begun;
+  }
+
+  test("often, waits for its answer; an open connection is told at once", async () => {
+    const open = await own.open();
+    const scram = new ScramClient("truck", "diesel");
+    open.sendBytes(authConnect("open", scram.first()));
+    open.sendBytes(authPacket(0x18, scram.final(await nextAuth(open, 0x18))));
+    expect((await open.expectConnack()).reasonCode).toBe(0);
+    for (let i = 0; i < 12; i++) await failed();
+    expect(await failed()).toBeGreaterThan(300);
+    const wrong = new ScramClient("truck", "petrol");
+    const begun = performance.now();
+    open.sendBytes(authPacket(0x19, wrong.first()));
+    open.sendBytes(authPacket(0x18, wrong.final(await nextAuth(open, 0x18))));
+    await open.expectDisconnect(0x87);
+    expect(performance.now() - begun).toBeLessThan(300);
+  });
+});

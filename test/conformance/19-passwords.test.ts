@@ -235,6 +235,36 @@ describe("the broker's own life", () => {
     expect(await stopped).toBe(0);
   });
 
+  test("SIGHUP reads the file again; a bad one changes nothing and is told", async () => {
+    const file = join(directory, "changing");
+    const write = async (password: string) =>
+      writeFileSync(file, `truck:${await hashOf(password, "sha512-pbkdf2", 101)}\n`, {
+        mode: 0o600,
+      });
+    await write("first-Xq3");
+    const lines = ["allow_anonymous false", `password_file ${file}`, "failed_login_delay 0"];
+    const broker = await startBroker({ configuration: lines });
+    const enter = (password: string) => outcome(broker.port, 5, { userName: "truck", password });
+    try {
+      const stays = await TestClient.connect(broker, { userName: "truck", password: "first-Xq3" });
+      await write("second-Xq4");
+      expect(await enter("first-Xq3")).toBe("0 ");
+      process.kill(broker.pid, "SIGHUP");
+      await until("the new password", async () => (await enter("second-Xq4")) === "0 ");
+      // What was remembered of the old one is worth nothing.
+      expect(await enter("first-Xq3")).toBe("135 ");
+      writeFileSync(file, "truck:plain-Xq5\n");
+      process.kill(broker.pid, "SIGHUP");
+      const told = `password_file ${file}:1: the user truck: expected a hash`;
+      await until("the fault", async () => broker.output().includes(told));
+      expect(await enter("second-Xq4")).toBe("0 ");
+      await stays.ping();
+      expect(broker.output()).not.toMatch(/-Xq[345]/);
+    } finally {
+      await broker.stop();
+    }
+  });
+
   test.each([
     ["truck:plain-Xq2", "1: the user truck: expected a hash that begins with $7$"],
     ["# users\ntruck", "2: expected user:hash"],

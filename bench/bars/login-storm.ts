@@ -1,0 +1,75 @@
+/**
+ * A thread that logs in all the time: so many connections a second, each with a user name of its own
+ * and a password, closed when its CONNACK is there.
+ */
+import { connect } from "node:net";
+import { parentPort, workerData } from "node:worker_threads";
+
+export interface StormOptions {
+  readonly port: number;
+  readonly perSecond: number;
+  /** Users are named by it and a number from `first` on. */
+  readonly prefix: string;
+  readonly first: number;
+  readonly password: string;
+}
+
+export interface StormTally {
+  readonly begun: number;
+  readonly accepted: number;
+  /** CONNACKs that refused, and connections that ended without one. */
+  readonly failed: number;
+}
+
+const TICK_MILLIS = 10;
+const TYPE_CONNECT = 0x10;
+/** MQTT 3.1.1, clean session, user name and password. */
+const HEADER = [0, 4, 0x4d, 0x51, 0x54, 0x54, 4, 0xc2, 0, 0];
+const ACCEPTED = Buffer.from([0x20, 2, 0, 0]);
+
+function text(value: string): Buffer {
+  const bytes = Buffer.from(value);
+  return Buffer.concat([Buffer.from([bytes.length >>> 8, bytes.length & 0xff]), bytes]);
+}
+
+/** A CONNECT of less than 128 bytes. */
+function loginPacket(user: string, password: string): Buffer {
+  const body = Buffer.concat([Buffer.from(HEADER), text(user), text(user), text(password)]);
+  return Buffer.concat([Buffer.from([TYPE_CONNECT, body.length]), body]);
+}
+
+function run({ port, perSecond, prefix, first, password }: StormOptions): () => StormTally {
+  let begun = 0;
+  let accepted = 0;
+  let failed = 0;
+  const logIn = (user: string): void => {
+    const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+    let isOver = false;
+    const over = (isAccepted: boolean): void => {
+      if (isOver) return;
+      isOver = true;
+      if (isAccepted) accepted++;
+      else failed++;
+      socket.destroy();
+    };
+    socket.on("connect", () => socket.write(loginPacket(user, password)));
+    socket.on("data", (bytes) => over(bytes.subarray(0, 4).equals(ACCEPTED)));
+    socket.on("error", () => over(false));
+    socket.on("close", () => over(false));
+  };
+  const started = performance.now();
+  const timer = setInterval(() => {
+    const due = Math.floor(((performance.now() - started) / 1000) * perSecond);
+    for (; begun < due; begun++) logIn(`${prefix}${first + begun}`);
+  }, TICK_MILLIS);
+  return () => {
+    clearInterval(timer);
+    return { begun, accepted, failed };
+  };
+}
+
+const port = parentPort;
+if (port !== null) {
+  const end = run(workerData as StormOptions);
+  port.once("message", () => port.postMessage(end()));
+}

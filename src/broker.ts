@@ -189,6 +189,7 @@ class Broker implements RunningBroker {
       ...plane,
       log: this.#log,
       tallies: this.#dispatch.tallies,
+      hasher: this.#access.hasher,
       store: this.#store,
       version: readVersion(),
     });

@@ -1,6 +1,6 @@
 /**
- * A thread that logs in all the time: so many connections a second, each with a user name of its own
- * and a password, closed when its CONNACK is there.
+ * A thread that logs in all the time: so many connections a second, each with a user name of its
+ * own and a password, closed when its CONNACK is there.
  */
 import { connect } from "node:net";
 import { parentPort, workerData } from "node:worker_threads";

@@ -1,6 +1,7 @@
 /** What `$SYS/broker/holdfast/` says: what an operator of this broker needs beyond mosquitto's. */
 import * as abi from "#assembly/abi";
 import * as spec from "#assembly/spec";
+import type { PasswordHasher } from "../access/password-hasher.ts";
 import type { Delays } from "../base/loop-delay.ts";
 import type { Engine } from "../engine/engine.ts";
 import { reasonText } from "../protocol/reasons.ts";
@@ -49,7 +50,10 @@ const REFUSED = [
   spec.CLIENT_IDENTIFIER_NOT_VALID,
   spec.BAD_USER_NAME_OR_PASSWORD,
   spec.NOT_AUTHORIZED,
+  spec.SERVER_UNAVAILABLE,
+  spec.SERVER_BUSY,
   spec.QUOTA_EXCEEDED,
+  spec.CONNECTION_RATE_EXCEEDED,
 ] as const;
 const ENDED = [
   spec.MALFORMED_PACKET,
@@ -79,6 +83,17 @@ export function connectionValues(tallies: Tallies): Value[] {
   return [
     ...byReason("connections/refused", tallies.refused, REFUSED),
     ...byReason("connections/closed", tallies.ended, ENDED),
+  ];
+}
+
+/** What it costs to find out who clients are. */
+export function loginValues(tallies: Tallies, hasher: PasswordHasher): Value[] {
+  return [
+    ["logins/failed", tallies.failedLoginCount],
+    ["passwords/waiting", hasher.waitingCount],
+    ["passwords/hashed", hasher.computedCount],
+    ["passwords/remembered", hasher.rememberedCount],
+    ["passwords/turned away", hasher.busyCount],
   ];
 }
 

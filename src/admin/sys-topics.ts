@@ -7,6 +7,7 @@
  * blocks that packets are gathered in.
  */
 import * as abi from "#assembly/abi";
+import type { PasswordHasher } from "../access/password-hasher.ts";
 import type { OpenLog } from "../base/log.ts";
 import { LoopDelay } from "../base/loop-delay.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -19,6 +20,7 @@ import { publishSys } from "./own-messages.ts";
 import {
   connectionValues,
   engineValues,
+  loginValues,
   processValues,
   storeValues,
   type Value,
@@ -29,6 +31,7 @@ export interface SysSource {
   readonly turn: Turn;
   readonly sessions: Sessions;
   readonly tallies: Tallies;
+  readonly hasher: PasswordHasher;
   readonly log: OpenLog;
   /** Null where nothing is kept on disk. */
   readonly store: Store | null;
@@ -90,11 +93,12 @@ export class SysTopics {
   }
 
   #values(): Value[] {
-    const { engine, log, store, tallies, version } = this.#source;
+    const { engine, hasher, log, store, tallies, version } = this.#source;
     const totals = this.#totals();
     const own = [
       ...engineValues(engine),
       ...connectionValues(tallies),
+      ...loginValues(tallies, hasher),
       ...processValues(this.#loopDelay.take(), log.lostLines()),
       ...storeValues(store),
     ];

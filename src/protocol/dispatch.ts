@@ -63,8 +63,8 @@ export class Dispatch implements TurnHandlers {
     this.#subscribing = new Subscribing(plane);
     this.#admission = new Admission(plane.log, plane.settings);
     const waiting = new WaitingConnects(plane.engine);
-    const failed = new FailedLogins(plane.log);
-    const logins = new Logins(plane, waiting, failed, (connection, reasonCode, serverReference) =>
+    const parts = { waiting, failed: new FailedLogins(plane.log), tallies: this.tallies };
+    const logins = new Logins(plane, parts, (connection, reasonCode, serverReference) =>
       this.close(connection, reasonCode, serverReference),
     );
     this.#logins = logins;

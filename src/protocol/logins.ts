@@ -27,6 +27,7 @@ import {
 import type { NetworkConnection } from "../session/network-connection.ts";
 import { DeadlineWheel } from "../session/wheel.ts";
 import { type Plane, unixSeconds } from "./plane.ts";
+import type { Tallies } from "./tallies.ts";
 import type { WaitingConnects } from "./waiting-connects.ts";
 
 /** A client that is let in. */
@@ -59,10 +60,17 @@ export type Close = (
 /** What a client is told that did not prove who it is. */
 const FAILED = "authentication failed";
 
+export interface LoginParts {
+  readonly waiting: WaitingConnects;
+  readonly failed: FailedLogins;
+  readonly tallies: Tallies;
+}
+
 export class Logins {
   readonly #plane: Plane;
   readonly #waiting: WaitingConnects;
   readonly #failed: FailedLogins;
+  readonly #tallies: Tallies;
   readonly #close: Close;
   /** Connections whose verdict is not out yet. */
   readonly #asked = new Map<NetworkConnection, Asked>();
@@ -73,10 +81,11 @@ export class Logins {
   readonly #ending = new Map<NetworkConnection, number>();
   readonly #wheel: DeadlineWheel<NetworkConnection>;
 
-  constructor(plane: Plane, waiting: WaitingConnects, failed: FailedLogins, close: Close) {
+  constructor(plane: Plane, { waiting, failed, tallies }: LoginParts, close: Close) {
     this.#plane = plane;
     this.#waiting = waiting;
     this.#failed = failed;
+    this.#tallies = tallies;
     this.#close = close;
     this.#wheel = new DeadlineWheel(unixSeconds(), (connection) => this.#expire(connection));
   }
@@ -119,6 +128,7 @@ export class Logins {
    */
   refuseUnproven(connection: NetworkConnection, reason: string): null {
     const { remote } = connection.wire;
+    this.#tallies.failedLoginCount++;
     const delay = this.#failed.failed(
       addressKey(remote),
       unixSeconds(),

@@ -3,6 +3,8 @@
 export class Tallies {
   /** CONNECT packets that were acted on, each once. */
   connectCount = 0;
+  /** Logins whose password, token or proof was wrong. */
+  failedLoginCount = 0;
   /** How often a CONNECT was refused, and a connection ended by us, by Reason Code. */
   readonly refused = new Map<number, number>();
   readonly ended = new Map<number, number>();

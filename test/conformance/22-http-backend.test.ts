@@ -106,7 +106,7 @@ describe("who may connect", () => {
     expect(asked).toEqual(["/user lamp", "/superuser lamp", "/user lamp"]);
   });
 
-  test("an answer is kept; a backend that is down lets nobody in: 0x88, return code 3", async () => {
+  test("an answer is kept; a backend that is down lets nobody in: 0x88, code 3", async () => {
     state.isDown = true;
     try {
       expect(await code("lamp", "lamp-Xh1")).toBe(0);

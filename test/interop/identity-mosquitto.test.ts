@@ -1,6 +1,6 @@
 /**
- * Certificates and Pre-Shared Keys as user names: what Debian's mosquitto_pub is told by Holdfast and
- * by Debian's mosquitto with the same files, and which user both take it for.
+ * Certificates and Pre-Shared Keys as user names: what Debian's mosquitto_pub is told by Holdfast
+ * and by Debian's mosquitto with the same files, and which user both take it for.
  */
 import { execFile } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

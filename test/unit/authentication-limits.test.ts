@@ -1,9 +1,14 @@
 /** Enhanced authentication with the clock in hand, and what it leaves in the engine's memory. */
 import { expect, test } from "vitest";
 import { AUTHENTICATION_METHOD, USER_PROPERTY } from "#assembly/spec";
+import { FAILURES_FREE } from "../../src/access/limits.ts";
 import { ScramCredentials } from "../../src/access/scram-credentials.ts";
 import { credentialOf } from "../../src/access/scram-file.ts";
-import { AUTHENTICATING_BYTES_MAX, CONNECT_SECONDS_MAX } from "../../src/base/limits.ts";
+import {
+  AUTHENTICATING_BYTES_MAX,
+  CONNECT_SECONDS_MAX,
+  DELAYED_REFUSALS_MAX,
+} from "../../src/base/limits.ts";
 import { EngineHarness } from "../support/engine-harness.ts";
 import { HarnessClient } from "../support/engine-harness-client.ts";
 import { fillWholly, free } from "../support/full-heap.ts";
@@ -150,4 +155,31 @@ test("who has proved it, but for whose CONNECT there is no memory, is closed", a
     "Client <unknown> [memory] disconnected: quota exceeded: no memory for the CONNECT.",
   ]);
   expect(harness.sessionOf("unlucky")).toBe(0);
+});
+
+test(`${DELAYED_REFUSALS_MAX} refusals wait at most; others go out at once`, async () => {
+  const harness = new EngineHarness({ refusalDelayMillisecondsMax: 25_000 }, credentials);
+  const fail = (name: string): HarnessClient => {
+    const client = new HarnessClient(harness, 5);
+    client.sendBytes(authConnect(name, "no such message"));
+    return client;
+  };
+  // The first that wait do so for a short time: they may be gone already.
+  const SHORT = 8;
+  const count = FAILURES_FREE + DELAYED_REFUSALS_MAX + 2 * SHORT;
+  const clients = Array.from({ length: count }, (_, i) => fail(`${i}`));
+  await harness.settle();
+  const waiting = clients.filter(({ isClosed }) => !isClosed);
+  expect(waiting.length).toBeLessThanOrEqual(DELAYED_REFUSALS_MAX);
+  expect(waiting.length).toBeGreaterThan(DELAYED_REFUSALS_MAX - SHORT);
+  expect(clients.filter((client) => taken(client).startsWith("20")).length).toBe(
+    count - waiting.length,
+  );
+  // Who goes makes room.
+  for (const { peer } of waiting.splice(0, SHORT)) harness.hangUp(peer);
+  const next = fail("next");
+  await harness.settle();
+  expect(next.isClosed).toBe(false);
+  for (const { peer } of [...waiting, next]) harness.hangUp(peer);
+  await harness.settle();
 });

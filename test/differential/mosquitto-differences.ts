@@ -55,6 +55,72 @@ export const DIFFERENCES: readonly Difference[] = [
     why: "then there is time to do something",
     cases: ["log: a full queue drops"],
   },
+  {
+    subject: "`max_keepalive` and clients before 5.0 with a Keep Alive of 0",
+    mosquitto: "lets them in",
+    holdfast: "refuses them: CONNACK 2",
+    why: "they cannot be told another one",
+    cases: ["configurations: limits"],
+  },
+  {
+    subject: "`allow_zero_length_clientid false`, 5.0",
+    mosquitto: "CONNACK 0x80",
+    holdfast: "0x85",
+    why: "[MQTT-3.1.3-8]",
+    cases: ["configurations: no-empty-client-id"],
+  },
+  {
+    subject: "`protocol websockets` with `certfile`",
+    mosquitto: "Debian's does not start",
+    holdfast: "listens",
+    why: "it is what was asked for",
+    cases: ["configurations: tls-websockets"],
+  },
+  {
+    subject: "several subscriptions of a client match",
+    mosquitto: "a copy for each",
+    holdfast: "one, at the highest QoS, with all Subscription Identifiers",
+    why: "it is less to send, and [MQTT-3.3.4-2] asks for it",
+    cases: ["scripts: overlapping subscriptions"],
+  },
+  {
+    subject: "a subscription that is made again with other options",
+    mosquitto: "keeps Retain As Published as it was",
+    holdfast: "has the new options",
+    why: "[MQTT-3.8.4-3]",
+    cases: ["scripts: Retain Handling, Retain As Published, No Local"],
+  },
+  {
+    subject: "PUBREC where nobody has subscribed",
+    mosquitto: "0x00",
+    holdfast: "0x10, as in PUBACK",
+    why: "§3.5.2.1 has it",
+    cases: ["scripts: nobody has subscribed"],
+  },
+  {
+    subject: "5.0: a Topic Filter, a Topic Name that is none",
+    mosquitto: "DISCONNECT with 0x81, with 0x82",
+    holdfast: "with 0x8F, with 0x90",
+    why: "these are the codes for it",
+    cases: [
+      "scripts: version 5: a filter that is none",
+      "scripts: version 5: a topic with a wildcard",
+    ],
+  },
+  {
+    subject: "5.0: Keep Alive is over",
+    mosquitto: "closes",
+    holdfast: "DISCONNECT with 0x8D first",
+    why: "then the client knows",
+    cases: ["scripts: version 5: Keep Alive is over"],
+  },
+  {
+    subject: "`$share/NAME` without a filter; No Local on a shared subscription",
+    mosquitto: "granted",
+    holdfast: "DISCONNECT with 0x8F; with 0x82",
+    why: "[MQTT-4.8.2-1], [MQTT-3.8.3-4]",
+    cases: ["scripts: $share without a filter", "scripts: No Local on a shared subscription"],
+  },
 ];
 
 const looked = new Set<string>();

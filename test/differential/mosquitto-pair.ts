@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { until, withDeadline } from "../support/await.ts";
 import { TestClient } from "../support/client.ts";
-import type { ConnectOptions } from "../support/client-packets.ts";
+import type { ConnectOptions, OpenOptions } from "../support/client-packets.ts";
 import { openTcp } from "../support/client-transport.ts";
 import { freePorts } from "../support/running-broker.ts";
 
@@ -31,8 +31,11 @@ export interface Side extends Place {
   /** All that it printed. */
   output(): string;
   connect(options?: ConnectOptions): Promise<TestClient>;
+  /** A Network Connection on which nothing was sent yet. */
+  open(options?: OpenOptions): Promise<TestClient>;
   /** A client that has sent its CONNECT, answered or not. */
   connecting(options?: ConnectOptions): Promise<TestClient>;
+  hasEnded(): boolean;
   signal(name: NodeJS.Signals): void;
   /** Its exit code. */
   stop(): Promise<number | null>;
@@ -44,9 +47,17 @@ export interface Refused extends Place {
   readonly text: string;
 }
 
-function commandOf(broker: BrokerName, file: string): [string, string[]] {
-  if (broker === "mosquitto") return [MOSQUITTO, ["-c", file]];
-  return [process.execPath, [HOLDFAST, "-c", file]];
+function commandOf(broker: BrokerName, file: string, more: readonly string[]): [string, string[]] {
+  if (broker === "mosquitto") return [MOSQUITTO, ["-c", file, ...more]];
+  return [process.execPath, [HOLDFAST, "-c", file, ...more]];
+}
+
+/** How a broker is started, beyond its configuration. */
+export interface StartOptions {
+  /** More arguments. */
+  readonly arguments?: readonly string[];
+  /** A Unix socket that it listens on, instead of its port. */
+  readonly socketPath?: string;
 }
 
 /** A place for a broker; `linesOf` says what its configuration is. */
@@ -63,13 +74,17 @@ export async function placeFor(broker: BrokerName): Promise<Place> {
  *
  * @param lines  of its configuration, listeners included
  */
-export async function start(place: Place, lines: readonly string[]): Promise<Side | Refused> {
+export async function start(
+  place: Place,
+  lines: readonly string[],
+  options: StartOptions = {},
+): Promise<Side | Refused> {
   const { broker, directory, port } = place;
   const file = join(directory, "test.conf");
   const asRoot = process.getuid?.() === 0 && broker === "mosquitto" ? ["user root"] : [];
   const named = lines.some((line) => line.startsWith("user "));
   writeFileSync(file, `${[...lines, ...(named ? [] : asRoot)].join("\n")}\n`);
-  const [program, args] = commandOf(broker, file);
+  const [program, args] = commandOf(broker, file, options.arguments ?? []);
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], cwd: directory });
   let text = "";
   for (const stream of [child.stdout, child.stderr]) {
@@ -87,6 +102,7 @@ export async function start(place: Place, lines: readonly string[]): Promise<Sid
     `${broker} on port ${port}`,
     async () => {
       if (hasEnded) return true;
+      if (options.socketPath !== undefined) return existsSync(options.socketPath);
       const connection = await openTcp(port, events).catch(() => undefined);
       connection?.destroy();
       return connection !== undefined;
@@ -102,11 +118,13 @@ export async function start(place: Place, lines: readonly string[]): Promise<Sid
     ...place,
     output: () => text,
     connect: (options) => TestClient.connect(address, options),
+    open: (options) => TestClient.open(address, options),
     connecting: async (options) => {
       const client = await TestClient.open(address, options);
       client.sendConnect(options);
       return client;
     },
+    hasEnded: () => hasEnded,
     signal: (name) => void child.kill(name),
     stop: async () => {
       child.kill("SIGTERM");

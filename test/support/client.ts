@@ -254,6 +254,20 @@ export class TestClient {
     return delivery;
   }
 
+  /** Takes all packets of this kind that came. */
+  takeAll<Cmd extends PacketCmd>(cmd: Cmd): readonly Extract<Packet, { cmd: Cmd }>[] {
+    const taken = this.#inbox.filter(({ packet }) => packet.cmd === cmd);
+    for (const one of taken) this.#inbox.splice(this.#inbox.indexOf(one), 1);
+    return taken.map(({ packet }) => packet as Extract<Packet, { cmd: Cmd }>);
+  }
+
+  /** Takes all that was delivered; it is not acknowledged. */
+  takeDeliveries(): readonly Delivery[] {
+    const taken = this.#inbox.filter(({ packet }) => packet.cmd === "publish");
+    for (const one of taken) this.#inbox.splice(this.#inbox.indexOf(one), 1);
+    return taken.map(({ packet, bytes }) => toDelivery(packet as IPublishPacket, bytes));
+  }
+
   /** Finishes the exchange of a PUBLISH from the broker. */
   async acknowledge(delivery: Delivery): Promise<void> {
     const messageId = delivery.packetIdentifier;

@@ -4,6 +4,7 @@ import { loadavg } from "node:os";
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { BrokerFault, EXIT_BROKER, EXIT_USAGE, UsageFault } from "../load/fault.ts";
 import { machineLine } from "../machine.ts";
+import { aclBar } from "./acl.ts";
 import { backlogBar } from "./backlog.ts";
 import { type Bar, type BarOptions, type BarRow, count } from "./bar.ts";
 import { broadcastBar } from "./broadcast.ts";
@@ -31,6 +32,7 @@ const BARS: readonly Bar[] = [
   loginsBar,
   fanOutBar,
   durablePairsBar,
+  aclBar,
   offlineBar,
   backlogBar,
   sessionsBar,

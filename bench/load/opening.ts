@@ -82,7 +82,10 @@ export async function openConnection(
           resolve({ connection, receiveMaximum });
         }, reject);
         const { level, keepAliveSeconds } = options;
-        connection.sendPacket(connectPacket(level, clientIdentifier, keepAliveSeconds, session));
+        const name = options.userName?.(index) ?? "";
+        connection.sendPacket(
+          connectPacket(level, clientIdentifier, keepAliveSeconds, session, name),
+        );
       },
     );
     refused = () => connection.end(disconnectPacket());

@@ -40,6 +40,8 @@ export interface LoadOptions {
   /** CONNECTs that wait for their CONNACK at a time. */
   readonly concurrency: number;
   readonly keepAliveSeconds: number;
+  /** User name of a connection, by its number in the run; without it they have none. */
+  readonly userName?: (index: number) => string;
   /** The broker's processes; empty if not known. */
   readonly pids: readonly number[];
   readonly jsonFile: string | undefined;

@@ -20,6 +20,7 @@ export const DISCONNECT = 0xe0;
 export const ACKNOWLEDGEMENT_BYTES = 4;
 
 const CLEAN_START = 0x02;
+const USER_NAME = 0x80;
 const SESSION_EXPIRY_INTERVAL = 0x11;
 /** 86,400 seconds as a Four Byte Integer. */
 const DAY = [0, 1, 0x51, 0x80];
@@ -54,26 +55,29 @@ function packet(firstByte: number, body: readonly number[]): Uint8Array {
 }
 
 /**
- * A CONNECT without user name  [§3.1].
+ * A CONNECT without password  [§3.1].
  *
  * @param session  `clean`: Clean Session (Clean Start); `durable`: without, and in MQTT 5.0 with a
  *   Session Expiry Interval of a day
+ * @param userName  "": without one
  */
 export function connectPacket(
   level: ProtocolLevel,
   clientIdentifier: string,
   keepAliveSeconds: number,
   session: SessionKind = "clean",
+  userName = "",
 ): Uint8Array {
   const properties = session === "clean" ? [0] : [5, SESSION_EXPIRY_INTERVAL, ...DAY];
   return packet(0x10, [
     ...string("MQTT"),
     level,
-    session === "clean" ? CLEAN_START : 0,
+    (session === "clean" ? CLEAN_START : 0) | (userName === "" ? 0 : USER_NAME),
     keepAliveSeconds >> 8,
     keepAliveSeconds & 0xff,
     ...(level === 5 ? properties : []),
     ...string(clientIdentifier),
+    ...(userName === "" ? [] : string(userName)),
   ]);
 }
 

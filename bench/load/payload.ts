@@ -27,9 +27,12 @@ export const RUNS = 36 ** RUN_DIGITS;
 /** One more than the highest publisher number. */
 export const PUBLISHERS_MAX = 36 ** PUBLISHER_DIGITS;
 
+/** First level of all topics. */
+export const TOPIC_ROOT = "bench";
+
 /** @returns the part of the topic that all publishers of a run share, 12 bytes */
 export function topicPrefix(run: number): string {
-  return `bench/${run.toString(36).padStart(RUN_DIGITS, "0")}/`;
+  return `${TOPIC_ROOT}/${run.toString(36).padStart(RUN_DIGITS, "0")}/`;
 }
 
 /** @returns the Topic Name on which a publisher publishes, TOPIC_BYTES long */

@@ -21,7 +21,7 @@ export const ADMISSION_OPTIONS = {
   max_publish_rate: global(
     integer(0, RATE_MAX),
     0,
-    "Holdfast's own: messages a second that a client may publish; past it it is closed, 0x96; 0: any.",
+    "Holdfast's own: messages a second that a client may publish; past it 0x96; 0: any.",
     { unit: "per second", since: FOURTH, reloadable: true },
   ),
   max_publish_burst: global(

@@ -261,11 +261,11 @@ function refuse(record: usize, version: u32, qos: u32): i32 {
   return answer(record, qos, QUOTA_EXCEEDED, false);
 }
 
-/** The payload is over the operator's limit: it goes nowhere; before 5.0 nothing can say so. */
-function dropTooLong(record: usize, version: u32, qos: u32): i32 {
+/** The payload is over the operator's limit: it goes nowhere; before 5.0 no answer can say so. */
+function dropTooLong(record: usize, qos: u32): i32 {
   count(S_DROPPED_TOO_LARGE, 1);
   if (qos === 0 || load<u32>(record, C_SESSION) === 0) return R_DONE;
-  return answer(record, qos, version === VERSION_5 ? QUOTA_EXCEEDED : SUCCESS, false);
+  return answer(record, qos, QUOTA_EXCEEDED, false);
 }
 
 /**
@@ -378,7 +378,7 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
   const tooLong = load<u32>(DECODED, D_PAYLOAD_BYTES) > payloadBytesMax;
   if (tooLong || ((qos !== 0 || first & FLAG_RETAIN) && memoryTight())) {
     releaseList(list);
-    return tooLong ? dropTooLong(record, version, qos) : refuse(record, version, qos);
+    return tooLong ? dropTooLong(record, qos) : refuse(record, version, qos);
   }
   const isPlain = qos < 2 && !(first & FLAG_RETAIN) && isInPlace(at, end);
   if (isPlain && deliverDirect(session, list, version, qos, at, <u32>(end - at))) {

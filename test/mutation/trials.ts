@@ -129,7 +129,8 @@ export class Trials {
 
   /** The files in the order in which they are to run, cut into runs. */
   #runs(mutant: Mutant, reaching: readonly Reach[], before: string): readonly Reach[][] {
-    const [first] = before.split(":");
+    // What has hung may be killed sooner by another.
+    const first = before.endsWith(": time") ? "" : before.split(":")[0];
     const worth = ({ file, milliseconds }: Reach): number => {
       const own = this.#kills.get(`${file} ${mutant.path}`) ?? 0;
       const isAbout = ABOUT.some(([source, tests]) => source.test(mutant.path) && tests.test(file));

@@ -100,11 +100,18 @@ describe("a packet longer than the reserve, at the cap", () => {
 });
 
 describe("nothing is left", () => {
-  test.for([0, 1, 2] as const)("a PUBLISH with QoS %i to a new topic", async (qos) => {
+  test.for([
+    [0, 4],
+    [1, 4],
+    [2, 4],
+    [0, 5],
+    [1, 5],
+    [2, 5],
+  ] as const)("a PUBLISH with QoS %i to a new topic, version %i", async ([qos, version]) => {
     const harness = new EngineHarness({ memoryBytesMax: 8 * MIB });
     const receiver = await connectClient(harness, "receiver");
     receiver.subscribe("new/#", 0);
-    const publisher = await connectClient(harness, "publisher", { version: 4 });
+    const publisher = await connectClient(harness, "publisher", { version });
     await harness.settle();
     receiver.take();
     harness.notices = [];

@@ -29,6 +29,8 @@ const FOR_EVER = 0xffff_ffff;
 const EIGHTH = new Uint8Array(BUDGET_UNITS * (KIB / 8) - KIB);
 
 interface Settings {
+  /** How long a message may wait for its receivers before it is recorded, milliseconds. */
+  readonly freshMsMax?: number;
   readonly outgoingBytesMax?: number;
   readonly memoryBytesMax?: number;
 }
@@ -38,12 +40,13 @@ class Bench {
   readonly #versions = new Map<number, Version>();
   #turn = 1;
 
-  constructor({ outgoingBytesMax = 2 ** 28, memoryBytesMax = MEMORY_BYTES_MAX }: Settings = {}) {
+  constructor(settings: Settings = {}) {
+    const { outgoingBytesMax = 2 ** 28, memoryBytesMax = MEMORY_BYTES_MAX } = settings;
     this.engine = new Engine({ build: ENGINE_BUILD, memoryBytesMax });
     const { calls } = this.engine;
     const most = 2 ** 28 - 1;
     calls.configure(most, 65_535, 65_535, 2 ** 30, 2 ** 40, outgoingBytesMax, 10, most, 1, 0);
-    calls.setRecording(1, 0);
+    calls.setRecording(1, settings.freshMsMax ?? 0);
     calls.setTurn(this.#turn);
   }
 
@@ -106,17 +109,23 @@ class Bench {
 
   /** What has left for a connection since this was asked last, for any. */
   sentTo(connection: number): readonly ServerPacket[] {
+    return this.sentToEach([connection])[0] ?? [];
+  }
+
+  sentToEach(connections: readonly number[]): readonly (readonly ServerPacket[])[] {
     const { bytes, calls, words } = this.engine;
-    const pieces: Buffer[] = [];
+    const pieces = new Map(connections.map((connection) => [connection, [] as Buffer[]] as const));
     const count = calls.flush();
     for (let index = 0; index < count; index++) {
       const at = (abi.FLUSH + index * abi.FLUSH_RECORD_BYTES) >>> 2;
       const [to = 0, from = 0, length = 0] = words.subarray(at, at + 3);
-      if (to === connection) pieces.push(Buffer.from(bytes.subarray(from, from + length)));
+      pieces.get(to)?.push(Buffer.from(bytes.subarray(from, from + length)));
     }
     calls.flushDone();
-    const version = this.#versions.get(connection) ?? 5;
-    return readServerPackets(version, Buffer.concat(pieces)).packets;
+    return connections.map((connection) => {
+      const version = this.#versions.get(connection) ?? 5;
+      return readServerPackets(version, Buffer.concat(pieces.get(connection) ?? [])).packets;
+    });
   }
 
   counter(offset: number): number {
@@ -330,4 +339,81 @@ test("QoS 0 to who has as much on its way as it may: dropped, counted as slow", 
   }
   expect(bench.counter(abi.S_DROPPED_SLOW)).toBe(2);
   expect(bench.sentTo(receiver)).toHaveLength(4);
+});
+
+describe("a QoS 2 PUBLISH that comes again before PUBREL", () => {
+  const again = { packetIdentifier: 7, dup: true };
+
+  function published(settings: Settings = {}) {
+    const bench = new Bench(settings);
+    const receiver = bench.connect(5);
+    bench.subscribe(receiver, "all", 0);
+    const publisher = bench.connect(5);
+    expect(bench.publish(publisher, "all", 2, {})).toBe(abi.R_DONE);
+    expect(bench.sentTo(receiver)).toHaveLength(1);
+    return { bench, receiver, publisher };
+  }
+
+  test("is answered, and its Topic Alias holds [MQTT-4.3.3-10]", () => {
+    const { bench, receiver, publisher } = published();
+    const list = properties({ topic_alias: 3 });
+    const pubrec = { type: "pubrec", packetIdentifier: 7, reasonCode: 0 };
+    const withAlias = { ...again, properties: list };
+    expect(bench.publish(publisher, "all", 2, withAlias)).toBe(abi.R_DONE);
+    expect(bench.publish(publisher, "", 2, withAlias)).toBe(abi.R_DONE);
+    expect(bench.counter(abi.S_PUBLISH_RECEIVED)).toBe(1);
+    expect(bench.sentTo(publisher)).toMatchObject([pubrec, pubrec]);
+    expect(bench.publish(publisher, "", 0, { properties: list })).toBe(abi.R_DONE);
+    expect(bench.sentTo(receiver)).toMatchObject([{ type: "publish", topicName: "all" }]);
+  });
+
+  test("is judged all the same: Topic Name, Topic Alias, memory", () => {
+    const memoryBytesMax = 8 * MIB;
+    const wrong = (topicName: string, topic_alias?: number) => {
+      const { bench, publisher } = published({ memoryBytesMax });
+      const list = topic_alias === undefined ? [] : properties({ topic_alias });
+      return bench.publish(publisher, topicName, 2, { ...again, properties: list });
+    };
+    expect(wrong("a/+")).toBe(-0x90);
+    expect(wrong("all", 11)).toBe(-0x94);
+    expect(wrong("", 3)).toBe(-0x82);
+    const { bench, publisher } = published({ memoryBytesMax });
+    const bytes = publish({ topicName: "all", qos: 2, properties: properties({ topic_alias: 3 }) });
+    const packet = bench.encoded(publisher, { ...bytes, ...again });
+    fillWholly(bench.engine);
+    expect(bench.receive(publisher, packet)).toBe(-QUOTA_EXCEEDED);
+  });
+});
+
+describe("a QoS 1 PUBLISH that is not recorded at once", () => {
+  test.for([
+    [1, false],
+    [1, true],
+    [2, false],
+  ] as const)("QoS %i, RETAIN %s: what its answer waits for", ([qos, retain]) => {
+    const bench = new Bench({ freshMsMax: 60_000 });
+    const receivers = [bench.connect(4, FOR_EVER), bench.connect(4, FOR_EVER)];
+    for (const receiver of receivers) bench.subscribe(receiver, "a", 1);
+    const publisher = bench.connect(4);
+    bench.commit();
+    const before = bench.engine.calls.journalBytes();
+    const fields = { retain, payload: new Uint8Array(600) };
+    expect(bench.publish(publisher, "a", qos, fields)).toBe(abi.R_DONE);
+    const isFresh = qos === 1 && !retain;
+    // Otherwise all of the message is recorded, for both.
+    expect(bench.engine.calls.journalBytes() - before > 600).toBe(!isFresh);
+    const sent = bench.sentToEach([publisher, ...receivers]);
+    expect(sent[0]).toEqual([]);
+    for (const [index, receiver] of receivers.entries()) {
+      const [delivery] = sent[index + 1] ?? [];
+      const packetIdentifier = delivery?.type === "publish" ? delivery.packetIdentifier : 0;
+      const puback = Buffer.of(0x40, 2, packetIdentifier >> 8, packetIdentifier & 0xff);
+      expect(bench.receive(receiver, puback)).toBe(abi.R_DONE);
+    }
+    // Who has it all needs no disk.
+    const answer = { type: qos === 1 ? "puback" : "pubrec", packetIdentifier: 7 };
+    expect(bench.sentTo(publisher)).toMatchObject(isFresh ? [answer] : []);
+    bench.commit();
+    expect(bench.sentTo(publisher)).toMatchObject(isFresh ? [] : [answer]);
+  });
 });

@@ -61,7 +61,11 @@ export class FairQueue<Job> {
 /** What becomes of work for which there is no room. */
 export const BUSY = "busy";
 
+/** Whether nobody waits for the result any more. */
+export type IsGone = () => boolean;
+
 interface Waiting {
+  readonly isGone: IsGone;
   readonly begin: () => Promise<void>;
   readonly turnAway: () => void;
 }
@@ -85,10 +89,18 @@ export class FairWork {
     return this.#queue.count + this.#underway;
   }
 
-  /** @returns what the work comes to; BUSY where too much waits */
-  run<Result>(address: string, work: () => Promise<Result>): Promise<Result | typeof BUSY> {
+  /**
+   * @param isGone  asked when its turn has come: then it is not begun
+   * @returns what the work comes to; BUSY where too much waits
+   */
+  run<Result>(
+    address: string,
+    work: () => Promise<Result>,
+    isGone: IsGone = () => false,
+  ): Promise<Result | typeof BUSY> {
     return new Promise((resolve, reject) => {
       const turnedAway = this.#queue.push(address, {
+        isGone,
         begin: () => work().then(resolve, reject),
         turnAway: () => resolve(BUSY),
       });
@@ -101,6 +113,10 @@ export class FairWork {
     while (this.#underway < this.#underwayMax) {
       const job = this.#queue.shift();
       if (job === null) return;
+      if (job.isGone()) {
+        job.turnAway();
+        continue;
+      }
       this.#underway++;
       job.begin().finally(() => {
         this.#underway--;

@@ -8,7 +8,7 @@ import type { HttpAccessSettings } from "../config/settings.ts";
 import { type AccessRules, READ, SUBSCRIBE, UNSUBSCRIBE, WRITE } from "./access-rules.ts";
 import { addressKey } from "./address-key.ts";
 import { AnswerCache } from "./answer-cache.ts";
-import { BUSY, FairWork } from "./fair-queue.ts";
+import { BUSY, FairWork, type IsGone } from "./fair-queue.ts";
 import { HttpClient, type HttpFields, HttpUnavailable } from "./http-client.ts";
 import type { Authenticator, ConnectRequest, Identity, Verdict } from "./identity.ts";
 import { HTTP_ANSWERS_KEPT_MAX, HTTP_QUEUED_MAX, HTTP_UNDERWAY_MAX } from "./limits.ts";
@@ -26,6 +26,7 @@ interface Question {
   /** The lane in which it waits. */
   readonly address: string;
   readonly cacheSeconds: number;
+  readonly isGone?: IsGone;
 }
 
 export class HttpBackend implements Authenticator {
@@ -56,12 +57,15 @@ export class HttpBackend implements Authenticator {
   async #login(
     username: string,
     password: Uint8Array,
-    { clientId: clientid, remoteAddress }: ConnectRequest,
+    { clientId: clientid, remoteAddress, isGone }: ConnectRequest,
   ): Promise<Verdict> {
     const { authCacheSeconds, superuserUri, userUri } = this.#settings;
     const address = addressKey(remoteAddress);
     const ask = (uri: string, fields: HttpFields): Promise<Answer> =>
-      this.#ask({ uri, fields, address, cacheSeconds: authCacheSeconds });
+      this.#ask({
+        ...{ uri, fields, address, cacheSeconds: authCacheSeconds },
+        ...(isGone && { isGone }),
+      });
     // As go-auth: a password that is no UTF-8 goes out with what stands for it.
     const secret = Buffer.from(password).toString("utf8");
     const isUser = await ask(userUri, { username, password: secret, clientid });
@@ -93,12 +97,12 @@ export class HttpBackend implements Authenticator {
     this.#client.close();
   }
 
-  async #ask({ uri, fields, address, cacheSeconds }: Question): Promise<Answer> {
+  async #ask({ uri, fields, address, cacheSeconds, isGone }: Question): Promise<Answer> {
     const digest = this.#cache.digest([uri, ...Object.values(fields).map((value) => `${value}`)]);
     const kept = this.#cache.find(digest, performance.now());
     if (kept !== null) return kept;
     try {
-      const answer = await this.#work.run(address, () => this.#client.ask(uri, fields));
+      const answer = await this.#work.run(address, () => this.#client.ask(uri, fields), isGone);
       if (answer === BUSY) return BUSY;
       this.#isUp();
       if (cacheSeconds > 0) this.#cache.keep(digest, answer, this.#until(cacheSeconds));

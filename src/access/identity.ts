@@ -19,6 +19,8 @@ export interface ConnectRequest {
   readonly certificate: PeerIdentity | null;
   /** Whether its user name will be its Client Identifier, too. */
   readonly takesUserName: boolean;
+  /** Whether it waits no longer for an answer; left out: it does. */
+  readonly isGone?: () => boolean;
 }
 
 export interface Identity {

@@ -42,13 +42,14 @@ export class PasswordAuthenticator implements Authenticator {
 export function checkPassword(
   hasher: PasswordHasher,
   stored: StoredPassword,
-  { userName, password, remoteAddress }: ConnectRequest,
+  { userName, password, remoteAddress, isGone }: ConnectRequest,
 ): Checked | Promise<Checked> {
   const question = {
     stored,
     password: password ?? new Uint8Array(0),
     user: userName ?? "",
     address: addressKey(remoteAddress),
+    ...(isGone && { isGone }),
   };
   return hasher.check(question, Math.floor(Date.now() / 1000));
 }

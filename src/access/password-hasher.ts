@@ -10,7 +10,7 @@
  */
 import { createHmac, randomBytes } from "node:crypto";
 import { Worker } from "node:worker_threads";
-import { BUSY, FairWork } from "./fair-queue.ts";
+import { BUSY, FairWork, type IsGone } from "./fair-queue.ts";
 import type { HashAnswer, HashQuestion } from "./hash-worker.ts";
 import {
   HASH_WORKERS_MAX,
@@ -37,6 +37,7 @@ export interface PasswordQuestion {
   readonly user: string;
   /** Where it comes from: the lane in which it waits. */
   readonly address: string;
+  readonly isGone?: IsGone;
 }
 
 export class PasswordHasher {
@@ -85,7 +86,9 @@ export class PasswordHasher {
     };
     const lane = isFast ? this.#fast : this.#slow;
     // A hash that cannot be computed, for want of memory, is nobody's fault and lets nobody in.
-    const checked = await lane.run(question.address, compute).catch(() => BUSY as typeof BUSY);
+    const checked = await lane
+      .run(question.address, compute, question.isGone)
+      .catch(() => BUSY as typeof BUSY);
     if (checked === true) this.#remember(digest, nowSeconds);
     if (checked === BUSY) this.busyCount++;
     return checked;

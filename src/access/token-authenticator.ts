@@ -50,7 +50,8 @@ export class TokenAuthenticator implements Authenticator {
         ...(audience !== null && { audience }),
       });
     try {
-      const verified = await this.#work.run(addressKey(request.remoteAddress), verify);
+      const address = addressKey(request.remoteAddress);
+      const verified = await this.#work.run(address, verify, request.isGone);
       if (verified === BUSY) return { refused: QUOTA_EXCEEDED, reason: "too many tokens wait" };
       return this.#grant(verified.payload, request);
     } catch (error) {

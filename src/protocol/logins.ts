@@ -202,6 +202,7 @@ export class Logins {
       remoteAddress: connection.wire.remote,
       certificate: connection.wire.peer,
       takesUserName: connection.rules.usernameAsClientId,
+      isGone: () => connection.phase === "closing" || connection.phase === "closed",
     };
   }
 

@@ -140,6 +140,19 @@ describe("hasher", () => {
     await Promise.all(flood);
   });
 
+  test("nothing is computed for who is gone when its turn comes", async () => {
+    const hasher = freshHasher();
+    let isGone = false;
+    const question = { stored: cheap, user: "truck", address: "192.0.2.1", isGone: () => isGone };
+    const all = Array.from({ length: 10 }, () =>
+      hasher.check({ ...question, password: Buffer.from("wrong") }, 0),
+    );
+    isGone = true;
+    const answers = await Promise.all(all);
+    expect(answers.filter((checked) => checked === false)).toHaveLength(PBKDF2_UNDERWAY_MAX);
+    expect(hasher.computedCount).toBe(PBKDF2_UNDERWAY_MAX);
+  });
+
   test("a login is remembered for a while, under what is stored and no longer", async () => {
     const hasher = freshHasher();
     expect(await ask(hasher, "right")).toBe(true);
@@ -160,17 +173,18 @@ describe("hasher", () => {
 
   test(`no more than ${LOGINS_REMEMBERED_MAX} are remembered, the newest`, async () => {
     const hasher = freshHasher();
-    for (let first = 0; first < LOGINS_REMEMBERED_MAX + 10; first += 4000) {
-      const users = Math.min(4000, LOGINS_REMEMBERED_MAX + 10 - first);
+    await ask(hasher, "right", { user: "oldest" });
+    for (let first = 0; first < LOGINS_REMEMBERED_MAX; first += 4000) {
+      const users = Math.min(4000, LOGINS_REMEMBERED_MAX - first);
       await Promise.all(
         Array.from({ length: users }, (_, i) => ask(hasher, "right", { user: `${first + i}` })),
       );
     }
     expect(hasher.rememberedCount).toBe(LOGINS_REMEMBERED_MAX);
     const computed = hasher.computedCount;
-    await ask(hasher, "right", { user: "10" });
+    await ask(hasher, "right", { user: `${LOGINS_REMEMBERED_MAX - 1}` });
     expect(hasher.computedCount).toBe(computed);
-    await ask(hasher, "right", { user: "9" });
+    await ask(hasher, "right", { user: "oldest" });
     expect(hasher.computedCount).toBe(computed + 1);
   });
 });

@@ -56,6 +56,15 @@ export interface OpenPlace {
   readonly hasTls: boolean;
 }
 
+/** What whoever starts a broker does in between. */
+export interface StartHooks {
+  /** Users, rules and keys are read; what is kept on disk is not. */
+  readonly beforeStore: () => void;
+  /** A listener is about to open, and has opened. */
+  readonly beforeListener: (listener: ListenerSettings) => void;
+  readonly afterListener: () => void;
+}
+
 export interface RunningBroker {
   readonly listeners: readonly OpenPlace[];
   /** How bytes get from the kernel into the engine, in words. */
@@ -181,8 +190,9 @@ class Broker implements RunningBroker {
     return this.#places;
   }
 
-  async start(): Promise<void> {
+  async start(hooks: StartHooks): Promise<void> {
     const { durability } = this.#settings;
+    hooks.beforeStore();
     if (durability !== "memory") this.#store = await this.#openStore(durability);
     const plane = this.#plane();
     this.#sysTopics = new SysTopics({
@@ -195,7 +205,7 @@ class Broker implements RunningBroker {
     });
     publishLog(this.#engine, this.#turn, this.#log);
     try {
-      await this.#startListeners();
+      await this.#startListeners(hooks);
     } catch (error) {
       await this.#store?.close();
       throw error;
@@ -264,7 +274,7 @@ class Broker implements RunningBroker {
     }
   }
 
-  async #startListeners(): Promise<void> {
+  async #startListeners(hooks: StartHooks): Promise<void> {
     if (process.env["HOLDFAST_READ_PATH"] !== "public") {
       this.#streams = await probeRawStreams(this.#engine, this.#turn);
     }
@@ -275,7 +285,12 @@ class Broker implements RunningBroker {
       if (hasTls && !this.#streams.takesSecure) this.readPath += "; TLS by public sockets";
     }
     try {
-      for (const listener of this.#settings.listeners) await this.#listen(listener);
+      for (const listener of this.#settings.listeners) {
+        await this.#store?.idle();
+        hooks.beforeListener(listener);
+        await this.#listen(listener);
+        hooks.afterListener();
+      }
     } catch (error) {
       for (const listener of this.#listeners) listener.close();
       throw error;
@@ -439,13 +454,23 @@ class Broker implements RunningBroker {
   }
 }
 
+const NO_HOOKS: StartHooks = {
+  beforeStore: () => undefined,
+  beforeListener: () => undefined,
+  afterListener: () => undefined,
+};
+
 /**
  * Starts a broker.
  *
  * @throws StartError with a sentence for whoever starts it
  */
-export async function startBroker(settings: Settings, log: OpenLog): Promise<RunningBroker> {
+export async function startBroker(
+  settings: Settings,
+  log: OpenLog,
+  hooks: StartHooks = NO_HOOKS,
+): Promise<RunningBroker> {
   const broker = new Broker(settings, log);
-  await broker.start();
+  await broker.start(hooks);
   return broker;
 }

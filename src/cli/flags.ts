@@ -14,6 +14,8 @@ export interface Flags extends CommandLine {
   readonly configFile: string | null;
   /** `--test-config`: read the configuration, say what is wrong with it, start nothing. */
   readonly testConfig: boolean;
+  /** `-d`: run in the background. */
+  readonly daemon: boolean;
 }
 
 /** A command on what is kept on disk; null where a flag or an argument was not given. */
@@ -50,6 +52,7 @@ export type Asked =
   | { readonly storeCommand: StoreCommand }
   | { readonly scramCommand: ScramCommand }
   | { readonly passwdCommand: PasswdCommand }
+  | { readonly optionsCommand: { readonly asJson: boolean } }
   | { readonly exitCode: number; readonly text: string };
 
 /** The options as commander hands them over. */
@@ -72,13 +75,13 @@ interface Reader {
     storeCommand: StoreCommand | null;
     scramCommand: ScramCommand | null;
     passwdCommand: PasswdCommand | null;
+    optionsCommand: { readonly asJson: boolean } | null;
     serving: Command | null;
   };
 }
 
-const NO_DAEMON =
-  "-d is not supported: holdfast stays in the foreground, let a service manager " +
-  "(systemd, a container) keep it running";
+/** The exit code for a command line or a configuration that is not accepted: mosquitto's. */
+export const FAULT_OF_CONFIGURATION = 3;
 
 const DURABILITIES: readonly Durability[] = ["fsync", "process", "memory"];
 
@@ -97,14 +100,15 @@ export function parseFlags(args: readonly string[], version: string): Asked {
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { exitCode: 0, text: printed };
-    return { exitCode: 1, text: `holdfast: ${explain(error, program, args)}\n` };
+    const exitCode = isOfCommand(program, args) ? 1 : FAULT_OF_CONFIGURATION;
+    return { exitCode, text: `holdfast: ${explain(error, program, args)}\n` };
   }
-  const { storeCommand, scramCommand, passwdCommand } = asked;
+  const { storeCommand, scramCommand, passwdCommand, optionsCommand } = asked;
+  if (optionsCommand !== null) return { optionsCommand };
   if (storeCommand !== null) return { storeCommand };
   if (scramCommand !== null) return { scramCommand };
   if (passwdCommand !== null) return { passwdCommand };
   const raw = merged(program.opts<RawOptions>(), asked.serving?.opts<RawOptions>() ?? {});
-  if (raw.daemon === true) return { exitCode: 1, text: `holdfast: ${NO_DAEMON}\n` };
   return {
     flags: {
       configFile: raw.configFile ?? null,
@@ -115,8 +119,15 @@ export function parseFlags(args: readonly string[], version: string): Asked {
       verbose: raw.verbose ?? false,
       quiet: raw.quiet ?? false,
       testConfig: raw.testConfig ?? false,
+      daemon: raw.daemon ?? false,
     },
   };
+}
+
+/** Whether the command line is that of a command other than `serve`. */
+function isOfCommand(program: Command, args: readonly string[]): boolean {
+  const [first = ""] = args;
+  return first !== "serve" && program.commands.some((command) => command.name() === first);
 }
 
 /** Flags in front of `serve` and behind it. */
@@ -129,6 +140,7 @@ function createProgram(version: string, print: (text: string) => void): Reader {
     storeCommand: null,
     scramCommand: null,
     passwdCommand: null,
+    optionsCommand: null,
     serving: null,
   };
   const program = new Command("holdfast")
@@ -171,6 +183,13 @@ function createProgram(version: string, print: (text: string) => void): Reader {
   add("backup", " <dest>", "copy the data directory, also of a running broker", BACKUP_HELP);
   add("compact", "", "write the index anew without its free space", COMPACT_HELP);
   withScram(program, asked);
+  const options = program
+    .command("options")
+    .summary("list what a configuration file may hold")
+    .option("--json", "as JSON")
+    .action(() => {
+      asked.optionsCommand = { asJson: options.opts<{ json?: boolean }>().json ?? false };
+    });
   withPasswd(program, (command) => {
     asked.passwdCommand = command;
   });
@@ -259,7 +278,7 @@ function withServeOptions(command: Command): void {
     .option("-v, --verbose", "log everything")
     .option("-q, --quiet", "log nothing")
     .option("--test-config", "check the configuration file and end")
-    .addOption(new Option("-d, --daemon").hideHelp());
+    .option("-d, --daemon", "run in the background, once it listens");
 }
 
 function readPort(written: string): number {

@@ -7,11 +7,12 @@ import type { OpenLog } from "../base/log.ts";
 import type { RunningBroker } from "../broker.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { reconcile } from "../config/reload.ts";
-import type { CommandLine, Settings } from "../config/settings.ts";
+import type { Settings } from "../config/settings.ts";
+import type { Flags } from "./flags.ts";
 
 /** Where the configuration comes from. */
 export interface ConfigurationSource {
-  readonly flags: CommandLine;
+  readonly flags: Flags;
   readonly read: () => Configuration;
 }
 

@@ -2,8 +2,9 @@
  * From a command line to an exit code: reads flags and configuration, then serves, or works on what
  * is on disk, or on a file of users.
  *
- *   0  ended as asked        1  a fault of the command line, the configuration, the machine, or of
- *                               what is on disk
+ *   0  ended as asked
+ *   1  a fault of the machine, or of what is on disk
+ *   3  a fault of the command line or of the configuration, as in mosquitto
  */
 import { readFileSync } from "node:fs";
 import { createLog, type OpenLog } from "../base/log.ts";
@@ -11,7 +12,8 @@ import { readVersion } from "../base/version.ts";
 import { type Configuration, configure } from "../config/configuration.ts";
 import type { ConfigurationFile } from "../config/include.ts";
 import { NO_FLAGS, type Settings } from "../config/settings.ts";
-import { type Flags, parseFlags, type StoreCommand } from "./flags.ts";
+import { isInBackground, reportFaults, startInBackground } from "./daemon.ts";
+import { FAULT_OF_CONFIGURATION, type Flags, parseFlags, type StoreCommand } from "./flags.ts";
 import { serve } from "./serve.ts";
 
 /**
@@ -37,13 +39,19 @@ export async function run(args: readonly string[]): Promise<number> {
     const { runPasswdCommand } = await import("./passwd-command.ts");
     return runPasswdCommand(asked.passwdCommand);
   }
+  if ("optionsCommand" in asked) {
+    const { runOptionsCommand } = await import("./options-command.ts");
+    return runOptionsCommand(asked.optionsCommand);
+  }
   const { flags } = asked;
   if (flags.testConfig && flags.configFile === null) {
-    return fail(["--test-config needs a configuration file: -c FILE"]);
+    return fail(["--test-config needs a configuration file: -c FILE"], FAULT_OF_CONFIGURATION);
   }
   const configuration = readConfiguration(flags);
-  if (configuration.errors.length > 0) return fail(configuration.errors);
-  return flags.testConfig ? reportTest(configuration, flags) : start(configuration, version, flags);
+  if (configuration.errors.length > 0) return fail(configuration.errors, FAULT_OF_CONFIGURATION);
+  if (flags.testConfig) return reportTest(configuration, flags);
+  if (flags.daemon && !isInBackground()) return startInBackground(args);
+  return start(configuration, version, flags);
 }
 
 async function workOnStore(command: StoreCommand): Promise<number> {
@@ -62,13 +70,8 @@ async function start(configuration: Configuration, version: string, flags: Flags
   const log = openLog(settings);
   if (typeof log === "string") return fail([log]);
   for (const warning of warnings) log.warn(warning);
-  const origin = flags.configFile === null ? "defaults" : flags.configFile;
-  const fault = await serve(configuration, log, {
-    version,
-    origin,
-    flags,
-    read: () => readConfiguration(flags),
-  });
+  const source = { version, flags, read: () => readConfiguration(flags) };
+  const fault = await serve(configuration, log, source);
   // On a terminal the line of fail() is enough; a log file wants it, too.
   const isFileOnly = settings.log.destinations.every(({ kind }) => kind === "file");
   if (fault !== null && isFileOnly) log.error(fault);
@@ -82,10 +85,11 @@ function reportTest({ warnings }: Configuration, flags: Flags): number {
   return 0;
 }
 
-/** Says what is wrong, a line each. */
-function fail(lines: readonly string[]): number {
+/** Says what is wrong, a line each. @returns the exit code */
+async function fail(lines: readonly string[], exitCode = 1): Promise<number> {
+  if (isInBackground()) await reportFaults(lines);
   for (const line of lines) process.stderr.write(`holdfast: ${line}\n`);
-  return 1;
+  return exitCode;
 }
 
 /** The configuration; that its file cannot be read is its error. */

@@ -5,7 +5,7 @@
  * Names and meanings are those of mosquitto.conf(5); an option that mosquitto does not have says
  * so. The rows stand in the files `options-….ts`, by area.
  */
-import type { Option } from "./option.ts";
+import type { Option, OptionScope } from "./option.ts";
 import { ACCESS_OPTIONS } from "./options-access.ts";
 import { ADMISSION_OPTIONS } from "./options-admission.ts";
 import { LIMIT_OPTIONS } from "./options-limits.ts";
@@ -40,29 +40,47 @@ export function isOptionName(name: string): name is OptionName {
   return Object.hasOwn(OPTIONS, name);
 }
 
-/**
- * The options as a table in Markdown, with a line for each, in the order of OPTIONS.
- */
+/** An option as the lists of them show it. */
+export interface OptionRow {
+  readonly name: string;
+  /** What it takes. */
+  readonly value: string;
+  readonly defaultValue: string;
+  /** "": none. */
+  readonly unit: string;
+  readonly scope: OptionScope;
+  readonly reloadable: boolean;
+  readonly since: string;
+  readonly meaning: string;
+}
+
+/** All options, in the order of OPTIONS. */
+export function optionRows(): readonly OptionRow[] {
+  return Object.keys(OPTIONS)
+    .filter(isOptionName)
+    .map((name) => {
+      const option: Option<unknown> = OPTIONS[name];
+      return {
+        name,
+        value: option.type.name,
+        defaultValue: option.defaultText ?? `${option.defaultValue}`,
+        unit: option.unit ?? "",
+        scope: option.scope,
+        reloadable: option.reloadable,
+        since: option.since,
+        meaning: option.sentence,
+      };
+    });
+}
+
+/** The options as a table in Markdown, with a line for each. */
 export function optionsAsMarkdown(): string {
-  const lines = [
-    "| option | value | default | unit | scope | reload | since | meaning |",
-    "|---|---|---|---|---|---|---|---|",
-  ];
-  for (const name of Object.keys(OPTIONS)) {
-    if (!isOptionName(name)) continue;
-    const option: Option<unknown> = OPTIONS[name];
-    const { type, defaultValue, defaultText, unit, scope, reloadable, since, sentence } = option;
-    const cells = [
-      `\`${name}\``,
-      type.name,
-      defaultText ?? `${defaultValue}`,
-      unit ?? "",
-      scope,
-      reloadable ? "yes" : "",
-      since,
-      sentence,
-    ];
-    lines.push(`| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`);
-  }
-  return `${lines.join("\n")}\n`;
+  const lines = optionRows().map((row) => {
+    const { value, defaultValue, unit, scope, since, meaning } = row;
+    const reload = row.reloadable ? "yes" : "";
+    const cells = [`\`${row.name}\``, value, defaultValue, unit, scope, reload, since, meaning];
+    return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  });
+  const head = "| option | value | default | unit | scope | reload | since | meaning |";
+  return `${[head, "|---|---|---|---|---|---|---|---|", ...lines].join("\n")}\n`;
 }

@@ -9,9 +9,6 @@ const UNBUILT: ReadonlyMap<string, string> = new Map();
 
 /** What is not obeyed yet, and harmless: its line is warned of. */
 const HARMLESS: ReadonlySet<string> = new Set([
-  // Configuration.
-  "user",
-  "pid_file",
   // Authorisation.
   "auth_plugin_deny_special_chars",
   "check_retain_source",

@@ -149,6 +149,11 @@ export class Journal {
     return this.#target;
   }
 
+  /** Settles when no file is being made for later. */
+  async prepared(): Promise<void> {
+    await this.#segments.idle();
+  }
+
   /** Settles when no commit is under way; it may begin again at once. */
   async idle(): Promise<void> {
     // Whoever gave the page learns why it failed.

@@ -202,6 +202,12 @@ export class Store {
     await this.#running?.indexer.complete();
   }
 
+  /** Settles when no file of the journal is being written or made. */
+  async idle(): Promise<void> {
+    await this.#journal.idle();
+    await this.#journal.prepared();
+  }
+
   state(nowMs: number): StoreState {
     const { indexer, loader } = this.#run();
     return {

@@ -382,9 +382,12 @@ export function answerAccess(
   remember(guard, hashBytes(0, at, bytes), at, bytes, allowed !== 0, expires);
 }
 
-/** Whether the Session may publish to a topic by its will. @returns 1, or 0 */
-export function mayPublishWill(session: usize, at: usize, bytes: u32): u32 {
+/**
+ * Whether the Session may publish to a topic by its will.
+ *
+ * @returns 1, 0, or −1: that is to be asked outside
+ */
+export function mayPublishWill(session: usize, at: usize, bytes: u32): i32 {
   const set = rulesOfSession(session);
-  // What is to be asked outside was asked at CONNECT.
-  return set === 0 || judge(set, session, MAY_WRITE, at, bytes) !== 0 ? 1 : 0;
+  return set === 0 ? 1 : judge(set, session, MAY_WRITE, at, bytes);
 }

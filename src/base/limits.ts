@@ -115,6 +115,12 @@ export const LOGGED_NAME_CHARACTERS_MAX = 256;
 /** Sessions that end in one turn because their time has come: each gives back what it was owed. */
 export const SESSIONS_EXPIRED_PER_TURN_MAX = 2_000;
 
+/**
+ * Bytes of all SUBSCRIBE packets that wait while somebody outside is asked about their Topic
+ * Filters: past it the connection is closed.
+ */
+export const ASKED_BYTES_MAX = 64 * 1024 * 1024;
+
 /** How long Sessions are given new rules in one go, milliseconds, while others wait. */
 export const RENEWED_MILLISECONDS_MAX = 2;
 

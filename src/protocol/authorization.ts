@@ -18,6 +18,7 @@ import type { AccessSettings } from "../config/settings.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { Turn } from "../session/turn.ts";
+import type { Will } from "../session/wills.ts";
 import { mountedFilter } from "./mounted-filter.ts";
 import { loggedName } from "./plane.ts";
 
@@ -133,6 +134,21 @@ export class Authorization {
     if (answer === null) return rules.question?.ask(identity, action, filter) ?? false;
     if (!answer) return false;
     return action !== SUBSCRIBE || !deniesSubscribe || mayReadAll(rules, identity, filter);
+  }
+
+  /**
+   * Whether the client may publish its will; its Session is still there.
+   *
+   * @returns a promise where somebody outside is asked
+   */
+  judgeWill(connection: NetworkConnection, will: Will): boolean | Promise<boolean> {
+    const { topicAt, topicBytes } = will;
+    const { calls } = this.#engine;
+    const judged = calls.mayPublishWill(connection.session, topicAt, topicBytes);
+    if (judged >= 0) return judged === 1;
+    const access = this.#accesses.get(connection);
+    const topic = this.#engine.text(topicAt, topicBytes);
+    return allowedOf(access?.rules.question?.ask(access.identity, WRITE, topic) ?? false);
   }
 
   /**

@@ -25,8 +25,10 @@ import {
 } from "../access/access-rules.ts";
 import { FailedLogins } from "../access/failed-logins.ts";
 import { ProtocolError } from "../base/errors.ts";
+import { ASKED_BYTES_MAX } from "../base/limits.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { TurnHandlers } from "../session/turn.ts";
+import type { Will } from "../session/wills.ts";
 import { Admission } from "./admission.ts";
 import { Authenticating } from "./auth.ts";
 import type { FilterVerdicts } from "./authorization.ts";
@@ -52,6 +54,9 @@ export class Dispatch implements TurnHandlers {
   readonly #subscribing: Subscribing;
   /** Whether DECODED is of the connection being closed. */
   #isConnectAtHand = false;
+
+  /** Bytes of all packets that wait for an answer about their Topic Filters. */
+  #askedBytes = 0;
 
   readonly #onClosed: (connection: NetworkConnection) => void;
 
@@ -201,8 +206,13 @@ export class Dispatch implements TurnHandlers {
       return true;
     }
     const [from, to] = [engine.decoded(abi.D_AT), engine.decoded(abi.D_END)];
+    if (this.#askedBytes + to - from > ASKED_BYTES_MAX) {
+      throw new ProtocolError(QUOTA_EXCEEDED, "too many wait for what they may subscribe to");
+    }
     const packet = Buffer.from(engine.bytes.subarray(from, to));
+    this.#askedBytes += packet.length;
     verdicts.then((known) => {
+      this.#askedBytes -= packet.length;
       if (connection.phase !== "open") return;
       if (this.#decideAgain(connection, packet, () => this.#takeFilters(connection, type, known))) {
         turn.resumeNow(connection);
@@ -292,19 +302,25 @@ export class Dispatch implements TurnHandlers {
 
   /** The Session is left, and the will goes out now, later, or not at all [MQTT-3.1.2-8]. */
   #leave(connection: NetworkConnection): void {
-    const { sessions, turn, wills } = this.#plane;
+    const { authorization, sessions, turn, wills } = this.#plane;
     const { session, will } = connection;
     if (session === 0) return;
     const number = sessions.numberOf(session);
     const stays = connection.sessionExpirySeconds > 0;
     connection.will = null;
-    const isAllowed = will !== null && wills.mayPublish(will, session);
+    const verdict = will !== null && authorization.judgeWill(connection, will);
     sessions.leave(connection, unixSeconds());
     turn.schedule();
     if (will === null) return;
-    if (!isAllowed) wills.discard(will, number);
-    else if (stays && will.delaySeconds > 0) wills.delay(will, number, unixSeconds());
-    else wills.publish(will, number);
+    const go = (known: Will, isAllowed: boolean): void => {
+      if (!isAllowed) wills.discard(known, number);
+      else if (stays && known.delaySeconds > 0) wills.delay(known, number, unixSeconds());
+      else wills.publish(known, number);
+    };
+    // What was asked outside is not asked again when it is due.
+    if (verdict instanceof Promise)
+      verdict.then((answer) => go({ ...will, isAllowed: true }, answer));
+    else go(will, verdict);
   }
 
   /**

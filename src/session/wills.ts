@@ -22,6 +22,8 @@ export interface Will {
   /** Its Topic Name, in the packet. */
   readonly topicAt: number;
   readonly topicBytes: number;
+  /** Somebody outside was asked, and allows it. */
+  readonly isAllowed?: true;
 }
 
 /** The parts of a will, as CONNECT brings them; its properties without Will Delay Interval. */
@@ -77,7 +79,11 @@ export class Wills {
 
   /** Whether the Session, which is still there, may publish its will. */
   mayPublish(will: Will, session: number): boolean {
-    return this.#engine.calls.mayPublishWill(session, will.topicAt, will.topicBytes) === 1;
+    const { topicAt, topicBytes } = will;
+    return (
+      will.isAllowed === true ||
+      this.#engine.calls.mayPublishWill(session, topicAt, topicBytes) === 1
+    );
   }
 
   /** Whether the Session may publish the will that waits for its end. */

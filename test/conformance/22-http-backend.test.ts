@@ -139,6 +139,38 @@ describe("what each may do", () => {
     ]);
   });
 
+  test("is asked for its will, and for a PUBLISH in the middle of others", async () => {
+    const observer = await enter("addons", "addons-Xh2");
+    await observer.subscribe("#", { qos: 2 });
+    for (const topic of ["home/zoe/gone", "home/other/gone"]) {
+      const will = { topic, payload: Buffer.from("gone") };
+      const options = { userName: "zoe", password: "zoe-Xh1", clientId: "zoe" };
+      const mortal = await chapter.connect({ ...options, will });
+      await mortal.drop();
+    }
+    await until("the will", async () => state.asked.includes("/acl zoe home/other/gone 2"));
+    const zoe = await enter("zoe");
+    for (let i = 0; i < 20; i++) {
+      const topic = `home/${i % 3 === 1 ? "other" : "zoe"}/${i % 5}`;
+      zoe.sendPublish(topic, `${i}`, { qos: ((i >> 1) % 3) as 0 | 1 | 2 });
+    }
+    for (let i = 0; i < 20; i++) {
+      const qos = (i >> 1) % 3;
+      const kind = qos === 1 ? "puback" : "pubrec";
+      if (qos !== 0) {
+        const { reasonCode, messageId } = await zoe.expect(kind);
+        expect(reasonCode ?? 0).toBe(i % 3 === 1 ? 0x87 : 0);
+        if (qos === 2 && i % 3 !== 1) zoe.send({ cmd: "pubrel", messageId: messageId ?? 0 });
+      }
+    }
+    await observer.receive({ topic: "home/zoe/gone" });
+    for (let i = 0; i < 20; i++) {
+      if (i % 3 !== 1) await observer.receive({ topic: `home/zoe/${i % 5}`, payload: `${i}` });
+    }
+    await zoe.disconnect();
+    await observer.disconnect();
+  });
+
   test("the ACL file's users and superusers are not asked about", async () => {
     const root = await enter("root");
     const addons = await enter("addons", "addons-Xh2");

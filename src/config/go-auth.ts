@@ -32,6 +32,7 @@ const OBEYED = new Set([
   "http_port",
   "http_getuser_uri",
   "http_superuser_uri",
+  "disable_superuser",
   "http_aclcheck_uri",
   "http_with_tls",
   "http_verify_peer",
@@ -144,7 +145,9 @@ function httpOf(reader: Reader): HttpAccessSettings {
   return {
     origin: `${withTls ? "https" : "http"}://${reader.needed("http_host")}:${port}`,
     userUri: reader.needed("http_getuser_uri"),
-    superuserUri: reader.text("http_superuser_uri", ""),
+    superuserUri: reader.isOn("disable_superuser", false)
+      ? ""
+      : reader.text("http_superuser_uri", ""),
     aclUri: reader.needed("http_aclcheck_uri"),
     verifiesPeer: reader.isOn("http_verify_peer", false),
     method: reader.oneOf("http_method", ["GET", "POST", "PUT"], "POST"),

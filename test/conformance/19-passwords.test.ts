@@ -353,3 +353,35 @@ describe("a storm", () => {
     expect(longest).toBeLessThan(1000);
   });
 });
+
+describe("per_listener_settings", () => {
+  const other = join(directory, "other");
+  let broker: RunningBroker;
+  let [inner = 0, open = 0] = [0, 0];
+  beforeAll(async () => {
+    const text = await hashOf("other-Xq6", "sha512-pbkdf2", 101);
+    writeFileSync(other, `truck:${text}\n`, { mode: 0o600 });
+    [inner = 0, open = 0] = await freePorts(2);
+    broker = await startBroker({
+      configuration: [
+        ...["per_listener_settings true", "allow_anonymous false"],
+        ...[`listener ${inner} 127.0.0.1`, `password_file ${passwordFile}`],
+        ...[`listener ${open} 127.0.0.1`, `password_file ${other}`, "allow_anonymous true"],
+        "failed_login_delay 0",
+      ],
+    });
+    await until("listeners", async () => broker.output().includes(" running"));
+  });
+  afterAll(() => broker.stop());
+
+  test("each listener has users of its own, and says itself who may be anonymous", async () => {
+    const ours = { userName: "truck", password: PASSWORDS.truck };
+    const others = { userName: "truck", password: "other-Xq6" };
+    expect(await outcome(inner, 5, ours)).toBe("0 ");
+    expect(await outcome(inner, 5, others)).toBe("135 ");
+    expect(await outcome(inner, 5, {})).toBe("135 ");
+    expect(await outcome(open, 5, ours)).toBe("135 ");
+    expect(await outcome(open, 5, others)).toBe("0 ");
+    expect(await outcome(open, 5, {})).toBe("0 ");
+  });
+});

@@ -15,8 +15,9 @@ export const GATE_SECONDS_MAX = 20;
 
 /**
  * Sockets of a listener that wait for a proxy's header, for the client's first bytes, or for their
- * turn: some 3 KB each. Past it the one that has been silent longest goes. Likewise those of
- * uWebSockets.js that have not asked for a WebSocket, of which the newest goes.
+ * turn: some 3 KB each, with HELLO_BYTES_MAX from who means harm. Past it the one that has been
+ * silent longest goes. Likewise those that have not asked for a WebSocket, of which with
+ * uWebSockets.js the newest goes.
  */
 export const GATE_WAITING_MAX = 4096;
 
@@ -25,6 +26,12 @@ export const GATE_WAITING_MAX = 4096;
  * once is through before a flood has pushed it there.
  */
 export const HANDSHAKES_MAX = 1024;
+
+/**
+ * What a client may send before its handshake begins: nothing is to follow its first record, which
+ * has at most 16,389 bytes.
+ */
+export const HELLO_BYTES_MAX = 17_408;
 
 /**
  * How long TLS handshakes are begun in one turn, milliseconds: a signature of RSA takes about one,

@@ -13,6 +13,7 @@ import {
   GATE_WAITING_MAX,
   HANDSHAKE_MILLISECONDS_PER_TURN_MAX,
   HANDSHAKES_MAX,
+  HELLO_BYTES_MAX,
   PROXY_HEADER_BYTES_MAX,
 } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
@@ -41,10 +42,11 @@ interface Waiting {
   readonly dueMs: number;
   remote: string;
   header: ProxyHeader | null;
-  /** What came, while the header is not whole. */
+  /** What came, while the header is not whole, or while its handshake waits. */
   bytes: Buffer;
   /** Its first bytes are there, its handshake waits for its turn. */
   isReady: boolean;
+  readonly onReadable: () => void;
 }
 
 const NOTHING = Buffer.alloc(0);
@@ -83,6 +85,7 @@ export class Gate {
       header: null,
       bytes: NOTHING,
       isReady: false,
+      onReadable: () => this.#read(one),
     };
     socket.setNoDelay(true);
     socket.on("error", () => undefined);
@@ -92,8 +95,7 @@ export class Gate {
     }
     this.#waiting.add(one);
     this.#sweep ??= setInterval(() => this.endLate(performance.now()), SWEEP_MILLISECONDS).unref();
-    const onReadable = (): void => this.#read(one, onReadable);
-    socket.on("readable", onReadable);
+    socket.on("readable", one.onReadable);
     socket.once("close", () => this.#forget(one));
   }
 
@@ -142,7 +144,7 @@ export class Gate {
   }
 
   /** Bytes are there, or the end. */
-  #read(one: Waiting, onReadable: () => void): void {
+  #read(one: Waiting): void {
     const chunk: Buffer | null = one.socket.read();
     if (chunk === null) {
       if (one.socket.readableEnded) this.#end(one);
@@ -162,13 +164,15 @@ export class Gate {
       }
       if (!this.#takeHeader(one, progress)) return;
       bytes = bytes.subarray(progress.byteCount);
-      one.bytes = NOTHING;
     }
-    if (tls === null || bytes.length > 0) one.socket.off("readable", onReadable);
     if (tls === null) {
+      one.socket.off("readable", one.onReadable);
       this.#arrive(one, one.socket, one.header?.peer ?? null, bytes.length === 0 ? null : bytes);
-    } else if (bytes.length > 0) {
-      one.socket.unshift(bytes);
+      return;
+    }
+    one.bytes = bytes;
+    if (bytes.length > HELLO_BYTES_MAX) this.#refuse(one, "too much before its handshake");
+    else if (bytes.length > 0 && !one.isReady) {
       one.isReady = true;
       this.#ready.push(one);
       this.#pump();
@@ -222,6 +226,9 @@ export class Gate {
     }
     this.#waiting.delete(one);
     this.#handshaking.add(one);
+    one.socket.off("readable", one.onReadable);
+    one.socket.unshift(one.bytes);
+    one.bytes = NOTHING;
     this.#options.tls?.handshake(one.socket, {
       done: (socket: TLSSocket, peer) =>
         this.#arrive(one, socket, peer ?? one.header?.peer ?? null, null),

@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
-import { GATE_SECONDS_MAX } from "../base/limits.ts";
+import { GATE_SECONDS_MAX, GATE_WAITING_MAX } from "../base/limits.ts";
 import type { Arrival, TransportListener } from "./listener.ts";
 import { LOCAL } from "./listener.ts";
 import { gated, gateOf, listenForSockets, type StreamListenerOptions } from "./tcp.ts";
@@ -39,12 +39,17 @@ export async function listenNodeWebSocket(
   const { mayOpen, socketPath } = options;
   const arrivals: Arrivals = new WeakMap();
   const sockets = new Set<Socket>();
-  const http = httpServer(options, arrivals);
+  const requests = new Requests();
+  const http = httpServer(options, arrivals, requests);
   const arrived = (arrival: Arrival): void => {
     const { socket, rest } = arrival;
     arrivals.set(socket, arrival);
     sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
+    requests.add(socket);
+    socket.once("close", () => {
+      sockets.delete(socket);
+      requests.delete(socket);
+    });
     socket.on("error", () => undefined);
     if (rest !== null) socket.unshift(rest);
     http.emit("connection", socket);
@@ -72,13 +77,38 @@ export async function listenNodeWebSocket(
   return { port, stop, close, reload };
 }
 
-function httpServer(options: NodeWebSocketListenerOptions, arrivals: Arrivals): Server {
+/** Sockets that have not asked for a WebSocket yet: bounded in number and in time. */
+class Requests {
+  /** The oldest first. */
+  readonly #timers = new Map<Duplex, NodeJS.Timeout>();
+
+  add(socket: Duplex): void {
+    if (this.#timers.size >= GATE_WAITING_MAX) {
+      for (const oldest of this.#timers.keys()) {
+        this.delete(oldest);
+        oldest.destroy();
+        break;
+      }
+    }
+    // The server's own limits of time count for one that listens by itself only.
+    const timer = setTimeout(() => socket.destroy(), GATE_SECONDS_MAX * 1000);
+    this.#timers.set(socket, timer.unref());
+  }
+
+  delete(socket: Duplex): void {
+    clearTimeout(this.#timers.get(socket));
+    this.#timers.delete(socket);
+  }
+}
+
+function httpServer(
+  options: NodeWebSocketListenerOptions,
+  arrivals: Arrivals,
+  requests: Requests,
+): Server {
   const { headerBytesMax, frameBytesMax } = options;
   const server = createServer({
     maxHeaderSize: REQUEST_LINE_BYTES_MAX + Math.max(headerBytesMax, LIBRARY_HEADER_BYTES_MAX),
-    headersTimeout: GATE_SECONDS_MAX * 1000,
-    requestTimeout: GATE_SECONDS_MAX * 1000,
-    connectionsCheckingInterval: 1_000,
     keepAlive: false,
   });
   const webSockets = new WebSocketServer({
@@ -105,6 +135,7 @@ function httpServer(options: NodeWebSocketListenerOptions, arrivals: Arrivals): 
       handshakeOf(request.headers["sec-websocket-protocol"] ?? "", request),
     );
     const arrival = arrivals.get(socket);
+    requests.delete(socket);
     if (typeof verdict !== "string") refuse(socket, verdict);
     else if (arrival === undefined) socket.destroy();
     else {

@@ -4,10 +4,11 @@
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect as connectSocket, createServer } from "node:net";
+import { connect as connectSocket, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { GATE_WAITING_MAX } from "../../src/base/limits.ts";
 import { endAll, start } from "../cli/program.ts";
 import { until, withDeadline } from "../support/await.ts";
 import { TestClient } from "../support/client.ts";
@@ -202,5 +203,27 @@ describe("whom they serve", () => {
       return next !== null;
     });
     await second.disconnect();
+  });
+
+  test("by Node's HTTP server: past GATE_WAITING_MAX silent sockets the oldest goes", async () => {
+    const [port = 0] = await freePorts(1);
+    const lines = [`listener ${port} 127.0.0.1`, "protocol websockets"];
+    await serve("websockets_headers_size 8192", ...lines);
+    const silent: Socket[] = [];
+    const open = (): Promise<unknown> =>
+      new Promise((resolve, reject) => {
+        const socket = connectSocket({ port, host: "127.0.0.1" }, () => resolve(socket));
+        socket.on("error", reject);
+        silent.push(socket.resume());
+      });
+    while (silent.length < GATE_WAITING_MAX) await open();
+    const oldest = silent[0];
+    const gone = new Promise((resolve) => oldest?.once("close", resolve));
+    const broker = { port: 0, webSocketPort: port };
+    const client = await TestClient.connect(broker, { transport: "webSocket" });
+    await withDeadline(gone, "close of the oldest");
+    expect(silent[1]?.closed).toBe(false);
+    await client.disconnect();
+    for (const socket of silent) socket.destroy();
   });
 });

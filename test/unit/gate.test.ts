@@ -7,8 +7,22 @@ import {
   type Socket,
 } from "node:net";
 import { connect as connectSecure } from "node:tls";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { GATE_SECONDS_MAX, GATE_WAITING_MAX, HANDSHAKES_MAX } from "../../src/base/limits.ts";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  expect,
+  type MockInstance,
+  test,
+  vi,
+} from "vitest";
+import {
+  GATE_SECONDS_MAX,
+  GATE_WAITING_MAX,
+  HANDSHAKES_MAX,
+  HELLO_BYTES_MAX,
+} from "../../src/base/limits.ts";
 import { createLog } from "../../src/base/log.ts";
 import { configure } from "../../src/config/configuration.ts";
 import { NO_FLAGS } from "../../src/config/settings.ts";
@@ -28,6 +42,8 @@ const log = createLog({
 
 let certificates: Certificates;
 let gate: Gate;
+/** Handshakes that were begun. */
+let begun: MockInstance<TlsGate["handshake"]>;
 let server: Server;
 let arrivals: Arrival[] = [];
 let sockets: Socket[] = [];
@@ -71,10 +87,12 @@ beforeEach(async () => {
   const content = `${lines.join("\n")}\n`;
   const [listener] = configure({ name: "gate.conf", content }, NO_FLAGS).settings.listeners;
   if (!listener?.tls) throw new Error("a listener with TLS");
+  const tls = new TlsGate(listener.tls, () => undefined);
+  begun = vi.spyOn(tls, "handshake");
   gate = new Gate({
     proxyProtocol: 0,
     proxyRequiresTls: false,
-    tls: new TlsGate(listener.tls, () => undefined),
+    tls,
     isLocal: false,
     log,
     arrived: (arrival) => arrivals.push(arrival),
@@ -141,6 +159,14 @@ test("the oldest handshake goes when HANDSHAKES_MAX are under way", async () => 
   await honest();
   await isClosed;
   await until("arrival", () => arrivals.length === 1);
+});
+
+test("who sends more than HELLO_BYTES_MAX before its handshake is refused", async () => {
+  const socket = await peer(Buffer.concat([hello, Buffer.alloc(HELLO_BYTES_MAX)]));
+  await closed(socket);
+  expect(begun).not.toHaveBeenCalled();
+  await honest();
+  expect(begun).toHaveBeenCalledOnce();
 });
 
 test("who has not come through in GATE_SECONDS_MAX goes, who has stays", async () => {

@@ -99,7 +99,12 @@ async function tryAll(
   chosen: readonly Candidate[],
   results: Map<string, string>,
 ): Promise<void> {
-  const open = chosen.filter(({ key }) => isOpen(results.get(key)));
+  // First what was never tried, last what is killed already, if only by time.
+  const order = ({ key }: Candidate) => ((results.get(key) ?? " ") === " " ? 0 : 1);
+  const last = ({ key }: Candidate) => (isByTime(results.get(key) ?? "") ? 1 : 0);
+  const open = chosen
+    .filter(({ key }) => isOpen(results.get(key)))
+    .toSorted((one, other) => last(one) - last(other) || order(one) - order(other));
   if (open.length === 0) return;
   const trials = new Trials(
     all.map(({ mutant }) => mutant),

@@ -32,6 +32,7 @@ describe("CONNACK", () => {
     [0x97, 3],
     [0x9c, 3],
     [0x9d, 3],
+    [0x9f, 3],
   ]);
 
   test.for(ERRORS)("3.1.1: return code for %i, or none [MQTT-3.2.2-6 @3.1.1]", async (code) => {
@@ -59,6 +60,8 @@ test("each Reason Code has its words", () => {
     [0x85, "Client Identifier not valid"],
     [0x86, "bad user name or password"],
     [0x87, "not authorized"],
+    [0x88, "server unavailable"],
+    [0x89, "server busy"],
     [0x8b, "server shutting down"],
     [0x8c, "bad authentication method"],
     [0x8d, "exceeded timeout"],
@@ -74,6 +77,7 @@ test("each Reason Code has its words", () => {
     [0x9b, "QoS not supported"],
     [0x9c, "use another server"],
     [0x9d, "server moved"],
+    [0x9f, "connection rate exceeded"],
     [0xa1, "Subscription Identifiers not supported"],
     [0xa2, "wildcard subscriptions not supported"],
   ]);

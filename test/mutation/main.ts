@@ -99,12 +99,15 @@ async function tryAll(
   chosen: readonly Candidate[],
   results: Map<string, string>,
 ): Promise<void> {
-  // First what was never tried, last what is killed already, if only by time.
-  const order = ({ key }: Candidate) => ((results.get(key) ?? " ") === " " ? 0 : 1);
-  const last = ({ key }: Candidate) => (isByTime(results.get(key) ?? "") ? 1 : 0);
+  // First what survived, then what was never tried, last what is killed already, if only by time.
+  const order = ({ key }: Candidate): number => {
+    const by = results.get(key);
+    if (by === undefined) return 1;
+    return by === "" ? 0 : 2;
+  };
   const open = chosen
     .filter(({ key }) => isOpen(results.get(key)))
-    .toSorted((one, other) => last(one) - last(other) || order(one) - order(other));
+    .toSorted((one, other) => order(one) - order(other));
   if (open.length === 0) return;
   const trials = new Trials(
     all.map(({ mutant }) => mutant),

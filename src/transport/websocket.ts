@@ -90,7 +90,8 @@ export async function listenWebSocket(
   const streams = new WebSocketStreams(options.engine, options.turn, options.handlers, options.log);
   options.certificate?.check((sentence) => options.log.warn(sentence));
   const places = await placesOf(options);
-  let current = openApp(options, streams, places, options.port);
+  const first = createApp(options.certificate);
+  let current = openApp(first, options, streams, places, options.port);
   if (typeof current === "string") throw new StartError(await faultOf(current, places, options));
   const apps = [current.app];
   const { port } = current;
@@ -109,8 +110,9 @@ export async function listenWebSocket(
     reload: (warn) => {
       if (options.certificate === null) return;
       options.certificate.check(warn);
+      const app = createApp(options.certificate);
       stop(current as OpenApp);
-      const next = openApp(options, streams, places, port);
+      const next = openApp(app, options, streams, places, port);
       if (typeof next === "string") {
         throw new StartError(`${next} cannot be listened at again; the listener is closed`);
       }
@@ -122,12 +124,12 @@ export async function listenWebSocket(
 
 /** @returns the app, or the place at which it cannot listen */
 function openApp(
+  app: TemplatedApp,
   options: WebSocketListenerOptions,
   streams: WebSocketStreams,
   places: readonly Place[],
   firstPort: number,
 ): OpenApp | string {
-  const app = createApp(options.certificate);
   const requests = boundRequests(app);
   serveWebSockets(app, options, streams, requests);
   app.any("/*", (response) => refuse(response, UPGRADE_REQUIRED));

@@ -61,8 +61,8 @@ export class Certificates {
     execFileSync("openssl", args, { cwd: this.directory, stdio: ["ignore", "ignore", "pipe"] });
   }
 
-  /** A root with the database that `openssl ca` keeps. */
-  addAuthority(name: string): string {
+  /** Lets a certificate that is there sign others, whether it may or not. */
+  useAsAuthority(name: string): void {
     mkdirSync(this.path(`${name}.d`));
     this.write(`${name}.index`, "");
     this.write(
@@ -95,12 +95,17 @@ export class Certificates {
         "",
       ].join("\n"),
     );
+  }
+
+  /** A root. */
+  addAuthority(name: string): string {
     const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     const subject = `/CN=Authority ${name}`;
     this.openssl(
       ...["req", "-x509", ...curve, "-days", "30", "-subj", subject],
       ...["-keyout", `${name}.key`, "-out", `${name}.pem`],
     );
+    this.useAsAuthority(name);
     return this.path(`${name}.pem`);
   }
 

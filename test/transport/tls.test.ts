@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { connect as connectSocket } from "node:net";
 import { connect as connectSecure, type TLSSocket } from "node:tls";
+import { connect as connectMqtt } from "mqtt";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { withDeadline } from "../support/await.ts";
 import { Certificates } from "../support/certificates.ts";
@@ -56,6 +57,17 @@ beforeAll(async () => {
   certificates.sign("over", { subject: "/CN=over", days: -1 });
   certificates.sign("stranger", { subject: "/CN=stranger", authority: "other" });
   certificates.sign("stranger-over", { subject: "/CN=old", authority: "other", days: -1 });
+  certificates.sign("middle", { subject: "/CN=middle", isAuthority: true });
+  for (const [below, authority] of [
+    ["below-over", "middle"],
+    ["forged-over", "device"],
+  ] as const) {
+    certificates.useAsAuthority(authority);
+    certificates.sign(below, { subject: `/CN=${below}`, authority, days: -1 });
+    // A client sends what leads from its own certificate to the authority that is known.
+    const chain = certificates.read(`${below}.pem`) + certificates.read(`${authority}.pem`);
+    certificates.write(`${below}.pem`, chain);
+  }
   certificates.sign("server-over", { subject: "/CN=localhost", days: -1 });
   certificates.revoke("revoked");
   ca = certificates.read("ca.pem");
@@ -139,6 +151,12 @@ describe("who is let in", () => {
     await expectRefused("dateless", shows("stranger-over"));
     await expectRefused("dateless", { ca });
     await expectRefused("dateless", shows("stranger"));
+  });
+
+  test("dates left aside, an authority between is followed, one that is none is not", async () => {
+    await (await connect("dateless", shows("below-over"))).disconnect();
+    await expectRefused("dateless", shows("forged-over"));
+    await running.logged(/certificate verify failed .*CN=forged-over/);
   });
 
   test("nobody whose certificate is revoked", async () => {
@@ -324,7 +342,44 @@ describe.each(["raw", "public"])("bytes on the %s path", (path) => {
   });
 });
 
+test("MQTT.js connects by mqtts, with a certificate", async () => {
+  const url = `mqtts://127.0.0.1:${running.port("asks")}`;
+  const [cert, key] = [certificates.read("device.pem"), certificates.read("device.key")];
+  const secure = { ca, cert, key, servername: "localhost" };
+  const client = connectMqtt(url, { ...secure, protocolVersion: 5, reconnectPeriod: 0 });
+  const heard = new Promise<string>((resolve) => {
+    client.on("message", (_topic, payload) => resolve(payload.toString()));
+  });
+  await withDeadline(new Promise((resolve) => client.once("connect", resolve)), "connect");
+  await client.subscribeAsync("js/mqtts", { qos: 2 });
+  await client.publishAsync("js/mqtts", "hello", { qos: 2 });
+  expect(await withDeadline(heard, "message")).toBe("hello");
+  await client.endAsync();
+});
+
 describe("floods", () => {
+  test("rubbish in place of a handshake, or in the middle of one, harms nobody", async () => {
+    const port = running.port("asks");
+    const hello = Buffer.from("1603010200010001fc0303", "hex");
+    const ends = Array.from({ length: 200 }, (_, index) => {
+      const socket = connectSocket(port, "127.0.0.1");
+      socket.on("error", () => undefined);
+      socket.resume();
+      const rubbish = randomBytes(600);
+      // A record of a handshake, one of an alert, one of data, or none.
+      const starts = [
+        hello,
+        Buffer.from("1503030002", "hex"),
+        Buffer.from("17030300ff", "hex"),
+        "",
+      ];
+      socket.write(Buffer.concat([Buffer.from(starts[index % 4] ?? ""), rubbish]));
+      return new Promise((resolve) => socket.once("close", resolve));
+    });
+    await withDeadline(Promise.all(ends), "end of them all");
+    await (await connect("asks", shows("device"))).disconnect();
+  });
+
   test("silent and half-open peers end, honest ones are served meanwhile", async () => {
     const port = running.port("open");
     const silent = Array.from({ length: 300 }, () => connectSocket(port, "127.0.0.1"));

@@ -1,6 +1,6 @@
 /**
- * The thread that computes argon2id and bcrypt, each of which would hold up the event loop for a
- * tenth of a second. One at a time, in order.
+ * A thread that computes argon2id and bcrypt, each of which would hold up the event loop for a tenth
+ * of a second. One at a time.
  */
 import { parentPort } from "node:worker_threads";
 import { argon2id, bcryptVerify } from "hash-wasm";
@@ -8,15 +8,11 @@ import { isSameHash, type StoredPassword } from "./password-hash.ts";
 
 /** Whether `password` is the one that is stored. */
 export interface HashQuestion {
-  readonly number: number;
   readonly stored: StoredPassword;
   readonly password: Uint8Array;
 }
 
-export interface HashAnswer {
-  readonly number: number;
-  readonly isRight: boolean;
-}
+export type HashAnswer = boolean;
 
 async function check(stored: StoredPassword, password: Uint8Array): Promise<boolean> {
   if (stored.kind === "bcrypt") return bcryptVerify({ password, hash: stored.text });
@@ -34,10 +30,10 @@ async function check(stored: StoredPassword, password: Uint8Array): Promise<bool
   return isSameHash(computed, hash);
 }
 
-parentPort?.on("message", ({ number, stored, password }: HashQuestion) => {
+parentPort?.on("message", ({ stored, password }: HashQuestion) => {
   check(stored, password).then(
-    (isRight) => parentPort?.postMessage({ number, isRight } satisfies HashAnswer),
+    (isRight) => parentPort?.postMessage(isRight satisfies HashAnswer),
     // An empty password, or one past bcrypt's 72 bytes: it is not the one.
-    () => parentPort?.postMessage({ number, isRight: false } satisfies HashAnswer),
+    () => parentPort?.postMessage(false satisfies HashAnswer),
   );
 });

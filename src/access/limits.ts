@@ -2,6 +2,7 @@
  * Every limit of authentication that a peer can reach, with its unit and its reason.
  */
 import assert from "node:assert";
+import { availableParallelism } from "node:os";
 
 /**
  * PBKDF2 computations at once: libuv has four threads, and those that write the journal must never
@@ -9,8 +10,11 @@ import assert from "node:assert";
  */
 export const PBKDF2_UNDERWAY_MAX = 2;
 
-/** Threads for argon2id and bcrypt: each computation takes 46 MiB and a core. */
-export const HASH_WORKERS_MAX = 1;
+/**
+ * Threads for argon2id and bcrypt: each takes 46 MiB and a core while it computes, and one core is
+ * left to the broker.
+ */
+export const HASH_WORKERS_MAX = Math.min(Math.max(availableParallelism() - 1, 1), 4);
 
 /**
  * Passwords that wait to be checked: some two seconds of PBKDF2. Who comes past it is told to come

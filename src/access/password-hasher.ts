@@ -3,7 +3,7 @@
  *
  *   check() ─▶ remembered? ─▶ $6$: at once
  *                          ─▶ PBKDF2: queue ─▶ threads of libuv
- *                          ─▶ argon2id, bcrypt: queue ─▶ a thread of their own
+ *                          ─▶ argon2id, bcrypt: queue ─▶ threads of its own
  *
  * Logins that succeeded are remembered for a while, as a digest under a key that no other process
  * has and that covers what is stored: where a password changes nothing of it fits any more.
@@ -46,9 +46,8 @@ export class PasswordHasher {
   readonly #key = randomBytes(32);
   /** Digests of logins, oldest first, with the second in which each is forgotten. */
   readonly #remembered = new Map<string, number>();
-  #worker: Worker | null = null;
-  #askedCount = 0;
-  readonly #asked = new Map<number, (isRight: boolean) => void>();
+  readonly #workers = new Set<Worker>();
+  readonly #idle: Worker[] = [];
   /** Passwords that were hashed, and those that were turned away. */
   computedCount = 0;
   busyCount = 0;
@@ -99,10 +98,11 @@ export class PasswordHasher {
     this.#remembered.clear();
   }
 
-  /** Ends the thread, if there is one; what it was asked is not answered. */
+  /** Ends its threads; what they were asked is not answered. */
   close(): void {
-    this.#worker?.terminate();
-    this.#worker = null;
+    for (const worker of this.#workers) worker.terminate();
+    this.#workers.clear();
+    this.#idle.length = 0;
   }
 
   #digest({ stored, user, password }: PasswordQuestion): string {
@@ -126,21 +126,26 @@ export class PasswordHasher {
     }
   }
 
+  /** Asks a thread that has nothing to do, or a new one: no more are asked at once than may be. */
   #askWorker({ stored, password }: PasswordQuestion): Promise<boolean> {
-    const worker = this.#worker ?? this.#startWorker();
-    this.#askedCount++;
-    const number = this.#askedCount;
+    const worker = this.#idle.pop() ?? this.#startWorker();
     return new Promise((resolve, reject) => {
-      const over = (): void => {
-        this.#asked.delete(number);
-        reject(new Error("the hashing thread ended"));
+      const failed = (): void => {
+        worker.off("message", answered);
+        this.#workers.delete(worker);
+        worker.terminate();
+        reject(new Error("a hashing thread ended"));
       };
-      worker.once("exit", over);
-      this.#asked.set(number, (isRight) => {
-        worker.off("exit", over);
+      const answered = (isRight: HashAnswer): void => {
+        worker.off("exit", failed);
+        worker.off("error", failed);
+        this.#idle.push(worker);
         resolve(isRight);
-      });
-      worker.postMessage({ number, stored, password } satisfies HashQuestion);
+      };
+      worker.once("error", failed);
+      worker.once("exit", failed);
+      worker.once("message", answered);
+      worker.postMessage({ stored, password } satisfies HashQuestion);
     });
   }
 
@@ -149,17 +154,13 @@ export class PasswordHasher {
     const name = import.meta.url.endsWith(".ts") ? "./hash-worker.ts" : "./hash-worker.js";
     const worker = new Worker(new URL(name, import.meta.url));
     worker.unref();
-    worker.on("message", ({ number, isRight }: HashAnswer) => {
-      const answer = this.#asked.get(number);
-      this.#asked.delete(number);
-      answer?.(isRight);
+    worker.once("exit", () => {
+      const index = this.#idle.indexOf(worker);
+      if (index !== -1) this.#idle.splice(index, 1);
     });
-    const gone = (): void => {
-      if (this.#worker === worker) this.#worker = null;
-    };
-    worker.once("error", gone);
-    worker.once("exit", gone);
-    this.#worker = worker;
+    // It ends then; without this the process would.
+    worker.on("error", () => undefined);
+    this.#workers.add(worker);
     return worker;
   }
 }

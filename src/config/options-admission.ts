@@ -38,7 +38,7 @@ export const ADMISSION_OPTIONS = {
   ),
   overload_delay: global(
     integer(0, 60_000),
-    500,
+    1_000,
     "Holdfast's own: delay of the event loop from which on new Sessions get 0x89; 0: never.",
     { unit: "milliseconds", since: FOURTH, reloadable: true },
   ),

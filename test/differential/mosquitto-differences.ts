@@ -70,7 +70,7 @@ export const DIFFERENCES: readonly Difference[] = [
     cases: ["configurations: no-empty-client-id"],
   },
   {
-    subject: "`protocol websockets` with `certfile`",
+    subject: "`protocol websockets`, and no listener without",
     mosquitto: "Debian's does not start",
     holdfast: "listens",
     why: "it is what was asked for",
@@ -120,6 +120,20 @@ export const DIFFERENCES: readonly Difference[] = [
     holdfast: "DISCONNECT with 0x8F; with 0x82",
     why: "[MQTT-4.8.2-1], [MQTT-3.8.3-4]",
     cases: ["scripts: $share without a filter", "scripts: No Local on a shared subscription"],
+  },
+  {
+    subject: "log: a TLS handshake fails",
+    mosquitto: "`OpenSSL Error[0]: …`, and `Client <unknown> disconnected: Protocol error.`",
+    holdfast: "`Client connection from ADDRESS:PORT failed: OpenSSL …`",
+    why: "it says whose it was",
+    cases: ["tls: the log of a handshake that fails"],
+  },
+  {
+    subject: "`crlfile` with the list of one authority of a chain",
+    mosquitto: "looks at the client's certificate only",
+    holdfast: "refuses the client: each authority of the chain needs its list in the file",
+    why: "Node.js looks at the whole chain",
+    cases: ["tls: a list of one authority of two"],
   },
 ];
 

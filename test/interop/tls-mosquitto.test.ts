@@ -4,6 +4,7 @@
  */
 import { execFile, spawn } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { expectAllLookedAt, expectDifferences } from "../differential/mosquitto-differences.ts";
 import { until } from "../support/await.ts";
 import { Certificates } from "../support/certificates.ts";
 import { openTcp } from "../support/client-transport.ts";
@@ -15,12 +16,13 @@ const MOSQUITTO = "/usr/sbin/mosquitto";
 const KEY = "0123456789abcdef0123456789abcdef";
 
 /** The listeners of both brokers, in the order of their ports. */
-const LISTENERS = ["asks", "open", "shared", "revoking", "modern"] as const;
+const LISTENERS = ["asks", "open", "shared", "revoking", "modern", "chain"] as const;
 type Listener = (typeof LISTENERS)[number];
 
 let certificates: Certificates;
 let holdfast: ListeningBroker;
 let mosquitto: ReturnType<typeof spawn>;
+let mosquittoLog = "";
 let mosquittoPorts: ReadonlyMap<string, number>;
 
 function linesOf(listener: Listener): string[] {
@@ -35,6 +37,7 @@ function linesOf(listener: Listener): string[] {
     shared: ["psk_hint here"],
     revoking: [...asks, `crlfile ${certificates.path("ca.crl")}`],
     modern: [...own, "tls_version tlsv1.3"],
+    chain: [...asks, `crlfile ${certificates.path("middle.crl")}`],
   }[listener];
 }
 
@@ -72,6 +75,12 @@ beforeAll(async () => {
   certificates.sign("over", { subject: "/CN=over", days: -1 });
   certificates.sign("stranger", { subject: "/CN=stranger", authority: "other" });
   certificates.revoke("revoked");
+  certificates.sign("middle", { subject: "/CN=middle", isAuthority: true });
+  certificates.useAsAuthority("middle");
+  certificates.sign("below", { subject: "/CN=below", authority: "middle" });
+  const chain = certificates.read("below.pem") + certificates.read("middle.pem");
+  certificates.write("below.pem", chain);
+  certificates.revoke(null, "middle");
   const keys = certificates.write("keys.psk", `# of devices\ndev1:${KEY}\n`);
   const named = (lines: (listener: Listener) => string[]) =>
     Object.fromEntries(LISTENERS.map((listener) => [listener, lines(listener)]));
@@ -89,7 +98,10 @@ beforeAll(async () => {
       "",
     ].join("\n"),
   );
-  mosquitto = spawn(MOSQUITTO, ["-c", configuration], { stdio: "ignore" });
+  mosquitto = spawn(MOSQUITTO, ["-c", configuration], { stdio: ["ignore", "ignore", "pipe"] });
+  mosquitto.stderr?.on("data", (text: Buffer) => {
+    mosquittoLog += text.toString();
+  });
   for (const port of ports) {
     await until(`mosquitto on port ${port}`, async () => {
       const events = { onBytes: () => {}, onClosed: () => {} };
@@ -149,6 +161,31 @@ describe("mosquitto_pub ends as it does with mosquitto", () => {
   test("with an ALPN protocol, where the listener names none", async () => {
     expect(await exitCodes("open", ...knows(), "--tls-alpn", "mqtt")).toEqual([0, 0]);
   });
+});
+
+test("what differs is in the table", async () => {
+  const shown = ["--cert", file("below.pem"), "--key", file("below.key")];
+  const [own, debian] = await exitCodes("chain", "--cafile", file("ca.pem"), ...shown);
+  const isIn = (code: number | undefined) => code === 0;
+  const seen = { mosquitto: isIn(debian), holdfast: isIn(own) };
+  expect(seen.mosquitto).toBe(true);
+  expectDifferences("tls: a list of one authority of two", seen);
+
+  const wording = /[^\n]*OpenSSL[^\n]*wrong version number[^\n]*/;
+  expectRefusals(await exitCodes("open"));
+  const line = async (log: () => string) => {
+    await until("a line of the log", () => wording.test(log()));
+    // Without time, address, port.
+    return wording
+      .exec(log())?.[0]
+      .replace(/^\d+: /, "")
+      .replaceAll(/\d+\.[\d.:]+/g, "A:P");
+  };
+  expectDifferences("tls: the log of a handshake that fails", {
+    mosquitto: await line(() => mosquittoLog),
+    holdfast: await line(() => holdfast.broker.output()),
+  });
+  expectAllLookedAt("tls");
 });
 
 describe("messages over TLS", () => {

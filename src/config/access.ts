@@ -9,7 +9,7 @@ import { shown } from "./values.ts";
  * One access domain.
  *
  * @param entries  its lines: all of the file, or one listener's
- * @param loaded  what `plugin_load` loaded, anywhere
+ * @param loaded  what `plugin_load` and `global_plugin` loaded, anywhere
  * @param allowAnonymous  where no line says
  */
 export function accessOf(
@@ -18,7 +18,11 @@ export function accessOf(
   allowAnonymous: boolean,
   findings: Findings,
 ): AccessSettings {
-  const plugins = pluginsOf(entries, findings).filter(({ name }) => name === null);
+  const own = pluginsOf(entries, findings);
+  const plugins = [
+    ...loaded.filter(({ isGlobal }) => isGlobal),
+    ...own.filter(({ isGlobal, name }) => !isGlobal && name === null),
+  ];
   for (const { value, at } of linesOf(entries, "plugin_use")) {
     const plugin = loaded.find(({ name }) => name === value);
     if (plugin === undefined) {
@@ -36,7 +40,6 @@ export function accessOf(
     dynamicSecurityFile: fromPlugins.dynamicSecurityFile,
     dynamicSecurityInitialPasswordFile: fromPlugins.dynamicSecurityInitialPasswordFile,
     aclDeniesSubscribe: valueIn(entries, "acl_check_subscribe") ?? false,
-    denySpecialChars: valueIn(entries, "auth_plugin_deny_special_chars") ?? true,
     jwt: jwtOf(entries, fromPlugins, findings),
     http: fromPlugins.http,
   };

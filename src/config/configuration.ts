@@ -97,7 +97,6 @@ function settingsOf(
     overloadMilliseconds: value("overload_delay") || Number.POSITIVE_INFINITY,
     publishRateMax: value("max_publish_rate") ?? 0,
     publishBurstMax: value("max_publish_burst") || Math.max(value("max_publish_rate") ?? 0, 1),
-    retainSourceChecked: value("check_retain_source") ?? true,
     packetBytesMax: value("max_packet_size") ?? PACKET_BYTES_MAX,
     payloadBytesMax: value("message_size_limit") || PACKET_BYTES_MAX,
     keepAliveSecondsMax: value("max_keepalive") ?? 0,

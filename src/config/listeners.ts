@@ -166,15 +166,12 @@ function surroundingsOf(
   const loaded = pluginsOf(entries, { errors: [], warnings: [] });
   const build = (lines: readonly Entry[]): AccessSettings =>
     accessOf(lines, loaded, opensNone, findings);
-  const everywhere = entries.filter(({ name }) => name === "global_plugin");
   const common = build(isPerListener ? defaults.access : entries);
   return {
     all: entries,
     common,
     accessOfSection: (section) =>
-      !isPerListener || section.access === defaults.access
-        ? common
-        : build([...everywhere, ...section.access]),
+      !isPerListener || section.access === defaults.access ? common : build(section.access),
     findings,
   };
 }

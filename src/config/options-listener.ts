@@ -97,7 +97,7 @@ export const LISTENER_OPTIONS = {
     SWITCH,
     false,
     "Whether the user name takes the place of the Client Identifier.",
-    { since: FOURTH },
+    { since: FOURTH, reloadable: true },
   ),
   listener_auto_id_prefix: listener(
     text("prefix", 50),

@@ -7,8 +7,7 @@ import { nearest } from "../base/nearest.ts";
 import { type ConfigurationFile, filesIn } from "./include.ts";
 import type { Option } from "./option.ts";
 import { ALIASES, isOptionName, OPTIONS, type OptionName } from "./options.ts";
-import { isUnbuilt, reasonUnbuilt } from "./unbuilt.ts";
-import { isOfBridge, isSwitch, reasonUnobeyed, UNOBEYED_NAMES } from "./unobeyed.ts";
+import { isOfBridge, isWhatHappens, reasonUnobeyed, UNOBEYED_NAMES } from "./unobeyed.ts";
 import { shown } from "./values.ts";
 
 /** One accepted line; `value` is an OptionValue<typeof name>. */
@@ -164,13 +163,6 @@ function judgeOption(name: OptionName, alias: string, written: string): JudgedLi
     if (reason !== null) return { error: `${alias}: ${reason}` };
     return { error: `${alias}: "${shown(word)}" is not accepted; expected ${type.form}` };
   }
-  const unbuilt = reasonUnbuilt(name, word);
-  if (unbuilt !== null) {
-    return {
-      entry: { name, value },
-      error: `${alias} is not supported yet, and ignoring it would be unsafe: ${unbuilt}`,
-    };
-  }
   const entry = { name, value };
   if (rest.length > 0) {
     const ignored = shown(rest.join(" "));
@@ -179,13 +171,11 @@ function judgeOption(name: OptionName, alias: string, written: string): JudgedLi
       warning: `${alias}: "${ignored}" behind the value is ignored; a comment needs its own line`,
     };
   }
-  if (isUnbuilt(name)) return { entry, warning: `${alias} is not supported yet and ignored` };
   return notice === undefined ? { entry } : { entry, warning: `${alias} ${notice}` };
 }
 
 function judgeOther(name: string, value: string): JudgedLine {
-  // A switch that is off asks for nothing.
-  if (isSwitch(name) && (value === "false" || value === "0")) return {};
+  if (isWhatHappens(name, value)) return {};
   if (isOfBridge(name)) return { bridge: { name, value } };
   const reason = reasonUnobeyed(name);
   if (reason !== null) return { warning: `${name} ${reason}` };

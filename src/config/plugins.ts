@@ -28,6 +28,8 @@ export interface Plugin {
   readonly fileName: string;
   /** The name that `plugin_load` gave it; null: another line. */
   readonly name: string | null;
+  /** Whether it is for all listeners, wherever it stands. */
+  readonly isGlobal: boolean;
   readonly options: { readonly key: string; readonly value: string; readonly at: string }[];
 }
 
@@ -47,16 +49,18 @@ const KNOWN: ReadonlyMap<
 export function pluginsOf(entries: readonly Entry[], findings: Findings): Plugin[] {
   const plugins: Plugin[] = [];
   let current: Plugin | null = null;
-  const open = (path: string, name: string | null, at: string): void => {
-    current = { at, fileName: shown(posix.basename(path)), name, options: [] };
+  const open = (path: string, name: string | null, { name: line, at }: Entry): void => {
+    const isGlobal = line === "global_plugin";
+    current = { at, fileName: shown(posix.basename(path)), name, isGlobal, options: [] };
     plugins.push(current);
   };
-  for (const { name, value, at } of entries) {
+  for (const entry of entries) {
+    const { name, value, at } = entry;
     if (name === "plugin" || name === "auth_plugin" || name === "global_plugin") {
-      open(value as string, null, at);
+      open(value as string, null, entry);
     } else if (name === "plugin_load") {
       const loaded = value as PluginLoadValue;
-      open(loaded.path, loaded.name, at);
+      open(loaded.path, loaded.name, entry);
     } else if (name === "plugin_opt_*") {
       const option = value as PluginOptionValue;
       const latest: Plugin | null = current as Plugin | null;

@@ -29,15 +29,14 @@ export function reconcile(
 ): Reloaded {
   const sections = sectionsKnownAgain(running.entries, read.entries);
   const placed = read.entries.flatMap((entry) => placedIn(sections, entry));
-  const names = changedNames(running.entries, placed);
+  const kept = running.entries.filter(({ name, section }) => isGone(sections, name, section));
+  const names = changedNames(running.entries, [...placed, ...kept]);
   const changed = names.filter((name) => isReloadable(name));
   const sentences = names
     .filter((name) => !isReloadable(name))
     .map((name) => `${placeOf(name, read, running)}${name} has changed; it counts after a restart`);
   const entries = [
-    ...running.entries.filter(
-      ({ name, section }) => !isReloadable(name) || isGone(sections, name, section),
-    ),
+    ...running.entries.filter((entry) => !isReloadable(entry.name) || kept.includes(entry)),
     ...placed.filter(({ name }) => isReloadable(name)),
   ];
   const findings: Findings = { errors: [], warnings: [] };
@@ -77,7 +76,7 @@ function placedIn(sections: ReadonlyMap<number, number>, entry: Entry): readonly
   return OPTIONS[entry.name].scope === "global" ? [{ ...entry, section: 0 }] : [];
 }
 
-/** Whether a line is of a listener that is open and that the file has no more. */
+/** Whether a line is of a listener that is open and that the file has no more: it still counts. */
 function isGone(sections: ReadonlyMap<number, number>, name: OptionName, section: number): boolean {
   return OPTIONS[name].scope !== "global" && ![...sections.values()].includes(section);
 }
@@ -92,7 +91,9 @@ function linesAsText(entries: readonly Entry[], name: OptionName): string {
   const { scope }: Option<unknown> = OPTIONS[name];
   const lines = entries
     .filter((entry) => entry.name === name)
-    .map(({ section, value }) => `${scope === "global" ? 0 : section} ${textOf(value)}`);
+    .map(({ section, value }) => ({ section: scope === "global" ? 0 : section, value }))
+    .sort((one, other) => one.section - other.section)
+    .map(({ section, value }) => `${section} ${textOf(value)}`);
   return lines.join("\n");
 }
 

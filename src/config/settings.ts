@@ -91,8 +91,6 @@ export interface AccessSettings {
   readonly dynamicSecurityInitialPasswordFile: string | null;
   /** Whether SUBSCRIBE itself is refused with 0x87 where reading is. */
   readonly aclDeniesSubscribe: boolean;
-  /** Whether names with `+` or `#` are refused where rules use them. */
-  readonly denySpecialChars: boolean;
   readonly jwt: JwtSettings | null;
   readonly http: HttpAccessSettings | null;
 }
@@ -199,8 +197,6 @@ export interface Settings {
   readonly publishRateMax: number;
   /** Most of them at once. */
   readonly publishBurstMax: number;
-  /** Whether a retained message is delivered only while its publisher may write there. */
-  readonly retainSourceChecked: boolean;
 
   /** Largest packet from a client, fixed header included: 20 … 268,435,455. */
   readonly packetBytesMax: number;

@@ -27,6 +27,16 @@ const OF_BRIDGES: ReadonlySet<string> = new Set(wordsOf(BRIDGE_NAMES));
 
 const UNOBEYED: ReadonlyMap<string, string> = new Map([
   ["allow_duplicate_messages", "is not obeyed: subscriptions that overlap give one message"],
+  [
+    "auth_plugin_deny_special_chars",
+    "is not obeyed: names with + or # are refused where patterns of an acl_file use them, and " +
+      "nowhere else",
+  ],
+  [
+    "check_retain_source",
+    "is not obeyed: a retained message stays until it is overwritten, also where its publisher " +
+      "may write no more; use max_retained_expiry_interval",
+  ],
   ["enable_control_api", "is not obeyed: there is no $CONTROL/broker; use SIGHUP and `$SYS`"],
   ["http_dir", "is not obeyed: holdfast serves no files; use a web server"],
   ["max_inflight_bytes", "is not obeyed; use max_inflight_messages and max_outgoing_bytes"],
@@ -49,16 +59,19 @@ export function reasonUnobeyed(name: string): string | null {
   return UNOBEYED.get(name) ?? null;
 }
 
-/** Those that are obeyed when they are off. */
-const SWITCHES: ReadonlySet<string> = new Set([
-  "allow_duplicate_messages",
-  "enable_control_api",
-  "upgrade_outgoing_qos",
+/** Values of some of them that ask for what happens anyway. */
+const WHAT_HAPPENS: ReadonlyMap<string, readonly string[]> = new Map<string, string[]>([
+  ["allow_duplicate_messages", ["false", "0"]],
+  ["auth_plugin_deny_special_chars", ["true", "1"]],
+  ["check_retain_source", ["false", "0"]],
+  ["enable_control_api", ["false", "0"]],
+  ["max_inflight_bytes", ["0"]],
+  ["upgrade_outgoing_qos", ["false", "0"]],
 ]);
 
-/** Whether there is nothing to say of the option where it is false. */
-export function isSwitch(name: string): boolean {
-  return SWITCHES.has(name);
+/** Whether there is nothing to say of an option with this value. */
+export function isWhatHappens(name: string, value: string): boolean {
+  return WHAT_HAPPENS.get(name)?.includes(value) ?? false;
 }
 
 /** Whether an option is one of a bridge. */

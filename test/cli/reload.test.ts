@@ -243,3 +243,34 @@ test("users: the file that the option names is read again, and another may be na
   await admitted("bob");
   await alice.ping();
 });
+
+test("rules: an ACL file counts at once for those that are connected, and goes again", async () => {
+  const rules = join(directory, "rules");
+  const { address, reload } = await running(`${OPEN}${LISTENER}`);
+  const reader = await TestClient.connect(address);
+  const writer = await TestClient.connect(address);
+  await reader.subscribe("#", { qos: 1 });
+  const said = async (topic: string): Promise<string | null> => {
+    await writer.publish(topic, "x", { qos: 1 });
+    await writer.publish("end", "x", { qos: 1 });
+    const { topic: first } = await reader.receive();
+    if (first === "end") return null;
+    await reader.receive({ topic: "end" });
+    return first;
+  };
+  expect(await said("a")).toBe("a");
+  writeFileSync(rules, "topic readwrite end\ntopic write a\ntopic readwrite b\n");
+  const limited = `${OPEN}acl_file ${rules}\n${LISTENER}`;
+  await reload(limited);
+  expect(await said("a")).toBeNull();
+  expect(await said("b")).toBe("b");
+  writeFileSync(rules, "topic readwrite end\ntopic readwrite a\n");
+  await reload(limited);
+  expect(await said("a")).toBe("a");
+  expect(await said("b")).toBeNull();
+  writeFileSync(rules, "topic readwrite end\nnonsense\n");
+  await reload(limited, /Error: [^\n]*rules:2[^\n]*stays as it was/);
+  expect(await said("a")).toBe("a");
+  await reload(`${OPEN}${LISTENER}`);
+  expect(await said("b")).toBe("b");
+});

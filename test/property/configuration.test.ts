@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { configure } from "../../src/config/configuration.ts";
 import { TEXT_CHARACTERS_MAX } from "../../src/config/option.ts";
 import { OPTIONS } from "../../src/config/options.ts";
+import { reconcile } from "../../src/config/reload.ts";
 import { NO_FLAGS } from "../../src/config/settings.ts";
 import { UNOBEYED_NAMES } from "../../src/config/unobeyed.ts";
 
@@ -51,6 +52,47 @@ test("lines of all contents: settings that are whole, or errors of one line each
         expect([0, 1, 2]).toContain(qosMax);
         expect(typeof access.allowAnonymous).toBe("boolean");
       }
+    }),
+    { numRuns },
+  );
+});
+
+test("a file that is read again while another runs: the listeners stay those that are open", () => {
+  const lines = fc.constantFrom(
+    ...["listener 1", "listener 2 ::1", "listener 0 /x", "listener 3", "port 7"],
+    ...["max_connections 5", "max_connections -1", "max_qos 1", "listener_allow_anonymous true"],
+    ...[
+      "sys_interval 1",
+      "sys_interval 2",
+      "log_type all",
+      "log_dest stdout",
+      "queue_rule a keep=last",
+    ],
+    ...["password_file /a", "password_file /b", "acl_file /a", "per_listener_settings true"],
+    ...["memory_limit 5", "accept_protocol_versions 3,5", "allow_anonymous true", "user root"],
+    ...["plugin mosquitto_persist_sqlite.so", "plugin_load n go-auth.so", "max_packet_size 500"],
+  );
+  const files = fc.array(lines, { maxLength: 12 });
+  const read = (lines: readonly string[]) => {
+    return configure({ name: "m.conf", content: lines.join("\n") }, NO_FLAGS);
+  };
+  const placesOf = ({ settings }: ReturnType<typeof read>) =>
+    settings.listeners.map(({ address, port, protocol, socketPath }) => [
+      address,
+      port,
+      protocol,
+      socketPath,
+    ]);
+  fc.assert(
+    fc.property(files, files, (before, after) => {
+      const running = read(before);
+      const found = read(after);
+      fc.pre(running.errors.length === 0 && found.errors.length === 0);
+      const { configuration, sentences } = reconcile(running, found, NO_FLAGS);
+      if (configuration === null) expect(sentences).not.toEqual([]);
+      else expect(placesOf(configuration)).toEqual(placesOf(running));
+      const again = reconcile(configuration ?? running, found, NO_FLAGS);
+      if (configuration !== null) expect(again.changed).toEqual([]);
     }),
     { numRuns },
   );

@@ -1,6 +1,6 @@
 /**
- * A thread that computes argon2id and bcrypt, each of which would hold up the event loop for a tenth
- * of a second. One at a time.
+ * A thread that computes argon2id and bcrypt, one at a time: each would hold up the event loop for
+ * a tenth of a second.
  */
 import { parentPort } from "node:worker_threads";
 import { argon2id, bcryptVerify } from "hash-wasm";

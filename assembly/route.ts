@@ -476,7 +476,7 @@ function repeated(record: usize, session: usize, version: u32): i32 {
   if (topic < 0) return topic;
   if (version === VERSION_5 && hasProperty(TOPIC_ALIAS)) {
     const status = resolveAlias(record);
-    if (status < 0) return status === NO_MEMORY ? -QUOTA_EXCEEDED : status;
+    if (status < 0) return status;
   }
   return answer(record, 2, SUCCESS, isDurable(session));
 }

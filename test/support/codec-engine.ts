@@ -94,6 +94,8 @@ export function loadCodec(build: Build): Codec {
     throw new Error(`assertion failed at ${line}:${column}`);
   };
   const instance = new Instance(compiled(build), { env: { memory, abort } });
+  // A constant that the compiler could not fold is only there after this.
+  (instance.exports as { readonly _start?: () => void })._start?.();
   const bytes = new Uint8Array(memory.buffer);
   const view = new DataView(memory.buffer);
   return { ...(instance.exports as unknown as CodecExports), bytes, view };

@@ -13,6 +13,7 @@ import { dropLists, hasTouched } from "./session-lists";
 import { freeStored } from "./stored";
 
 export { internRules, mayRead, releaseRules, ruleSetBytes, ruleSetCount } from "./access";
+export { isReceiver } from "./control-topic";
 export { cutPacket, decodePacket, firstFilter, nextFilter } from "./decode";
 export { dumpSession } from "./dump";
 export { takeEvents } from "./events";

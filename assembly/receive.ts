@@ -264,16 +264,12 @@ function consume(): i32 {
       status = answerPing(bytes);
     } else {
       status = control(version, type, bytes);
-      if (status === R_CONTROL) {
-        at += bytes;
-        count(S_PACKETS_RECEIVED, 1);
-        return R_CONTROL;
-      }
     }
-    if (status !== R_DONE) return status;
+    if (status !== R_DONE && status !== R_CONTROL) return status;
     at += bytes;
     // What the broker itself publishes was not received.
     if (record !== recordOf(0)) count(S_PACKETS_RECEIVED, 1);
+    if (status !== R_DONE) return R_CONTROL;
   }
 }
 

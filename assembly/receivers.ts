@@ -4,6 +4,7 @@
 import { D_TOPIC_AT, D_TOPIC_BYTES, DECODED, NO_MEMORY } from "./abi";
 import { resolveAlias } from "./alias";
 import { C_SESSION } from "./connection";
+import { isControlTopic, takeControl } from "./control-topic";
 import { mayPublish } from "./guard";
 import { lookup, match, releaseList } from "./match-cache";
 import { isMounted, mountTopic } from "./mount";
@@ -32,7 +33,8 @@ const STATE_BYTES: u32 = 6;
  * to it. Hot.
  *
  * @param first  first byte of the packet
- * @returns the list, with a reference for the caller; NO_MEMORY, DENIED, R_ACCESS, −Reason Code
+ * @returns the list, with a reference for the caller; NO_MEMORY, DENIED, R_ACCESS, −Reason Code;
+ *   R_CONTROL, R_DONE: it is for the host, or for nobody
  */
 export function findReceivers(record: usize, version: u32, first: u32): i64 {
   if (isMounted(record)) return findMounted(record, version, first);
@@ -63,6 +65,10 @@ export function findReceivers(record: usize, version: u32, first: u32): i64 {
       if (list !== 0) releaseList(list);
       return access === 0 ? DENIED : access;
     }
+  }
+  if (isControlTopic()) {
+    if (list !== 0) releaseList(list);
+    return takeControl(record, session, (first >> 1) & 3);
   }
   if (list === 0) list = match(load<u32>(DECODED, D_TOPIC_AT), topicBytes);
   return list === 0 ? NO_MEMORY : <i64>list;

@@ -155,6 +155,22 @@ class Broker implements RunningBroker {
     this.#authorization = this.#startAuthorization();
     this.#dispatch = new Dispatch(this.#plane(), (connection) => this.#closed(connection));
     this.#turn.start(this.#dispatch);
+    this.#useSecurities();
+  }
+
+  /** Who answers on control topics, and what its changes do to connections. */
+  #useSecurities(): void {
+    const { securities } = this.#access;
+    this.#dispatch.controlTopics.use(({ access }) => {
+      const security = securities.of(access);
+      return security === null ? [] : [security];
+    });
+    securities.connect((security) =>
+      this.#dispatch.concernedBy(
+        ({ access }) => securities.of(access) === security,
+        () => void this.#authorization.renew(),
+      ),
+    );
   }
 
   #plane(): Plane {
@@ -440,6 +456,7 @@ class Broker implements RunningBroker {
     const end = Date.now() + STOP_FLUSH_MILLISECONDS_MAX;
     while (this.#turn.openCount > 0 && Date.now() < end) await sleep(10);
     for (const listener of this.#listeners) listener.close();
+    await Promise.race([this.#access.securities.settled(), sleep(STORE_STOP_MILLISECONDS_MAX)]);
     this.#access.close();
     this.#dispatch.stop();
     const left = this.#turn.openCount;

@@ -47,9 +47,9 @@ export function mayUseFilter(
     if ((rule.actions & action) === 0) continue;
     const own = filterOf(rule, identity);
     if (own === null) continue;
-    const isMatch = rule.isLiteral
-      ? own === filter || own === plain
-      : isCovered(plain, [own]) || isCovered(filter, [own]);
+    let isMatch = rule.meansWildcards === true && /[+#]/.test(plain);
+    if (rule.isLiteral) isMatch ||= own === filter || own === plain;
+    else isMatch ||= isCovered(plain, [own]) || isCovered(filter, [own]);
     if (isMatch) return rule.allows;
   }
   if (rules.question !== undefined && (rules.question.actions & action) !== 0) return null;

@@ -32,6 +32,8 @@ export interface AccessRule {
    * said the filter is taken as it stands.
    */
   readonly substitutes?: true;
+  /** Of SUBSCRIBE: whatever its filter, all Topic Filters with wildcards are meant. */
+  readonly meansWildcards?: true;
 }
 
 /** What is to be asked outside the broker where no rule matches, instead of the defaults. */

@@ -80,7 +80,8 @@ function listOfCommands(request: Uint8Array): readonly unknown[] | ControlRespon
   }
   let tree: unknown;
   try {
-    const text = decoder.decode(request);
+    // What C programs send may end in the NUL of their texts.
+    const text = decoder.decode(request).replace(/\0$/, "");
     if (isDeeper(text, CONTROL_DEPTH_MAX)) return refusal("Payload not valid JSON");
     tree = JSON.parse(text);
   } catch {

@@ -2,7 +2,7 @@
  * An access domain: who may connect by one set of access settings, which all listeners share or
  * each has of its own.
  *
- *   CONNECT ─▶ certificate ─▶ password file ─▶ plugins ─▶ token ─▶ HTTP backend ─▶ anonymous?
+ *   CONNECT ─▶ certificate ─▶ password file ─▶ dynamic security ─▶ token ─▶ HTTP ─▶ anonymous?
  *
  * Each authenticator grants, refuses, or passes on. Where all pass it on a client without a user
  * name may come in as anonymous; with one it is refused. Where nobody checks names, they are taken
@@ -15,6 +15,7 @@ import type { AccessSettings, HttpAccessSettings, JwtSettings } from "../config/
 import type { Authorizer } from "./access-rules.ts";
 import { AclAuthorizer } from "./acl-authorizer.ts";
 import { readAclFile } from "./acl-file.ts";
+import { type DynamicSecurities, securedBy } from "./dynamic-securities.ts";
 import { HttpAuthorizer } from "./http-authorizer.ts";
 import { HttpBackend } from "./http-backend.ts";
 import type { Authenticator, ConnectRequest, Verdict } from "./identity.ts";
@@ -28,8 +29,8 @@ import { TokenAuthenticator } from "./token-authenticator.ts";
 export interface AccessParts {
   readonly hasher: PasswordHasher;
   readonly log: Log;
-  /** Others who know users of these settings, and live longer than what is read of them. */
-  readonly others?: (settings: AccessSettings) => readonly Authenticator[];
+  /** They live longer than what is read of the settings; left out: nobody has any. */
+  readonly securities?: DynamicSecurities;
 }
 
 /** What a listener says of those that come to it. */
@@ -156,14 +157,12 @@ export class AccessDomain {
  */
 export function loadAccessFiles(
   settings: AccessSettings,
-  { hasher, log, others }: AccessParts,
+  { hasher, log, securities }: AccessParts,
   before: AccessFiles | null = null,
 ): AccessFiles {
   const warn = (sentence: string): void => log.warn(sentence);
-  const { aclFile, dynamicSecurityFile, passwordFile, scramFile } = settings;
-  if (dynamicSecurityFile !== null && others === undefined) {
-    throw new StartError("dynamic security is not obeyed yet: it would keep nobody out");
-  }
+  const { aclFile, passwordFile, scramFile } = settings;
+  const security = securities?.of(settings) ?? null;
   const users = passwordFile === null ? null : loadPasswordFile(passwordFile, warn);
   const credentials = scramFile === null ? null : loadScramFile(scramFile, warn);
   const tokens = remoteOf(
@@ -175,14 +174,15 @@ export function loadAccessFiles(
   const http = remoteOf(settings.http, before?.http, (backend) => new HttpBackend(backend, log));
   const authenticators: Authenticator[] = [];
   if (users !== null) authenticators.push(new PasswordAuthenticator(users, hasher));
-  authenticators.push(...(others?.(settings) ?? []));
+  if (security !== null) authenticators.push(security);
   if (tokens !== null) authenticators.push(tokens.authenticator);
   if (http !== null) authenticators.push(http.authenticator);
   const file = aclFile === null ? null : new AclAuthorizer(readAclFile(aclFile, warn));
-  const authorizer =
+  const asked =
     http === null
       ? file
       : new HttpAuthorizer(http.authenticator, file, http.settings.aclCacheSeconds);
+  const authorizer = security === null ? asked : securedBy(security, asked);
   const deniesSubscribe = settings.aclDeniesSubscribe;
   return { credentials, authenticators, authorizer, deniesSubscribe, tokens, http };
 }

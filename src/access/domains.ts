@@ -3,10 +3,12 @@ import { StartError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { AccessSettings } from "../config/settings.ts";
 import { AccessDomain, loadAccessFiles } from "./domain.ts";
+import { DynamicSecurities } from "./dynamic-securities.ts";
 import { PasswordHasher } from "./password-hasher.ts";
 
 export class AccessDomains {
   readonly hasher = new PasswordHasher();
+  readonly securities: DynamicSecurities;
   readonly #log: Log;
   #domains = new Map<AccessSettings, AccessDomain>();
 
@@ -16,13 +18,14 @@ export class AccessDomains {
    */
   constructor(all: readonly AccessSettings[], log: Log) {
     this.#log = log;
+    this.securities = new DynamicSecurities(this.hasher, log);
     for (const settings of all) {
       if (!this.#domains.has(settings)) this.#domains.set(settings, this.#open(settings));
     }
   }
 
   #open(settings: AccessSettings): AccessDomain {
-    const parts = { hasher: this.hasher, log: this.#log };
+    const parts = { hasher: this.hasher, securities: this.securities, log: this.#log };
     return new AccessDomain(loadAccessFiles(settings, parts), parts);
   }
 
@@ -56,6 +59,7 @@ export class AccessDomains {
       domains.set(now, domain);
     }
     this.#domains = domains;
+    faults.push(...this.securities.reload(domains.keys()));
     return faults;
   }
 

@@ -5,7 +5,7 @@
  *     └─ of a role: what it says literally, then its patterns, each by priority
  *          └─ the defaults, which never open $CONTROL
  *
- * Clients of the same roles share one set of rules, unless %c or %u stands in it.
+ * Clients of the same roles share one set of rules, in which %c and %u stand for who asks.
  */
 import {
   type AccessRule,
@@ -47,6 +47,15 @@ const NO_CONTROL: AccessRule = {
   isLiteral: false,
 };
 
+/** Of a role whose holders may not subscribe with wildcards; as text no filter is so. */
+const NO_WILDCARDS: AccessRule = {
+  actions: SUBSCRIBE,
+  allows: false,
+  filter: "",
+  isLiteral: true,
+  meansWildcards: true,
+};
+
 const NOTHING: AccessRules = { rules: [], defaults: 0 };
 
 /** Whether a level of the filter is one of the two that stand for who asks. */
@@ -55,14 +64,15 @@ function isPersonal(filter: string): boolean {
 }
 
 /**
- * Puts who asks into a filter.
+ * Puts who asks into a filter, where a name has wildcards; other names the engine puts in.
  *
  * A name with wildcards must not widen what is allowed: where it has some, only this very text is
  * meant, or nothing at all.
  *
  * @returns null where the rule can match nothing
  */
-function personalRule(rule: AccessRule, identity: Identity): AccessRule | null {
+function personalRule(shared: AccessRule, identity: Identity): AccessRule | null {
+  const { substitutes: _, ...rule } = shared;
   const names = { "%c": identity.clientId, "%u": identity.userName };
   const used: string[] = [];
   const levels = rule.filter.split("/").map((level) => {
@@ -80,7 +90,9 @@ function personalRule(rule: AccessRule, identity: Identity): AccessRule | null {
 }
 
 function ruleOf({ type, topic, allows }: Acl): AccessRule {
-  return { actions: ACTIONS[type], allows, filter: topic, isLiteral: LITERAL.has(type) };
+  const isLiteral = LITERAL.has(type);
+  const rule = { actions: ACTIONS[type], allows, filter: topic, isLiteral };
+  return !isLiteral && isPersonal(topic) ? { ...rule, substitutes: true } : rule;
 }
 
 /** Literal ones decide before patterns do, whatever their priority. */
@@ -88,7 +100,11 @@ function rulesOfRole(role: Role): AccessRule[] {
   // A pattern that is no Topic Filter matches nothing; files may hold some.
   const usable = role.acls.filter(({ topic, type }) => LITERAL.has(type) || isTopicFilter(topic));
   const rules = usable.map(ruleOf);
-  return [...rules.filter((rule) => rule.isLiteral), ...rules.filter((rule) => !rule.isLiteral)];
+  return [
+    ...(role.allowsWildcards ? [] : [NO_WILDCARDS]),
+    ...rules.filter((rule) => rule.isLiteral),
+    ...rules.filter((rule) => !rule.isLiteral),
+  ];
 }
 
 /** Rules of one model; a change of the model needs another. */
@@ -110,14 +126,14 @@ export class DynamicSecurityRules {
     const names = this.#rolesOf(identity);
     if (names === null) return NOTHING;
     const shared = this.#shared(names);
-    if (!shared.rules.some(({ filter }) => isPersonal(filter))) return shared;
+    if (!/[+#]/.test(identity.clientId + identity.userName)) return shared;
     const rules = shared.rules.map((rule) =>
-      !rule.isLiteral && isPersonal(rule.filter) ? personalRule(rule, identity) : rule,
+      rule.substitutes === true ? personalRule(rule, identity) : rule,
     );
     return { ...shared, rules: rules.filter((rule) => rule !== null) };
   }
 
-  /** Names of its roles in the order they are asked; null: a user that is not known here. */
+  /** Names of its roles in the order they are asked; null: it has no rights at all. */
   #rolesOf({ userName }: Identity): readonly string[] | null {
     const { anonymousGroup, clients, groups } = this.#model;
     const ofGroup = (name: string): readonly Membership[] => groups.get(name)?.roles ?? [];
@@ -125,7 +141,8 @@ export class DynamicSecurityRules {
       return anonymousGroup === null ? [] : ofGroup(anonymousGroup).map(({ name }) => name);
     }
     const client = clients.get(userName);
-    if (client === undefined) return null;
+    // It may have come by a certificate, where no password says that it is disabled.
+    if (client === undefined || client.isDisabled) return null;
     const memberships = [...client.roles, ...client.groups.flatMap(({ name }) => ofGroup(name))];
     return [...new Set(memberships.map(({ name }) => name))];
   }

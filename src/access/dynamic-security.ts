@@ -11,7 +11,7 @@
 import { pbkdf2Sync, randomBytes } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { NOT_AUTHORIZED, SERVER_BUSY } from "#assembly/spec";
+import { NOT_AUTHORIZED } from "#assembly/spec";
 import { StartError } from "../base/errors.ts";
 import {
   CONTROL_ANSWER_BYTES_MAX,
@@ -45,6 +45,7 @@ import type { Client, ClientPassword, DynamicSecurityModel } from "./dynamic-sec
 import { DynamicSecurityRules } from "./dynamic-security-rules.ts";
 import type { Authenticator, ConnectRequest, Identity, Verdict } from "./identity.ts";
 import { field } from "./json-fields.ts";
+import { checkPassword, verdictOf } from "./password-authenticator.ts";
 import {
   hashPassword,
   ITERATIONS_DEFAULT,
@@ -163,7 +164,7 @@ export class DynamicSecurity implements Authenticator, Authorizer, ControlEndpoi
   }
 
   authenticate(request: ConnectRequest): Verdict | Promise<Verdict> | null {
-    const { password, remoteAddress: address, userName } = request;
+    const { password, userName } = request;
     if (userName === null || password === null) return null;
     const client = this.#model.clients.get(userName);
     if (client === undefined) return null;
@@ -171,20 +172,26 @@ export class DynamicSecurity implements Authenticator, Authorizer, ControlEndpoi
     if (refused !== null) return refused;
     if (client.password === null) return null;
     const { stored } = client.password;
-    const question = { stored, password, user: userName, address };
-    const checked = this.#options.hasher.check(question, Math.floor(Date.now() / 1000));
-    const decide = (isRight: boolean | "busy"): Verdict => {
-      if (isRight === "busy") {
-        return { refused: SERVER_BUSY, reason: "too many passwords wait to be checked" };
-      }
-      const now = this.#model.clients.get(userName);
+    const checked = checkPassword(this.#options.hasher, stored, request);
+    if (!(checked instanceof Promise)) return verdictOf(checked, request);
+    return checked.then((settled) => {
       // Meanwhile it may have been disabled, or been given another password.
-      const isSame = now !== undefined && now.password?.stored === stored;
-      if (!isRight || !isSame) return { refused: NOT_AUTHORIZED, reason: "wrong password" };
-      const { clientId } = request;
-      return refusalOf(now, request) ?? { granted: { clientId, userName, rules: null } };
-    };
-    return typeof checked === "object" ? checked.then(decide) : decide(checked);
+      const now = this.#model.clients.get(userName);
+      if (now === undefined || now.password?.stored !== stored) return verdictOf(false, request);
+      return refusalOf(now, request) ?? verdictOf(settled, request);
+    });
+  }
+
+  decoy(): StoredPassword | null {
+    for (const { password } of this.#model.clients.values()) {
+      if (password !== null) return password.stored;
+    }
+    return null;
+  }
+
+  /** Whether it is for dynamic security to say what a client may do. */
+  knows({ userName }: Identity): boolean {
+    return userName === "" || this.#model.clients.has(userName);
   }
 
   rulesOf(identity: Identity): AccessRules {
@@ -366,8 +373,9 @@ export class DynamicSecurity implements Authenticator, Authorizer, ControlEndpoi
   }
 }
 
-function refusalOf(client: Client, { clientId }: ConnectRequest): Verdict | null {
+function refusalOf(client: Client, request: ConnectRequest): Verdict | null {
   if (client.isDisabled) return { refused: NOT_AUTHORIZED, reason: "the client is disabled" };
+  const clientId = request.takesUserName ? request.userName : request.clientId;
   if (client.clientId === null || client.clientId === clientId) return null;
   return { refused: NOT_AUTHORIZED, reason: "another Client Identifier is set for the user" };
 }

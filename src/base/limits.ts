@@ -139,6 +139,12 @@ export const WEBSOCKET_UNSENT_BYTES_MAX = 1024 * 1024 * 1024;
  */
 export const KEEP_ALIVE_FACTOR = 1.5;
 
+/**
+ * Connections that end in one turn because their users were changed: a fleet of them would hold up
+ * everybody else for seconds.
+ */
+export const EXPELLED_PER_TURN_MAX = 256;
+
 /** Bytes of one request to a control topic; its answer must be shorter than the other. */
 export const CONTROL_REQUEST_BYTES_MAX = 1024 * 1024;
 export const CONTROL_ANSWER_BYTES_MAX = 16 * 1024 * 1024;

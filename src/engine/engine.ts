@@ -145,6 +145,8 @@ interface EngineExports {
   firstFilter(): number;
   nextFilter(): number;
   send(connection: number, at: number, bytes: number, hold: number): number;
+  /** @returns 1 where the connected Session gets what is published to the topic */
+  isReceiver(session: number, at: number, bytes: number): number;
   journalWill(
     number: number,
     delaySeconds: number,

@@ -4,12 +4,14 @@
  */
 import * as abi from "#assembly/abi";
 import {
+  ADMINISTRATIVE_ACTION,
   AUTH,
   CONNECT,
   DISCONNECT,
   DISCONNECT_WITH_WILL,
   NOT_AUTHORIZED,
   PROTOCOL_ERROR,
+  PUBLISH,
   QUOTA_EXCEEDED,
   REASON_STRING,
   SERVER_REFERENCE,
@@ -26,14 +28,16 @@ import {
 import { FailedLogins } from "../access/failed-logins.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { ASKED_BYTES_MAX } from "../base/limits.ts";
-import type { NetworkConnection } from "../session/network-connection.ts";
+import type { ListenerRules, NetworkConnection } from "../session/network-connection.ts";
 import type { TurnHandlers } from "../session/turn.ts";
 import type { Will } from "../session/wills.ts";
 import { Admission } from "./admission.ts";
 import { Authenticating } from "./auth.ts";
 import type { FilterVerdicts } from "./authorization.ts";
+import { ConcernedClients } from "./concerned-clients.ts";
 import { sendRefused } from "./connack.ts";
 import { Connecting } from "./connect.ts";
+import { ControlTopics } from "./control-topics.ts";
 import { farewellLine } from "./farewell.ts";
 import { Logins } from "./logins.ts";
 import { PacketWriter } from "./packet-writer.ts";
@@ -52,6 +56,7 @@ export class Dispatch implements TurnHandlers {
   readonly #admission: Admission;
   readonly #connecting: Connecting;
   readonly #subscribing: Subscribing;
+  readonly controlTopics: ControlTopics;
   /** Whether DECODED is of the connection being closed. */
   #isConnectAtHand = false;
 
@@ -67,6 +72,12 @@ export class Dispatch implements TurnHandlers {
     this.#writer = new PacketWriter(plane.engine);
     this.#subscribing = new Subscribing(plane);
     this.#admission = new Admission(plane.log, plane.settings);
+    this.controlTopics = new ControlTopics(
+      plane.engine,
+      plane.log,
+      () => plane.turn.schedule(),
+      (connection) => this.expel(connection),
+    );
     const waiting = new WaitingConnects(plane.engine);
     const parts = { waiting, failed: new FailedLogins(plane.log), tallies: this.tallies };
     const logins = new Logins(plane, parts, (connection, reasonCode, serverReference) =>
@@ -184,6 +195,10 @@ export class Dispatch implements TurnHandlers {
       return this.#connecting.connect(connection);
     }
     if (type === SUBSCRIBE || type === UNSUBSCRIBE) return this.#ofFilters(connection, type);
+    if (type === PUBLISH) {
+      this.controlTopics.take(connection);
+      return true;
+    }
     if (type === DISCONNECT) {
       this.#disconnect(connection);
       return false;
@@ -321,6 +336,28 @@ export class Dispatch implements TurnHandlers {
     if (verdict instanceof Promise)
       verdict.then((answer) => go({ ...will, isAllowed: true }, answer));
     else go(will, verdict);
+  }
+
+  /** What changes of a dynamic security do to connections; `renew` is left to its caller. */
+  concernedBy(isMeant: (rules: ListenerRules) => boolean, renew: () => void): ConcernedClients {
+    return new ConcernedClients({
+      turn: this.#plane.turn,
+      isMeant,
+      renew,
+      underway: (isConcerned) =>
+        this.#logins.underway(({ userName }) => isConcerned(userName ?? "")),
+      expel: (connection) => this.expel(connection),
+    });
+  }
+
+  /**
+   * Ends a connection whose client lost its rights, or got others. As in mosquitto, its will goes
+   * with it: whoever is shut out has no last word.
+   */
+  expel(connection: NetworkConnection): void {
+    if (connection.phase === "closing" || connection.phase === "closed") return;
+    this.#dropWill(connection);
+    this.close(connection, ADMINISTRATIVE_ACTION);
   }
 
   /**

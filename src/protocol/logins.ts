@@ -164,6 +164,15 @@ export class Logins {
     this.#close(connection, NOT_AUTHORIZED);
   }
 
+  /** Those of some users, as far as they have no verdict yet: what they show may have changed. */
+  underway(isMeant: (request: ConnectRequest) => boolean): NetworkConnection[] {
+    const meant: NetworkConnection[] = [];
+    for (const [connection, { request }] of this.#asked) {
+      if (isMeant(request)) meant.push(connection);
+    }
+    return meant;
+  }
+
   /** The connection is gone, or its end is on the way. */
   forget(connection: NetworkConnection): void {
     const second = this.#ending.get(connection);

@@ -26,7 +26,7 @@ describe("the file", () => {
     });
     expect(await login(asked, "old", "adminpw")).toBe("granted");
     expect(await login(asked, "new", "adminpw")).toBe("granted");
-    expect(await login(asked, "old", "other")).toBe("wrong password");
+    expect(await login(asked, "old", "other")).toBe("wrong password of user old");
     // Names of fields may be in any case, as `mosquitto_ctrl dynsec init` writes one.
     expect(await askOne(asked, { command: "getClient", username: "old" })).toMatchObject({
       data: { client: { username: "old", textname: "Old" } },

@@ -1,6 +1,8 @@
 /** Dynamic security: who may log in, what rules clients have, what a change does. */
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, test } from "vitest";
+import { mayUseFilter } from "../../src/access/access-check.ts";
+import { SUBSCRIBE } from "../../src/access/access-rules.ts";
 import {
   type AskedSecurity,
   askOne,
@@ -23,7 +25,7 @@ describe("a login", () => {
     );
     expect(await login(asked, "u", "p", "mine")).toBe("granted");
     expect(await login(asked, "u", "p", "other")).toContain("another Client Identifier");
-    expect(await login(asked, "u", "q", "mine")).toBe("wrong password");
+    expect(await login(asked, "u", "q", "mine")).toBe("wrong password of user u");
     // Without a password, and without a name that is known here, others decide.
     expect(await login(asked, "none", "p")).toBe("not mine");
     expect(await login(asked, "unknown", "p")).toBe("not mine");
@@ -39,7 +41,7 @@ describe("a login", () => {
     expect(verdict).toBeInstanceOf(Promise);
     // Commands that need no hash are done in the same turn.
     void asked.ask({ command: "deleteClient", username: "u" });
-    expect(await verdict).toMatchObject({ reason: "wrong password" });
+    expect(await verdict).toMatchObject({ reason: "wrong password of user u" });
   });
 });
 
@@ -49,8 +51,9 @@ describe("rules", () => {
     return asked.security
       .rulesOf({ clientId, userName, rules: null })
       .rules.map(
-        ({ actions, allows, filter, isLiteral }) =>
-          `${allows ? "+" : "-"}${actions} ${filter}${isLiteral ? " literally" : ""}`,
+        ({ actions, allows, filter, isLiteral, substitutes }) =>
+          `${allows ? "+" : "-"}${actions} ${filter}${isLiteral ? " literally" : ""}` +
+          (substitutes ? " of its own" : ""),
       );
   };
   const acl = (acltype: string, topic: string, priority = 0, allow = true) => ({
@@ -140,9 +143,9 @@ describe("rules", () => {
     });
     expect(await rules(asked, "id", "u")).toEqual([
       "+4 %c literally",
-      "+2 own/id/x",
-      "+2 own/u/#",
-      "-2 own/id/#",
+      "+2 own/%c/x of its own",
+      "+2 own/%u/# of its own",
+      "-2 own/%c/# of its own",
       "+2 not%c",
       "-15 $CONTROL/#",
     ]);
@@ -153,7 +156,23 @@ describe("rules", () => {
       "+2 not%c",
       "-15 $CONTROL/#",
     ]);
-    expect(await rules(asked, "id", "")).not.toContain("+2 own//#");
+    // Who has no name is not meant by what names it: a name that is empty matches nothing.
+    expect(await rules(asked, "+", "")).not.toContain("+2 own//#");
+  });
+
+  test("of a role that allows no wildcards deny them before all else of it", async () => {
+    const asked = securityWith({
+      roles: [
+        { rolename: "first", acls: [acl("subscribePattern", "a/#")] },
+        { rolename: "r", allowwildcardsubs: false, acls: [acl("subscribePattern", "b/#")] },
+      ],
+      clients: [{ username: "u", roles: [{ rolename: "first", priority: 1 }, { rolename: "r" }] }],
+    });
+    const identity = { clientId: "c", userName: "u", rules: null };
+    const may = (filter: string) =>
+      mayUseFilter(asked.security.rulesOf(identity), identity, SUBSCRIBE, filter);
+    expect(["a/+", "b/x", "$share/g/b/x"].map(may)).toEqual([true, true, true]);
+    expect(["b/+", "b/#", "$share/g/b/+", "", "c"].map(may)).toEqual(Array(5).fill(false));
   });
 
   test("are one object for clients of the same roles", async () => {

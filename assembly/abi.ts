@@ -165,6 +165,8 @@ export const S_QUEUES_FILLING: u32 = 320;
 export const S_QUEUES_FULL: u32 = 328;
 /** Blocks of output that the kernel has not taken (out.ts). */
 export const S_OUT_BLOCKS: u32 = 336;
+/** Memory that retained messages take. */
+export const S_RETAINED_BYTES: u32 = 360;
 /** Sessions that a connection carries; those that none does, while their queue drops. */
 export const S_SESSIONS_CONNECTED: u32 = 344;
 export const S_SESSIONS_ORPHANED: u32 = 352;

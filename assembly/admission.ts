@@ -13,8 +13,10 @@ import {
   S_REFUSED_STORE,
 } from "./abi";
 import { keepLatestIfFull } from "./latest";
+import { memoryTight } from "./memory";
 import { hasProperty } from "./properties";
 import { isFull } from "./queue";
+import { mayRetain } from "./retained";
 import {
   hasRules,
   keepsQos0,
@@ -105,6 +107,18 @@ function isRejected(list: usize, bytes: u32): bool {
     if (isFull(session, bytes, ruleMessagesMax, ruleBytesMax)) return true;
   }
   return false;
+}
+
+/** Whether there is no memory for the message in DECODED, or none for what is retained. Hot. */
+export function lacksMemory(session: usize, qos: u32, first: u32): bool {
+  const bytes = load<u32>(DECODED, D_PAYLOAD_BYTES);
+  const isKept = (first & FLAG_RETAIN) !== 0 && bytes !== 0;
+  if (isKept && session !== 0) {
+    const topicBytes = load<u32>(DECODED, D_TOPIC_BYTES);
+    if (!mayRetain(load<u32>(DECODED, D_TOPIC_AT), topicBytes, bytes)) return true;
+  }
+  // What deletes a retained message gives memory back.
+  return (qos !== 0 || isKept) && memoryTight();
 }
 
 /**

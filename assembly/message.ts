@@ -190,6 +190,11 @@ export function isMessageRow(row: usize, bytes: u32): bool {
   return texts <= bytes - ROW_MESSAGE_BYTES;
 }
 
+/** The block that the message lies in. */
+export function blockOf(message: usize): usize {
+  return load<u32>(message, M_HAS_ROOM) !== 0 ? message - ROOM_BYTES : message;
+}
+
 /** Gives one reference back; the last one frees the message. */
 export function releaseMessage(message: usize): void {
   const references = load<u32>(message, M_REFERENCES) - 1;
@@ -198,5 +203,5 @@ export function releaseMessage(message: usize): void {
   count(S_MESSAGES_STORED, -1);
   count(S_MESSAGE_BYTES_STORED, -(<u64>load<u32>(message, M_PAYLOAD_BYTES)));
   if (load<u64>(message, M_STORE_ID) !== 0) forgetStored(message);
-  free(load<u32>(message, M_HAS_ROOM) !== 0 ? message - ROOM_BYTES : message);
+  free(blockOf(message));
 }

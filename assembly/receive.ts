@@ -235,6 +235,12 @@ function control(version: u32, type: u32, bytes: u32): i32 {
   return status < 0 ? status : R_CONTROL;
 }
 
+/** Whether what is not whole yet can be no CONNECT, where one is due [MQTT-3.1.0-1]. */
+function beginsOtherwise(version: u32): bool {
+  if (version !== 0 || at >= end || load<u32>(record, C_FLAGS) & C_AUTHENTICATES) return false;
+  return <u32>load<u8>(at) >> 4 !== CONNECT;
+}
+
 /** Whether this connection may go on: it takes what we send, and the turn has budget left. */
 function mayGoOn(): i32 {
   if (!budgetLeft()) return R_BUDGET;
@@ -251,7 +257,7 @@ function consume(): i32 {
     const bytes = cutPacket(at, end, limit);
     if (bytes < 0) {
       store<u32>(DECODED, 0, D_TYPE);
-      return bytes;
+      return bytes === NEED_MORE && beginsOtherwise(version) ? -PROTOCOL_ERROR : bytes;
     }
     const type = <u32>load<u8>(at) >> 4;
     let status = mayGoOn();

@@ -8,7 +8,16 @@
  *
  * The connection is read on meanwhile: acknowledgements must come through. Its jobs are bounded.
  */
-import { E_CLOSE, NO_MEMORY, R_BUDGET, R_DONE, R_PAUSED, S_DENIED_READ } from "./abi";
+import {
+  E_CLOSE,
+  NO_MEMORY,
+  R_BUDGET,
+  R_DONE,
+  R_PAUSED,
+  S_DENIED_READ,
+  S_RETAINED_BYTES,
+  STATS,
+} from "./abi";
 import { mayRead } from "./access";
 import {
   C_FLAGS,
@@ -26,11 +35,13 @@ import { describedMessage, describeStored, storeDescribed, storeRetained } from 
 import { sendPublish } from "./encode";
 import { noteRetained } from "./index-changes";
 import { journalFull, journalRetained, journalRetainedDeleted } from "./journal";
-import { alloc, free } from "./memory";
+import { alloc, blockBytes, free, heapBytesCap } from "./memory";
 import {
+  blockOf,
   holdMessage,
   M_EXPIRES_MS,
   M_FLAGS,
+  M_PAYLOAD_BYTES,
   M_PUBLISHER_BYTES,
   M_QOS,
   M_TOPIC_BYTES,
@@ -48,6 +59,7 @@ import {
 } from "./retained-cursor";
 import {
   retainedCount,
+  retainedGet,
   retainedPrune,
   retainedRemove,
   retainedReplaced,
@@ -76,6 +88,32 @@ const STEPS_MAX: u32 = 4096;
 const SWEPT_MAX: u32 = 256;
 /** Retained messages that wait in one Session's queue: the rest follows as its window opens. */
 export const RETAINED_QUEUED_MAX: u32 = 64;
+
+/** What a retained message costs beside its message: a node or more of the tree. */
+const NODE_BYTES: u32 = 128;
+/** Of memory_limit so much at most is retained: the rest is for who is there. */
+const RETAINED_SHARE_SHIFT: u32 = 1;
+
+function countRetained(message: usize, sign: i64): void {
+  const bytes = blockBytes(blockOf(message)) + NODE_BYTES;
+  count(S_RETAINED_BYTES, <u64>(sign * <i64>bytes));
+}
+
+function letGo(message: usize): void {
+  countRetained(message, -1);
+  releaseMessage(message);
+}
+
+/**
+ * Whether a client may have a message retained: where a share of the memory is taken, only in place
+ * of one that is as long.
+ */
+export function mayRetain(topicAt: usize, topicBytes: u32, payloadBytes: u32): bool {
+  const full = load<u64>(STATS + S_RETAINED_BYTES) > heapBytesCap() >> RETAINED_SHARE_SHIFT;
+  if (!full) return true;
+  const before: usize = retainedGet(topicAt, topicBytes);
+  return before !== 0 && payloadBytes <= load<u32>(before, M_PAYLOAD_BYTES);
+}
 
 /**
  * Keeps the described message for its topic; an empty payload deletes instead [MQTT-3.3.1-6].
@@ -106,8 +144,9 @@ export function keepRetained(message: usize): i32 {
   const status = retainedSet(topicOf(message), load<u32>(message, M_TOPIC_BYTES), <u32>message);
   if (status < 0) return status;
   holdMessage(message);
+  countRetained(message, 1);
   const before = retainedReplaced();
-  if (before !== 0) releaseMessage(before);
+  if (before !== 0) letGo(before);
   return 0;
 }
 
@@ -117,9 +156,10 @@ export function replaceRetained(message: usize): i32 {
   const status = retainedSet(topicOf(message), topicBytes, <u32>message);
   if (status < 0) return status;
   holdMessage(message);
+  countRetained(message, 1);
   const before = retainedReplaced();
   if (!isOfBroker(topicOf(message), topicBytes)) noteRetained(message, before);
-  if (before !== 0) releaseMessage(before);
+  if (before !== 0) letGo(before);
   return 0;
 }
 
@@ -128,7 +168,7 @@ export function deleteRetained(topicAt: usize, topicBytes: u32): bool {
   const before = retainedRemove(topicAt, topicBytes);
   if (before === 0) return false;
   if (!isOfBroker(topicAt, topicBytes)) noteRetained(before, 0);
-  releaseMessage(before);
+  letGo(before);
   return true;
 }
 

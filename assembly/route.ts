@@ -29,7 +29,13 @@ import {
   S_PUBLISH_RECEIVED,
   S_REFUSED_MEMORY,
 } from "./abi";
-import { admitStored, isDurable, keepsUnacknowledged, payloadHolds } from "./admission";
+import {
+  admitStored,
+  isDurable,
+  keepsUnacknowledged,
+  lacksMemory,
+  payloadHolds,
+} from "./admission";
 import { resolveAlias } from "./alias";
 import {
   C_DROPPED,
@@ -376,7 +382,7 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
     count(S_PUBLISH_BYTES_RECEIVED, load<u32>(DECODED, D_PAYLOAD_BYTES));
   }
   const tooLong = load<u32>(DECODED, D_PAYLOAD_BYTES) > payloadBytesMax;
-  if (tooLong || ((qos !== 0 || first & FLAG_RETAIN) && memoryTight())) {
+  if (tooLong || lacksMemory(session, qos, first)) {
     releaseList(list);
     return tooLong ? dropTooLong(record, qos) : refuse(record, version, qos);
   }

@@ -32,6 +32,7 @@ const ENGINE_COUNTERS: readonly (readonly [string, number])[] = [
   ["journal/bytes", abi.S_JOURNAL_BYTES],
   ["journal/lost", abi.S_JOURNAL_LOST],
   ["partial packets/bytes", abi.S_PARTIAL_BYTES],
+  ["retained/bytes", abi.S_RETAINED_BYTES],
 ];
 
 /** What the engine counts. */

@@ -1,7 +1,7 @@
 /**
  * Configuration files of the shapes that are in the field, `test/differential/configurations/`:
- * the same file for mosquitto 2.0.11 and for Holdfast. Both start, or both end with an exit code that is
- * not 0; and both let the same clients in.
+ * the same file for mosquitto 2.0.11 and for Holdfast. Both start, or both end with an exit code
+ * that is not 0; and both let the same clients in.
  */
 import { cpSync, mkdirSync } from "node:fs";
 import { join } from "node:path";

@@ -40,12 +40,12 @@ function uidNow(): number {
 /**
  * The account to run as; null: the one that the broker was started by.
  *
- * @param configFile  null: there is none
+ * @param configFiles  with those of `include_dir`
  * @throws StartError if the named user does not exist, or cannot use the data directory
  */
 export function chooseAccount(
   settings: Settings,
-  configFile: string | null,
+  configFiles: readonly string[],
   log: Log,
 ): Account | null {
   const { user } = settings;
@@ -64,7 +64,7 @@ export function chooseAccount(
   }
   const isNamed = user !== null;
   const store = faultOfStore(settings, account, isNamed);
-  const unreadable = filesOf(settings, configFile).filter((path) => !canOpen(path, account));
+  const unreadable = filesOf(settings, configFiles).filter((path) => !canOpen(path, account));
   if (!isNamed && (store !== null || unreadable.length > 0)) {
     const why = store ?? `${account.name} cannot read ${unreadable[0]}`;
     log.warn(`holdfast runs as root: ${why}; name a user, or root, with user`);
@@ -97,7 +97,7 @@ function askForUser(name: string): string {
 }
 
 /** All files that a reload reads again. */
-function filesOf({ listeners }: Settings, configFile: string | null): readonly string[] {
+function filesOf({ listeners }: Settings, configFiles: readonly string[]): readonly string[] {
   const names = listeners.flatMap((listener) => [
     listener.access.passwordFile,
     listener.access.aclFile,
@@ -105,7 +105,7 @@ function filesOf({ listeners }: Settings, configFile: string | null): readonly s
     listener.access.dynamicSecurityFile,
     ...filesOfTls(listener),
   ]);
-  const named = [configFile, ...names].filter((name) => name !== null);
+  const named = [...configFiles, ...names].filter((name) => name !== null);
   return [...new Set(named)].filter((name) => existsSync(name));
 }
 

@@ -14,8 +14,6 @@ export interface Flags extends CommandLine {
   readonly configFile: string | null;
   /** `--test-config`: read the configuration, say what is wrong with it, start nothing. */
   readonly testConfig: boolean;
-  /** `-d`: run in the background. */
-  readonly daemon: boolean;
 }
 
 /** A command on what is kept on disk; null where a flag or an argument was not given. */

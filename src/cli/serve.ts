@@ -46,7 +46,8 @@ export async function serve(
   if (isText) logMosquittoStart(log, version, flags.configFile);
   let broker: RunningBroker;
   try {
-    broker = await start(settings, log, flags.configFile);
+    const own = flags.configFile === null ? [] : [flags.configFile];
+    broker = await start(settings, log, [...own, ...configuration.included]);
   } catch (error) {
     if (error instanceof StartError) return error.message;
     throw error;
@@ -73,9 +74,9 @@ export async function serve(
 async function start(
   settings: Settings,
   log: OpenLog,
-  configFile: string | null,
+  configFiles: readonly string[],
 ): Promise<RunningBroker> {
-  const account = chooseAccount(settings, configFile, log);
+  const account = chooseAccount(settings, configFiles, log);
   const broker = await (account === null
     ? startBroker(settings, log)
     : startBroker(settings, log, hooksFor(account)));

@@ -24,6 +24,8 @@ export interface Configuration {
   readonly entries: readonly Entry[];
   /** Whether there is a file. */
   readonly hasFile: boolean;
+  /** The files of all `include_dir`. */
+  readonly included: readonly string[];
 }
 
 /** The highest number of messages in flight: there are no more Packet Identifiers. */
@@ -44,9 +46,9 @@ const NEEDLESS: Readonly<Record<Durability, string>> = {
  * @param file  null: started without `-c`
  */
 export function configure(file: ConfigurationFile | null, flags: CommandLine): Configuration {
-  const { entries, errors, warnings } = parseFile(file ?? NO_FILE);
+  const { entries, errors, warnings, included } = parseFile(file ?? NO_FILE);
   const findings = { errors: [...errors], warnings: [...warnings] };
-  return configureEntries(entries, file !== null, flags, findings);
+  return { ...configureEntries(entries, file !== null, flags, findings), included };
 }
 
 /**
@@ -59,7 +61,7 @@ export function configureEntries(
   hasFile: boolean,
   flags: CommandLine,
   findings: Findings,
-): Configuration {
+): Omit<Configuration, "included"> {
   for (const { name, at } of entriesSetTwice(entries)) {
     findings.warnings.push(`${at}: ${name} is set a second time; this line counts`);
   }

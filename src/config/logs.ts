@@ -26,7 +26,7 @@ export function logOf(
     );
   }
   return {
-    destinations: flags.quiet ? [] : logDestinations(entries),
+    destinations: flags.quiet ? [] : logDestinations(entries, flags),
     types: new Set(flags.verbose ? LOG_TYPES : logTypes(entries)),
     timestamp: valueIn(entries, "log_timestamp") ?? true,
     timestampFormat: valueIn(entries, "log_timestamp_format") ?? "",
@@ -35,8 +35,11 @@ export function logOf(
   };
 }
 
-/** Lines add up until a `none`; where only unserved ones are asked for, stderr serves. */
-function logDestinations(entries: readonly Entry[]): LogDestination[] {
+/**
+ * Lines add up until a `none`; where only unserved ones are asked for, stderr serves, or syslog in
+ * the background.
+ */
+function logDestinations(entries: readonly Entry[], { daemon }: CommandLine): LogDestination[] {
   const lines = linesOf(entries, "log_dest");
   let destinations = new Map<string, LogDestination>();
   let isDefault = true;
@@ -50,7 +53,7 @@ function logDestinations(entries: readonly Entry[]): LogDestination[] {
       destinations.set(value.kind, { kind: value.kind });
     }
   }
-  if (destinations.size === 0 && isDefault) return [{ kind: "stderr" }];
+  if (destinations.size === 0 && isDefault) return [{ kind: daemon ? "syslog" : "stderr" }];
   return [...destinations.values()];
 }
 

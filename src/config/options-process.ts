@@ -49,7 +49,7 @@ export const PROCESS_OPTIONS = {
     LOG_DESTINATION,
     null,
     "Where the log goes: stdout, stderr, syslog, topic, file PATH, or none; several lines add up.",
-    { repeats: true, defaultText: "stderr", reloadable: true },
+    { repeats: true, defaultText: "stderr; syslog with `-d`", reloadable: true },
   ),
   log_type: global(LOG_TYPE, null, "What is logged; several lines add up.", {
     repeats: true,

@@ -27,6 +27,8 @@ export interface ParsedFile {
   readonly errors: readonly string[];
   /** `FILE:LINE: sentence` for each line that is accepted and not obeyed as a whole. */
   readonly warnings: readonly string[];
+  /** The files that were read, but for the first. */
+  readonly included: readonly string[];
 }
 
 /** What one line came to; all null for a comment. */
@@ -85,6 +87,7 @@ class Parser {
   readonly #errors: string[] = [];
   readonly #warnings: string[] = [];
   readonly #bridges: Bridge[] = [];
+  readonly #included: string[] = [];
   #sectionCount = 0;
 
   /**
@@ -112,7 +115,10 @@ class Parser {
   /** @returns the files of the directory, the last one first */
   include(file: OpenFile, directory: string): OpenFile[] {
     const files = filesIn(directory);
-    if (typeof files !== "string") return files.map(openFile).reverse();
+    if (typeof files !== "string") {
+      this.#included.push(...files.map(({ name }) => name));
+      return files.map(openFile).reverse();
+    }
     this.#errors.push(`${file.name}:${file.next}: include_dir: ${files}`);
     return [];
   }
@@ -132,7 +138,8 @@ class Parser {
           `forwarded; ${lineCount} lines below it are not obeyed`,
       );
     }
-    return { entries: this.#entries, errors: this.#errors, warnings: this.#warnings };
+    const [entries, included] = [this.#entries, this.#included];
+    return { entries, errors: this.#errors, warnings: this.#warnings, included };
   }
 }
 

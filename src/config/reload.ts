@@ -40,7 +40,9 @@ export function reconcile(
     ...placed.filter(({ name }) => isReloadable(name)),
   ];
   const findings: Findings = { errors: [], warnings: [] };
-  const configuration = configureEntries(entries, running.hasFile, flags, findings);
+  const { included } = read;
+  const configured = configureEntries(entries, running.hasFile, flags, findings);
+  const configuration = { ...configured, included };
   const isSame = placesOf(configuration).join("\n") === placesOf(running).join("\n");
   if (isSame && findings.errors.length === 0) return { configuration, changed, sentences };
   const why = isSame ? findings.errors : ["other listeners would open; restart to open them"];

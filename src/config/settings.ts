@@ -289,6 +289,8 @@ export interface CommandLine {
   readonly verbose: boolean;
   /** `-q`: nothing is logged, whatever the file and `-v` say. */
   readonly quiet: boolean;
+  /** `-d`: the broker runs in the background, where nobody reads stderr. */
+  readonly daemon: boolean;
   /** `--data`, in place of persistence_location; null: not given. */
   readonly dataDirectory: string | null;
   /** `--durability`, in place of durability and persistence; null: not given. */
@@ -301,6 +303,7 @@ export const NO_FLAGS: CommandLine = {
   webSocketPort: null,
   verbose: false,
   quiet: false,
+  daemon: false,
   dataDirectory: null,
   durability: null,
 };

@@ -219,6 +219,8 @@ const LOGS: readonly (readonly [
   ["log_dest syslog\nlog_dest topic\n", {}, ["syslog", "topic"], []],
   ["log_dest dlt\n", {}, ["stderr"], []],
   ["log_dest stdout\nlog_dest none\n", {}, [], []],
+  ["", { daemon: true }, ["syslog"], []],
+  ["log_dest stdout\n", { daemon: true }, ["stdout"], []],
   ["log_type error\nlog_type internal\n", {}, ["stderr"], ["error", "debug"]],
   ["log_type all\nlog_type none\nlog_type notice\n", {}, ["stderr"], ["notice"]],
   ["log_type error\n", { quiet: true, verbose: true }, [], []],

@@ -258,6 +258,11 @@ export const A_TOPIC: u32 = 20;
 /** A_KIND: ask; tell that it was refused. */
 export const A_ASK: u32 = 1;
 export const A_DENIED: u32 = 2;
+/**
+ * A_KIND: judge who published a retained message. In A_FIRST stands its address, in A_PACKET_ID the
+ * bytes of what follows the Topic Name: Client Identifier, zero, user name.
+ */
+export const A_SOURCE: u32 = 3;
 
 // Rule sets: what internRules() takes, a block of the heap. u32 each; the rest of the header is the
 // engine's.

@@ -6,6 +6,7 @@
  *          │ next │ number │ has segments │               │ next │ message │ turn │
  *          └──────┴────────┴──────────────┘               └──────┴─────────┴──────┘
  */
+import { isJournalPaused } from "./journal";
 import { alloc, free } from "./memory";
 import { holdMessage, M_LISTED, releaseMessage } from "./message";
 import { isRecording, turn } from "./settings";
@@ -69,7 +70,8 @@ export function noteRetained(message: usize, before: usize): void {
   store<u32>(message, <u32>node, M_LISTED);
   store<u32>(node, 0, NEXT);
   store<u32>(node, <u32>message, MESSAGE);
-  store<u32>(node, turn, TURN);
+  // What a journal says is in a page that is committed: no later one is waited for.
+  store<u32>(node, isJournalPaused() ? turn - 1 : turn, TURN);
   if (retainedTail !== 0) store<u32>(retainedTail, <u32>node, NEXT);
   else retainedHead = <u32>node;
   retainedTail = <u32>node;

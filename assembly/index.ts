@@ -81,6 +81,7 @@ export {
   startRetained,
   sweepRetained,
 } from "./retained";
+export { judgeSource, setSources } from "./retained-source";
 export { retainedCount } from "./retained-tree";
 export { addQueueRule, clearQueueRules } from "./rules";
 export {

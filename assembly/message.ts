@@ -10,7 +10,8 @@
  *   └─────────┴───────┴────────┴────────────┴───────────┴─────────┴───┴─────────┴──────┘
  *
  * The text: Topic Name with its alias resolved, properties without Topic Alias, Message Expiry
- * Interval and Subscription Identifiers, the publisher's Client Identifier, the payload.
+ * Interval and Subscription Identifiers, the publisher's Client Identifier (of what is retained
+ * also a zero and its user name, where that is judged), the payload.
  */
 import {
   ROW_MESSAGE_BYTES,
@@ -41,6 +42,8 @@ export const M_LISTED: u32 = 20;
 export const M_STORE_ID: u32 = 24;
 /** 1 where the block begins ROOM_BYTES before: see newMessageWithRoom(). */
 const M_HAS_ROOM: u32 = 32;
+/** Of a retained message: see retained-source.ts. */
+export const M_JUDGED: u32 = 36;
 /** What follows is a row of the index as it stands. */
 export const M_ROW: u32 = 40;
 /** QoS in bits 0 and 1, RETAIN in bit 2, as published: u8. */
@@ -121,7 +124,7 @@ function describeMessage(
 ): void {
   v128.store(message, i32x4(1, 0, 0, 0));
   v128.store(message, i32x4(0, 0, 0, 0), M_HOLDER);
-  store<u32>(message, 0, M_HAS_ROOM);
+  store<u64>(message, 0, M_HAS_ROOM);
   store<u32>(message, ROW_VERSION | (flags << 8), M_ROW);
   store<u32>(message, 0, M_PAYLOAD_BYTES + 4);
   store<u32>(message, topicBytes, M_TOPIC_BYTES);
@@ -143,6 +146,15 @@ export function propertiesOf(message: usize): usize {
 
 export function publisherOf(message: usize): usize {
   return propertiesOf(message) + load<u32>(message, M_PROPERTIES_BYTES);
+}
+
+/** Bytes of the publisher's Client Identifier: behind it a zero and a user name may stand. */
+export function idBytesOfPublisher(message: usize): u32 {
+  const at = publisherOf(message);
+  const bytes = load<u32>(message, M_PUBLISHER_BYTES);
+  let id: u32 = 0;
+  while (id < bytes && load<u8>(at + id) !== 0) id++;
+  return id;
 }
 
 export function payloadOf(message: usize): usize {

@@ -2,15 +2,16 @@
  * Retained messages: kept by Topic Name in a tree (retained-tree.ts), sent upon SUBSCRIBE in
  * slices.
  *
- *   job: ┌──────┬────────┬─────────┬────────────┬───────┬────────┐   one per Topic Filter, in the
- *        │ next │ cursor │ options │ identifier │ bytes │ filter │   order of the SUBSCRIBE
- *        └──────┴────────┴─────────┴────────────┴───────┴────────┘
+ *   job: ┌──────┬────────┬─────────┬────────────┬───────┬───────┬────────┐   one per Topic Filter,
+ *        │ next │ cursor │ options │ identifier │ bytes │ asked │ filter │   in the order of the
+ *        └──────┴────────┴─────────┴────────────┴───────┴───────┴────────┘   SUBSCRIBE
  *
  * The connection is read on meanwhile: acknowledgements must come through. Its jobs are bounded.
  */
 import {
   E_CLOSE,
   NO_MEMORY,
+  R_ACCESS,
   R_BUDGET,
   R_DONE,
   R_PAUSED,
@@ -39,10 +40,10 @@ import { alloc, blockBytes, free, heapBytesCap } from "./memory";
 import {
   blockOf,
   holdMessage,
+  idBytesOfPublisher,
   M_EXPIRES_MS,
   M_FLAGS,
   M_PAYLOAD_BYTES,
-  M_PUBLISHER_BYTES,
   M_QOS,
   M_TOPIC_BYTES,
   publisherOf,
@@ -57,6 +58,7 @@ import {
   cursorOpen,
   cursorOpenAll,
 } from "./retained-cursor";
+import { askSource, noteSource, sourceAllows } from "./retained-source";
 import {
   retainedCount,
   retainedGet,
@@ -78,7 +80,9 @@ const J_CURSOR: u32 = 4;
 const J_OPTIONS: u32 = 8;
 const J_IDENTIFIER: u32 = 12;
 const J_FILTER_BYTES: u32 = 16;
-const J_FILTER: u32 = 20;
+/** A message whose publisher the host judges now, held; or 0. */
+const J_ASKED: u32 = 20;
+const J_FILTER: u32 = 24;
 
 /** Jobs that one connection may have, bytes: past it a SUBSCRIBE is refused. */
 const JOBS_BYTES_MAX: u32 = 4 * 1024 * 1024;
@@ -128,6 +132,7 @@ export function retain(topicAt: usize, topicBytes: u32, payloadBytes: u32): i32 
   const isOwn = isOfBroker(topicAt, topicBytes);
   const message = isOwn ? storeDescribed() : storeRetained();
   if (message === 0) return NO_MEMORY;
+  noteSource(message);
   const status = replaceRetained(message);
   if (status === 0 && !isOwn) journalRetained(message);
   if (message !== describedMessage()) releaseMessage(message);
@@ -248,6 +253,7 @@ export function startRetained(
   if (job === 0) return NO_MEMORY;
   store<u32>(job, 0, J_NEXT);
   store<u32>(job, 0, J_CURSOR);
+  store<u32>(job, 0, J_ASKED);
   store<u32>(job, options, J_OPTIONS);
   store<u32>(job, identifier, J_IDENTIFIER);
   store<u32>(job, filterBytes, J_FILTER_BYTES);
@@ -268,6 +274,8 @@ function endJob(record: usize): void {
   addJobBytes(record, -(<i32>(J_FILTER + load<u32>(job, J_FILTER_BYTES))));
   const cursor: usize = load<u32>(job, J_CURSOR);
   if (cursor !== 0) cursorClose(cursor);
+  const asked: usize = load<u32>(job, J_ASKED);
+  if (asked !== 0) releaseMessage(asked);
   store<u32>(record, load<u32>(job, J_NEXT), C_RETAINED_JOBS);
   free(job);
 }
@@ -279,13 +287,18 @@ export function dropRetainedJobs(record: usize): void {
 
 function isOwn(session: usize, message: usize): bool {
   const bytes = load<u32>(session, SESSION_ID_BYTES);
-  if (load<u32>(message, M_PUBLISHER_BYTES) !== bytes) return false;
+  if (idBytesOfPublisher(message) !== bytes) return false;
   return memory.compare(publisherOf(message), load<u32>(session, SESSION_ID_AT), bytes) === 0;
 }
 
 /** Sends one retained message; its RETAIN is 1 whatever Retain As Published says, §3.8.3.1. */
 function sendRetained(record: usize, session: usize, job: usize, message: usize): void {
   if (dropIfExpired(message)) return;
+  // What the host did not judge is not sent.
+  if (sourceAllows(message) < 1) {
+    count(S_DENIED_READ, 1);
+    return;
+  }
   if (!mayRead(session, topicOf(message), load<u32>(message, M_TOPIC_BYTES))) {
     count(S_DENIED_READ, 1);
     return;
@@ -306,7 +319,8 @@ function sendRetained(record: usize, session: usize, job: usize, message: usize)
 /**
  * Sends the next slice of the retained messages due.
  *
- * @returns R_DONE, R_BUDGET (call again in a later turn), or R_PAUSED until an E_RETAINED event
+ * @returns R_DONE, R_BUDGET (call again in a later turn), R_PAUSED until an E_RETAINED event, or
+ *   R_ACCESS: call judgeSource(), then this again
  */
 export function continueRetained(connection: u32): i32 {
   const record = recordOf(connection);
@@ -331,10 +345,20 @@ export function continueRetained(connection: u32): i32 {
         continue;
       }
     }
-    const found = cursorNext(load<u32>(job, J_CURSOR), STEPS_MAX);
+    const asked: usize = load<u32>(job, J_ASKED);
+    const found = asked !== 0 ? <u32>asked : cursorNext(load<u32>(job, J_CURSOR), STEPS_MAX);
     if (found === CURSOR_PAUSE) return R_BUDGET;
     if (found === CURSOR_END) endJob(record);
-    else sendRetained(record, session, job, found);
+    else if (asked === 0 && sourceAllows(found) < 0) {
+      holdMessage(found);
+      store<u32>(job, found, J_ASKED);
+      askSource(found);
+      return R_ACCESS;
+    } else {
+      store<u32>(job, 0, J_ASKED);
+      sendRetained(record, session, job, found);
+      if (asked !== 0) releaseMessage(asked);
+    }
     if (++sent > STEPS_MAX) return R_BUDGET;
   }
   return R_DONE;

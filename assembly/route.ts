@@ -81,6 +81,7 @@ import {
 } from "./receiver";
 import { DENIED, findReceivers, mountDecoded } from "./receivers";
 import { retain } from "./retained";
+import { sourceEpoch } from "./retained-source";
 import { hasRules } from "./rules";
 import {
   SESSION_CONNECTION,
@@ -90,6 +91,7 @@ import {
   SESSION_ID_BYTES,
   SESSION_NUMBER,
   SESSION_RECEIVED_COUNT,
+  SESSION_USER_BYTES,
 } from "./session-layout";
 import {
   count,
@@ -331,9 +333,15 @@ function accept(session: usize, qos: u32, first: u32): bool {
 /** Who published, for what is stored of it. */
 function describePublisher(session: usize, qos: u32, first: u32): void {
   const flags = qos | (first & FLAG_RETAIN ? M_RETAIN : 0);
-  if (session === 0) describeOrigin(flags, 0, 0);
-  else
-    describeOrigin(flags, load<u32>(session, SESSION_ID_AT), load<u32>(session, SESSION_ID_BYTES));
+  if (session === 0) {
+    describeOrigin(flags, 0, 0);
+    return;
+  }
+  let bytes = load<u32>(session, SESSION_ID_BYTES);
+  if (first & FLAG_RETAIN && sourceEpoch !== 0) {
+    bytes += 1 + <u32>load<u16>(session, SESSION_USER_BYTES);
+  }
+  describeOrigin(flags, load<u32>(session, SESSION_ID_AT), bytes);
 }
 
 /**

@@ -220,13 +220,15 @@ export function createSession(
   }
   const session = allocStable();
   if (session === 0) return 0;
-  const id = alloc(max(bytes, 1));
+  // The zero behind it parts it from a user name: user-name.ts.
+  const id = alloc(bytes + 1);
   if (id === 0) {
     free(session);
     return 0;
   }
   memory.fill(session, 0, STABLE_BYTES);
   memory.copy(id, at, bytes);
+  store<u8>(id + bytes, 0);
   if (number === 0) number = nextNumber;
   if (number >= nextNumber && number <= NUMBER_MAX) nextNumber = number + 1;
   store<u32>(session, number, SESSION_NUMBER);

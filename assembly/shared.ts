@@ -44,7 +44,7 @@ import {
   stuckSlot,
 } from "./members";
 import { memoryTight } from "./memory";
-import { M_EXPIRES_MS, M_PUBLISHER_BYTES, M_QOS, M_RETAIN, publisherOf } from "./message";
+import { idBytesOfPublisher, M_EXPIRES_MS, M_QOS, M_RETAIN, publisherOf } from "./message";
 import {
   dropExpired,
   dropQueued,
@@ -346,7 +346,7 @@ export function drain(group: usize): void {
       dropExpired(group);
       continue;
     }
-    const publisherBytes = load<u32>(message, M_PUBLISHER_BYTES);
+    const publisherBytes = idBytesOfPublisher(message);
     const hash = publisherBytes === 0 ? 0 : hashOf(publisherOf(message), publisherBytes);
     describeStored(message);
     const member = choose(group, hash);

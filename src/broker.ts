@@ -198,8 +198,9 @@ class Broker implements RunningBroker {
     };
     const isActive = (): boolean =>
       this.#settings.listeners.some((one) => access.of(one.access).authorizer !== null);
+    const checksSources = (): boolean => this.#settings.retainSourceChecked;
     const of = (settings: AccessSettings): AccessDomain => access.of(settings);
-    return new Authorization({ engine, turn, log }, { of, ofPort, isActive });
+    return new Authorization({ engine, turn, log }, { of, ofPort, isActive, checksSources });
   }
 
   get listeners(): RunningBroker["listeners"] {

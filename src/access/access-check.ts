@@ -2,9 +2,9 @@
  * What rules say, asked per packet of the control plane: SUBSCRIBE and UNSUBSCRIBE. What is decided
  * per message, READ and WRITE, the engine evaluates (assembly/access.ts).
  */
-import { type AccessRule, type AccessRules, READ } from "./access-rules.ts";
+import { type AccessRule, type AccessRules, READ, WRITE } from "./access-rules.ts";
 import type { Identity } from "./identity.ts";
-import { intersectionOf, isCovered } from "./topic-filters.ts";
+import { filterMatches, intersectionOf, isCovered } from "./topic-filters.ts";
 
 /** What a rule says, or null where no rule matches and it is to be asked outside. */
 export type Answer = boolean | null;
@@ -54,6 +54,21 @@ export function mayUseFilter(
   }
   if (rules.question !== undefined && (rules.question.actions & action) !== 0) return null;
   return (rules.defaults & action) !== 0;
+}
+
+/** Whether a topic may be published to; what is to be asked outside is. */
+export function mayWrite(rules: AccessRules, identity: Identity, topic: string): boolean {
+  for (const rule of rules.rules) {
+    if ((rule.actions & WRITE) === 0) continue;
+    const own = filterOf(rule, identity);
+    if (own === null) continue;
+    const isHidden = topic.startsWith("$") && !rule.filter.startsWith("$");
+    if (!isHidden && (rule.isLiteral ? own === topic : filterMatches(own, topic))) {
+      return rule.allows;
+    }
+  }
+  if (rules.question !== undefined && (rules.question.actions & WRITE) !== 0) return true;
+  return (rules.defaults & WRITE) !== 0;
 }
 
 /**

@@ -128,6 +128,9 @@ export const SESSIONS_EXPIRED_PER_TURN_MAX = 2_000;
  */
 export const ASKED_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Publishers of retained messages that are judged for one connection in one turn. */
+export const SOURCES_PER_TURN_MAX = 256;
+
 /** How long Sessions are given new rules in one go, milliseconds, while others wait. */
 export const RENEWED_MILLISECONDS_MAX = 2;
 

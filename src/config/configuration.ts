@@ -97,6 +97,7 @@ function settingsOf(
     clientIdsBeginWith: value("clientid_prefixes"),
     refusalDelayMillisecondsMax: (value("failed_login_delay") ?? 0) * 1000,
     overloadMilliseconds: value("overload_delay") || Number.POSITIVE_INFINITY,
+    retainSourceChecked: value("check_retain_source") ?? true,
     publishRateMax: value("max_publish_rate") ?? 0,
     publishBurstMax: value("max_publish_burst") || Math.max(value("max_publish_rate") ?? 0, 1),
     packetBytesMax: value("max_packet_size") ?? PACKET_BYTES_MAX,

@@ -49,6 +49,12 @@ export const ACCESS_OPTIONS = {
     "Holdfast's own: whether SUBSCRIBE to what may not be read is refused with 0x87.",
     { since: FOURTH, reloadable: true },
   ),
+  check_retain_source: global(
+    SWITCH,
+    true,
+    "Whether a retained message is delivered only while its publisher may still write there.",
+    { since: FOURTH, reloadable: true },
+  ),
   clientid_prefixes: global(
     text("prefix", 255),
     null,

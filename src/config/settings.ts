@@ -197,6 +197,8 @@ export interface Settings {
   readonly publishRateMax: number;
   /** Most of them at once. */
   readonly publishBurstMax: number;
+  /** Whether a retained message is delivered only while its publisher may write there. */
+  readonly retainSourceChecked: boolean;
 
   /** Largest packet from a client, fixed header included: 20 … 268,435,455. */
   readonly packetBytesMax: number;

@@ -126,6 +126,9 @@ interface EngineExports {
     identifier: number,
   ): number;
   removeSubscription(session: number, at: number, bytes: number): number;
+  /** @param epoch  another one than before; 0: publishers of retained messages are not judged */
+  setSources(epoch: number): void;
+  judgeSource(message: number, allowed: number): void;
   continueRetained(connection: number): number;
   startRetained(
     connection: number,

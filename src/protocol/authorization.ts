@@ -7,7 +7,7 @@
  */
 import * as abi from "#assembly/abi";
 import { FLAG_DUP, FLAG_QOS_SHIFT, FLAG_RETAIN, QUOTA_EXCEEDED } from "#assembly/spec";
-import { type Answer, mayReadAll, mayUseFilter } from "../access/access-check.ts";
+import { type Answer, mayReadAll, mayUseFilter, mayWrite } from "../access/access-check.ts";
 import { type AccessRules, type Authorizer, SUBSCRIBE, WRITE } from "../access/access-rules.ts";
 import type { Identity } from "../access/identity.ts";
 import { internRules } from "../access/rule-set.ts";
@@ -36,6 +36,8 @@ export interface Decidings {
   ofPort(port: number): Deciding | null;
   /** Whether anybody decides anything. */
   isActive(): boolean;
+  /** Whether a retained message is delivered only while its publisher may write there. */
+  checksSources(): boolean;
 }
 
 /** What is known of a connection whose client may not do everything. */
@@ -50,6 +52,9 @@ export type FilterVerdicts = readonly boolean[] | null;
 
 /** Nothing at all: of a Session whose listener is no more. */
 const NOTHING: AccessRules = { rules: [], defaults: 0 };
+
+/** No listener has it. */
+const NO_PORT = -1;
 
 /** Sessions that are looked at between two looks at the clock. */
 const RENEWED_AT_ONCE = 64;
@@ -71,7 +76,15 @@ export class Authorization {
     this.#turn = turn;
     this.#log = log;
     this.#decidings = decidings;
-    engine.calls.setTellsDenied(log.has("debug") ? 1 : 0);
+    this.#tellEngine();
+  }
+
+  /** What the engine has to know of rules besides them. */
+  #tellEngine(): void {
+    const { calls } = this.#engine;
+    calls.setTellsDenied(this.#log.has("debug") ? 1 : 0);
+    const checksSources = this.#decidings.isActive() && this.#decidings.checksSources();
+    calls.setSources(checksSources ? this.#renewal + 1 : 0);
   }
 
   /**
@@ -151,6 +164,22 @@ export class Authorization {
     return allowedOf(access?.rules.question?.ask(access.identity, WRITE, topic) ?? false);
   }
 
+  /** Judges who published the retained message that SCRATCH tells of. */
+  judgeSource(): void {
+    const engine = this.#engine;
+    const topicBytes = engine.word(abi.SCRATCH + abi.A_TOPIC_BYTES);
+    const topicAt = abi.SCRATCH + abi.A_TOPIC;
+    const topic = engine.text(topicAt, topicBytes);
+    const publisherBytes = engine.word(abi.SCRATCH + abi.A_PACKET_ID);
+    const publisher = engine.text(topicAt + topicBytes, publisherBytes);
+    const [clientId = "", userName = ""] = publisher.split("\0");
+    const identity = { clientId, userName, rules: null };
+    // Where several decide it is not known which of them did: then nobody does.
+    const rules = this.#decidings.ofPort(NO_PORT)?.authorizer?.rulesOf(identity) ?? null;
+    const isAllowed = rules === null || mayWrite(rules, identity, topic);
+    engine.calls.judgeSource(engine.word(abi.SCRATCH + abi.A_FIRST), isAllowed ? 1 : 0);
+  }
+
   /**
    * Acts on R_ACCESS: what is to be done stands in SCRATCH.
    *
@@ -218,7 +247,7 @@ export class Authorization {
    */
   async renew(): Promise<void> {
     const renewal = ++this.#renewal;
-    this.#engine.calls.setTellsDenied(this.#log.has("debug") ? 1 : 0);
+    this.#tellEngine();
     for (const connection of this.#turn.all()) {
       const access = this.#accesses.get(connection);
       if (connection.session !== 0) this.#renewConnected(connection, access);

@@ -120,6 +120,10 @@ export class Dispatch implements TurnHandlers {
     }
   }
 
+  onSource(): void {
+    this.#plane.authorization.judgeSource();
+  }
+
   onClose(connection: NetworkConnection, reasonCode: number): void {
     this.close(connection, reasonCode);
   }

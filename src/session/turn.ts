@@ -4,7 +4,7 @@
  */
 import * as abi from "#assembly/abi";
 import { faultPoint } from "../base/fault.ts";
-import { ADMITTED_PER_TURN_MAX, CONNECTIONS_MAX } from "../base/limits.ts";
+import { ADMITTED_PER_TURN_MAX, CONNECTIONS_MAX, SOURCES_PER_TURN_MAX } from "../base/limits.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Wire } from "../engine/wire.ts";
 import { type ListenerRules, NetworkConnection } from "./network-connection.ts";
@@ -20,6 +20,8 @@ export interface TurnHandlers {
   /** A Session's queue began to drop, or is four fifths full; its address. */
   onQueueFull(session: number): void;
   onQueueFills(session: number): void;
+  /** Who published a retained message is to be judged: SCRATCH says. */
+  onSource(): void;
   /** The connection's record is gone. */
   onClosed(connection: NetworkConnection): void;
 }
@@ -294,8 +296,13 @@ export class Turn {
 
   #continueRetained(connection: NetworkConnection): void {
     if (connection.phase !== "open") return;
-    const status = this.#engine.calls.continueRetained(connection.number);
-    if (status === abi.R_BUDGET) this.retainedLater(connection);
+    for (let asked = 0; asked < SOURCES_PER_TURN_MAX; asked++) {
+      const status = this.#engine.calls.continueRetained(connection.number);
+      if (status === abi.R_BUDGET) break;
+      if (status !== abi.R_ACCESS) return;
+      this.#handlers?.onSource();
+    }
+    this.retainedLater(connection);
   }
 
   /**

@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../support/await.ts";
 import { TestClient } from "../support/client.ts";
 import type { ConnectOptions } from "../support/client-packets.ts";
 import { startRestartableBroker } from "../support/restartable-broker.ts";
@@ -172,6 +173,58 @@ describe("Sessions whose client is away", () => {
     after.expectInboxEmpty();
     await restartable.end();
   });
+});
+
+describe("check_retain_source", () => {
+  const KEPT = ["a/1", "a/2", "own/write", "both"];
+  const before = "user root\ntopic #\nuser alice\ntopic readwrite #\n";
+  const later = "user root\ntopic #\nuser alice\ntopic write a/2\n";
+
+  async function retainedFor(broker: RunningBroker): Promise<string[]> {
+    const reader = await TestClient.connect(broker, { userName: "root" });
+    await reader.subscribe("#", { qos: 1 });
+    await reader.publish("end", "", { qos: 1 });
+    const seen: string[] = [];
+    for (;;) {
+      const { topic } = await reader.receive();
+      if (topic === "end") break;
+      seen.push(topic);
+    }
+    await reader.disconnect();
+    return seen.sort();
+  }
+
+  // mosquitto 2.0.11 has the option, but sends all of them.
+  test.each([
+    ["true", ["a/2", "a/3"]],
+    ["false", ["a/1", "a/2", "a/3", "both", "own/write"]],
+  ] as const)(
+    "%s: what is sent once its publisher may not write there any more",
+    async (on, left) => {
+      const name = `source-${on}`;
+      const configuration = [aclFile(name, before), `check_retain_source ${on}`];
+      const restartable = await startRestartableBroker({ configuration });
+      const alice = await TestClient.connect(restartable.current(), { userName: "alice" });
+      for (const topic of KEPT) await alice.publish(topic, "kept", { qos: 1, retain: true });
+      const root = await TestClient.connect(restartable.current(), { userName: "root" });
+      await root.publish("a/3", "kept", { qos: 1, retain: true });
+      expect(await retainedFor(restartable.current())).toEqual([...KEPT, "a/3"].sort());
+      aclFile(name, later);
+      process.kill(restartable.current().pid, "SIGHUP");
+      await until(
+        "the new file",
+        async () => (await alice.publish("both", "", { qos: 1 })) === 0x87,
+      );
+      expect(await retainedFor(restartable.current())).toEqual(left);
+      expect(await retainedFor(restartable.current())).toEqual(left);
+      await restartable.restart("kill -9");
+      expect(await retainedFor(restartable.current())).toEqual(left);
+      aclFile(name, before);
+      await restartable.restart("stop");
+      expect(await retainedFor(restartable.current())).toEqual([...KEPT, "a/3"].sort());
+      await restartable.end();
+    },
+  );
 });
 
 describe("max_publish_rate", () => {

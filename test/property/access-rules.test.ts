@@ -176,10 +176,11 @@ test("one filter is covered by others exactly where all that it matches is match
 test("what both match is the filter that their intersection is", () => {
   const property = fc.property(filter, filter, (one, other) => {
     const both = intersectionOf(one, other);
-    for (const name of EVERY_TOPIC) {
+    const wrong = EVERY_TOPIC.filter((name) => {
       const isBoth = filterMatches(one, name) && filterMatches(other, name);
-      expect([name, both !== null && filterMatches(both, name)]).toEqual([name, isBoth]);
-    }
+      return isBoth !== (both !== null && filterMatches(both, name));
+    });
+    expect(wrong).toEqual([]);
   });
   fc.assert(property, { numRuns: 100 });
 });

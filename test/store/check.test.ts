@@ -110,8 +110,15 @@ const INDEX_FAULTS: readonly (readonly [
     "a Session row of a newer form",
     "sessions",
     key(11),
+    sessionRow({ version: 3, chunked: 3 }),
+    ["Session 11: version 3 of its form is unknown"],
+  ],
+  [
+    "a Session row without the user that its form has",
+    "sessions",
+    key(11),
     sessionRow({ version: 2, chunked: 3 }),
-    ["Session 11: version 2 of its form is unknown"],
+    ["Session 11: its user name is cut off"],
   ],
   [
     "an unknown protocol version",

@@ -102,7 +102,12 @@ export class EngineHarness {
     const files = { credentials, authenticators: [], ...nobody };
     const domain = new AccessDomain(files, { hasher, log });
     const access = { of: () => domain };
-    const decidings = { ...access, ofPort: () => null, isActive: () => false };
+    const decidings = {
+      ...access,
+      ofPort: () => null,
+      isActive: () => false,
+      checksSources: () => false,
+    };
     this.authorization = new Authorization({ engine, turn, log }, decidings);
     const { authorization } = this;
     const parts = { engine, turn, sessions, wills, keepAlive, access, authorization };

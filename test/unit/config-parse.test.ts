@@ -124,7 +124,6 @@ test.each(ERRORS)("%j is refused: %s", (line, error) => {
 test.each([
   "allow_duplicate_messages false",
   "auth_plugin_deny_special_chars true",
-  "check_retain_source 0",
   "max_inflight_bytes 0",
   "upgrade_outgoing_qos false",
 ])("%j asks for what happens anyway: nothing is said", (line) => {

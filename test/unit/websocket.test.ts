@@ -85,6 +85,7 @@ turn.start({
   onClose: (connection) => turn.closeAfterFlush(connection),
   onQueueFull: () => undefined,
   onQueueFills: () => undefined,
+  onSource: () => undefined,
   onClosed: () => undefined,
 });
 

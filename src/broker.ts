@@ -162,12 +162,12 @@ class Broker implements RunningBroker {
   #useSecurities(): void {
     const { securities } = this.#access;
     this.#dispatch.controlTopics.use(({ access }) => {
-      const security = securities.of(access);
+      const security = securities.find(access);
       return security === null ? [] : [security];
     });
     securities.connect((security) =>
       this.#dispatch.concernedBy(
-        ({ access }) => securities.of(access) === security,
+        ({ access }) => securities.find(access) === security,
         () => void this.#authorization.renew(),
       ),
     );
@@ -405,6 +405,9 @@ class Broker implements RunningBroker {
     Object.assign(this.#settings, settings, { queueRules });
     for (const [index, listener] of settings.listeners.entries()) {
       Object.assign(this.#rules[index] ?? {}, rulesOf(listener));
+    }
+    for (const sentence of this.#access.reloadSecurities()) {
+      this.#log.error(`${sentence}; clients, groups and roles stay as they were`);
     }
     void this.#authorization.renew();
     this.#retainedSweep.setInterval(settings.retainedSweepMinutes);

@@ -59,8 +59,17 @@ export class AccessDomains {
       domains.set(now, domain);
     }
     this.#domains = domains;
-    faults.push(...this.securities.reload(domains.keys()));
     return faults;
+  }
+
+  /**
+   * Reads files of dynamic security again, behind reload(): those whom that concerns are ended, and
+   * judged by what listeners say from now on.
+   *
+   * @returns what is wrong, a sentence each
+   */
+  reloadSecurities(): string[] {
+    return this.securities.reload(this.#domains.keys());
   }
 
   #openAnew(settings: AccessSettings, old: AccessDomain, faults: string[]): AccessDomain {

@@ -49,6 +49,11 @@ export class DynamicSecurities {
     return security;
   }
 
+  /** The one of these settings, if there is one. */
+  find({ dynamicSecurityFile: file }: AccessSettings): DynamicSecurity | null {
+    return file === null ? null : (this.#securities.get(file) ?? null);
+  }
+
   get all(): readonly DynamicSecurity[] {
     return [...this.#securities.values()];
   }

@@ -34,6 +34,8 @@ export interface SecuredBroker {
 }
 
 export interface SecuredOptions {
+  /** Lines above the listener. */
+  readonly before?: readonly string[];
   /** Lines behind the listener. */
   readonly configuration?: readonly string[];
   /** A directory of a broker that ended; a fresh one if left out. */
@@ -76,6 +78,7 @@ export async function startSecured(
   const configuration = join(directory, "broker.conf");
   const lines = [
     ...(kind === "mosquitto" ? ["user root"] : ["persistence false"]),
+    ...(options.before ?? []),
     `listener ${port} 127.0.0.1`,
     "allow_anonymous true",
     ...(options.configuration ?? [`plugin ${PLUGIN}`, `plugin_opt_config_file ${file}`]),

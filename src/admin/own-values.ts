@@ -22,6 +22,8 @@ const ENGINE_COUNTERS: readonly (readonly [string, number])[] = [
   ["dropped/too large", abi.S_DROPPED_TOO_LARGE],
   ["dropped/memory", abi.S_DROPPED_MEMORY],
   ["dropped/replaced", abi.S_DROPPED_REPLACED],
+  ["denied/publish", abi.S_DENIED_PUBLISH],
+  ["denied/read", abi.S_DENIED_READ],
   ["refused/memory", abi.S_REFUSED_MEMORY],
   ["refused/store", abi.S_REFUSED_STORE],
   ["refused/queue full", abi.S_REFUSED_QUEUE_FULL],

@@ -278,7 +278,8 @@ export class Dispatch implements TurnHandlers {
     const { turn } = this.#plane;
     const hasWill = connection.will !== null;
     if (reasonCode === SUCCESS) this.#dropWill(connection);
-    connection.closeReason = reasonCode === DISCONNECT_WITH_WILL ? "its will was asked for" : "";
+    const isAsked = hasWill && reasonCode === DISCONNECT_WITH_WILL;
+    connection.closeReason = isAsked ? "its will was asked for" : "";
     this.#log(connection, SUCCESS);
     this.#leave(connection);
     if (hasWill) {

@@ -32,6 +32,7 @@ export const DIFFERENCES: readonly Difference[] = [
       "log: a packet is malformed",
       "log: Keep Alive is over",
       "log: a full queue drops",
+      "log: a client asks for its will when it goes",
     ],
   },
   {
@@ -54,6 +55,13 @@ export const DIFFERENCES: readonly Difference[] = [
     holdfast: "a warning, and another one when it is four fifths full",
     why: "then there is time to do something",
     cases: ["log: a full queue drops"],
+  },
+  {
+    subject: "`auth_plugin …/go-auth.so`",
+    mosquitto: "loads it, where it is installed",
+    holdfast: "does what its `files` and `http` backends do",
+    why: "plugins are recognised by their name",
+    cases: ["configurations: home-assistant"],
   },
   {
     subject: "`max_keepalive` and clients before 5.0 with a Keep Alive of 0",

@@ -118,6 +118,19 @@ const EVENTS: readonly Event[] = [
     ],
   },
   {
+    name: "a client asks for its will when it goes",
+    clientId: "testator",
+    make: async (side) => {
+      const will = { topic: "w", payload: Buffer.from("w"), qos: 0, retain: false } as const;
+      await (await side.connect({ clientId: "testator", will })).disconnect(0x04);
+    },
+    last: /disconnected/,
+    holdfast: [
+      "New client connected from ADDRESS:PORT as testator (p5, c1, k0).",
+      "Client testator [ADDRESS:PORT] disconnected: its will was asked for.",
+    ],
+  },
+  {
     name: "subscriptions",
     clientId: "reader",
     make: async (side) => {

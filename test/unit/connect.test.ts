@@ -101,7 +101,7 @@ describe("the log", () => {
     await harness.settle();
     expect(harness.notices).toEqual([
       "Client left [memory] disconnected.",
-      "Client asked [memory] disconnected: its will was asked for.",
+      "Client asked [memory] disconnected.",
       "Client gone [memory] closed its connection.",
       "Client wrong [memory] disconnected: malformed packet.",
       "Client <unknown> [memory] closed its connection.",

@@ -274,3 +274,17 @@ test("rules: an ACL file counts at once for those that are connected, and goes a
   await reload(`${OPEN}${LISTENER}`);
   expect(await said("b")).toBe("b");
 });
+
+test("a configuration file that is gone changes nothing", async () => {
+  const path = join(directory, "gone.conf");
+  writeFileSync(path, `${OPEN}${LISTENER}`);
+  const broker = start(["-c", path]);
+  const [, port] = await broker.printed(/Listening for MQTT on \S+:(\d+)/);
+  await broker.printed(/holdfast \S+ running/);
+  rmSync(path);
+  broker.signal("SIGHUP");
+  await broker.printed(/Error: cannot read the configuration file \S+gone\.conf: ENOENT/);
+  await broker.printed(/everything stays as it was/);
+  const client = await TestClient.connect({ port: Number(port), webSocketPort: 0 });
+  await client.ping();
+});

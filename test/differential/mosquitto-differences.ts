@@ -71,6 +71,13 @@ export const DIFFERENCES: readonly Difference[] = [
     cases: ["configurations: limits"],
   },
   {
+    subject: "`require_certificate` and `use_identity_as_username` without `certfile`",
+    mosquitto: "starts, and lets everybody in without TLS",
+    holdfast: "does not start",
+    why: "it would be open where its owner believes it closed",
+    cases: ["configurations: certificate-without-tls"],
+  },
+  {
     subject: "`allow_zero_length_clientid false`, 5.0",
     mosquitto: "CONNACK 0x80",
     holdfast: "0x85",

@@ -57,7 +57,6 @@ import {
   describe,
   describeAsPacket,
   describedMessage,
-  describeOrigin,
   describeStored,
   NO_EXPIRY,
 } from "./described";
@@ -68,7 +67,7 @@ import { acknowledge, acknowledgeMessage, HELD_MAX } from "./held";
 import { journalFull, journalIdentifier } from "./journal";
 import { releaseList } from "./match-cache";
 import { memoryTight } from "./memory";
-import { M_RETAIN, M_WAITS, releaseMessage } from "./message";
+import { M_WAITS, releaseMessage } from "./message";
 import { hasProperty } from "./properties";
 import { decodePublish } from "./publish-decode";
 import { addReceived, isReceived, removeReceived } from "./received";
@@ -81,17 +80,13 @@ import {
 } from "./receiver";
 import { DENIED, findReceivers, mountDecoded } from "./receivers";
 import { retain } from "./retained";
-import { sourceEpoch } from "./retained-source";
 import { hasRules } from "./rules";
 import {
   SESSION_CONNECTION,
   SESSION_DURABLE,
   SESSION_FLAGS,
-  SESSION_ID_AT,
-  SESSION_ID_BYTES,
   SESSION_NUMBER,
   SESSION_RECEIVED_COUNT,
-  SESSION_USER_BYTES,
 } from "./session-layout";
 import {
   count,
@@ -130,6 +125,7 @@ import {
   LIST_ENTRIES,
 } from "./topic-match";
 import { ENTRY_SHARED } from "./topic-tree";
+import { describePublisher } from "./user-name";
 import { topicNameStatus } from "./utf8";
 import { allowFresh, owe, queueUnacknowledged } from "./window";
 
@@ -328,20 +324,6 @@ function accept(session: usize, qos: u32, first: u32): bool {
     holdAcknowledgement = true;
   }
   return true;
-}
-
-/** Who published, for what is stored of it. */
-function describePublisher(session: usize, qos: u32, first: u32): void {
-  const flags = qos | (first & FLAG_RETAIN ? M_RETAIN : 0);
-  if (session === 0) {
-    describeOrigin(flags, 0, 0);
-    return;
-  }
-  let bytes = load<u32>(session, SESSION_ID_BYTES);
-  if (first & FLAG_RETAIN && sourceEpoch !== 0) {
-    bytes += 1 + <u32>load<u16>(session, SESSION_USER_BYTES);
-  }
-  describeOrigin(flags, load<u32>(session, SESSION_ID_AT), bytes);
 }
 
 /**

@@ -7,8 +7,11 @@
  *                               └───────────────────┴───┴───────────┘
  */
 import { NO_MEMORY } from "./abi";
+import { describeOrigin } from "./described";
 import { journalUser } from "./journal";
 import { alloc, free } from "./memory";
+import { M_RETAIN } from "./message";
+import { sourceEpoch } from "./retained-source";
 import {
   SESSION_DURABLE,
   SESSION_FLAGS,
@@ -17,6 +20,7 @@ import {
   SESSION_PORT,
   SESSION_USER_BYTES,
 } from "./session-layout";
+import { FLAG_RETAIN } from "./spec";
 
 /** Address of the Session's user name, of load<u16>(session, SESSION_USER_BYTES) bytes. */
 export function userNameOf(session: usize): usize {
@@ -48,4 +52,18 @@ export function setUser(session: usize, at: usize, bytes: u32, port: u32): i32 {
   store<u16>(session, <u16>port, SESSION_PORT);
   if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) journalUser(session);
   return 0;
+}
+
+/** Who published, for what is stored of it. */
+export function describePublisher(session: usize, qos: u32, first: u32): void {
+  const flags = qos | (first & FLAG_RETAIN ? M_RETAIN : 0);
+  if (session === 0) {
+    describeOrigin(flags, 0, 0);
+    return;
+  }
+  let bytes = load<u32>(session, SESSION_ID_BYTES);
+  if (first & FLAG_RETAIN && sourceEpoch !== 0) {
+    bytes += 1 + <u32>load<u16>(session, SESSION_USER_BYTES);
+  }
+  describeOrigin(flags, load<u32>(session, SESSION_ID_AT), bytes);
 }

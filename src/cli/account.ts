@@ -64,16 +64,14 @@ export function chooseAccount(
   }
   const isNamed = user !== null;
   const store = faultOfStore(settings, account, isNamed);
-  const unreadable = filesOf(settings, configFiles).filter((path) => !canOpen(path, account));
-  if (!isNamed && (store !== null || unreadable.length > 0)) {
-    const why = store ?? `${account.name} cannot read ${unreadable[0]}`;
+  const lacks = faultsOfFiles(settings, configFiles, account);
+  if (!isNamed && (store !== null || lacks.length > 0)) {
+    const why = store ?? `${account.name} ${lacks[0]}`;
     log.warn(`holdfast runs as root: ${why}; name a user, or root, with user`);
     return null;
   }
   if (store !== null) throw new StartError(`user ${account.name}: ${store}`);
-  for (const path of unreadable) {
-    log.warn(`user ${account.name} cannot read ${path}: a reload will not read it again`);
-  }
+  for (const fault of lacks) log.warn(`user ${account.name} ${fault}`);
   return account;
 }
 
@@ -94,6 +92,25 @@ function askForUser(name: string): string {
   } catch {
     return "";
   }
+}
+
+/** What the account cannot do with the files that root has read. */
+function faultsOfFiles(
+  settings: Settings,
+  configFiles: readonly string[],
+  account: Account,
+): readonly string[] {
+  const faults = filesOf(settings, configFiles)
+    .filter((path) => !canOpen(path, account))
+    .map((path) => `cannot read ${path}: a reload will not read it again`);
+  const changing = settings.listeners
+    .map(({ access }) => access.dynamicSecurityFile)
+    .filter((path) => path !== null);
+  for (const path of new Set(changing)) {
+    if (asAccount(account, () => canWriteIn(dirname(path)))) continue;
+    faults.push(`cannot write in ${dirname(path)}: no change to ${path} will be kept`);
+  }
+  return faults;
 }
 
 /** All files that a reload reads again. */

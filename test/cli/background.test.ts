@@ -220,6 +220,19 @@ describe("user", () => {
     await until("its fault is logged", () => readFileSync(log, "utf8").includes("stays as it was"));
     await TestClient.connect(address, { userName: "alice", password: "secret" });
   });
+
+  asRoot("that cannot keep changes of dynamic security is warned of", async () => {
+    const { dir, path } = configuration(
+      `${QUIET}user nobody\npersistence false\npid_file DIR/m.pid\n` +
+        "plugin mosquitto_dynamic_security.so\nplugin_opt_config_file DIR/security.json\n",
+    );
+    writeFileSync(join(dir, "security.json"), '{"clients":[],"groups":[],"roles":[]}');
+    expect((await runToEnd(["-d", "-c", path])).exitCode).toBe(0);
+    pidIn(join(dir, "m.pid"));
+    expect(readFileSync(join(dir, "m.log"), "utf8")).toMatch(
+      /Warning: user nobody cannot write in \S+: no change to \S+security\.json will be kept/,
+    );
+  });
 });
 
 describe("the list of options", () => {

@@ -6,6 +6,7 @@ import {
   SERVER_SHUTTING_DOWN,
   USE_ANOTHER_SERVER,
 } from "#assembly/spec";
+import { controlEndpoints } from "./access/broker-control.ts";
 import type { AccessDomain } from "./access/domain.ts";
 import { AccessDomains } from "./access/domains.ts";
 import { publishLog } from "./admin/own-messages.ts";
@@ -161,10 +162,7 @@ class Broker implements RunningBroker {
   /** Who answers on control topics, and what its changes do to connections. */
   #useSecurities(): void {
     const { securities } = this.#access;
-    this.#dispatch.controlTopics.use(({ access }) => {
-      const security = securities.find(access);
-      return security === null ? [] : [security];
-    });
+    this.#dispatch.controlTopics.use(controlEndpoints(this.#settings, securities));
     securities.connect((security) =>
       this.#dispatch.concernedBy(
         ({ access }) => securities.find(access) === security,

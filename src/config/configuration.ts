@@ -135,6 +135,7 @@ function settingsOf(
     storeBytesMax: value("max_store_bytes") || null,
     sysIntervalSeconds: value("sys_interval") ?? 0,
     connectionMessages: value("connection_messages") ?? true,
+    controlApi: value("enable_control_api") ?? false,
     log,
     user: value("user"),
     pidFile: value("pid_file"),

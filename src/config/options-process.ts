@@ -45,6 +45,12 @@ export const PROCESS_OPTIONS = {
   connection_messages: global(SWITCH, true, "Whether connects and disconnects are logged.", {
     reloadable: true,
   }),
+  enable_control_api: global(
+    SWITCH,
+    false,
+    "Whether `$CONTROL/broker/v1` answers listListeners and listPlugins.",
+    { reloadable: true, since: "0.4.0" },
+  ),
   log_dest: global(
     LOG_DESTINATION,
     null,

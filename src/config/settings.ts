@@ -273,6 +273,8 @@ export interface Settings {
   readonly sysIntervalSeconds: number;
   /** Whether connects and disconnects are logged. */
   readonly connectionMessages: boolean;
+  /** Whether the broker tells of itself on $CONTROL/broker/v1. */
+  readonly controlApi: boolean;
   readonly log: LogSettings;
 
   /** The user that a broker of root becomes; null: as the system has it, `mosquitto` or root. */

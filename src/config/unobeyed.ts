@@ -32,7 +32,6 @@ const UNOBEYED: ReadonlyMap<string, string> = new Map([
     "is not obeyed: names with + or # are refused where patterns of an acl_file use them, and " +
       "nowhere else",
   ],
-  ["enable_control_api", "is not obeyed: there is no $CONTROL/broker; use SIGHUP and `$SYS`"],
   ["http_dir", "is not obeyed: holdfast serves no files; use a web server"],
   ["max_inflight_bytes", "is not obeyed; use max_inflight_messages and max_outgoing_bytes"],
   ["packet_buffer_size", `${NEEDLESS} packets are read from one buffer of all connections`],
@@ -58,7 +57,6 @@ export function reasonUnobeyed(name: string): string | null {
 const WHAT_HAPPENS: ReadonlyMap<string, readonly string[]> = new Map<string, string[]>([
   ["allow_duplicate_messages", ["false", "0"]],
   ["auth_plugin_deny_special_chars", ["true", "1"]],
-  ["enable_control_api", ["false", "0"]],
   ["max_inflight_bytes", ["0"]],
   ["upgrade_outgoing_qos", ["false", "0"]],
 ]);

@@ -83,7 +83,7 @@ describe("clients that are connected", () => {
     reader.expectInboxEmpty();
   });
 
-  test("delivery stops at once where the defaults allow it no more, and nobody is ended", async () => {
+  test("delivery stops at once where the defaults allow it no more; nobody is ended", async () => {
     const defaults = (allow: boolean) =>
       admin.command("setDefaultACLAccess", {
         acls: ["publishClientSend", "publishClientReceive", "subscribe"].map((acltype) => ({
@@ -250,5 +250,35 @@ test("a file that is not there is made, with the administrator's password beside
   await admin.publish(CONTROL, '{"commands":[{"command":"listClients"}]}', { qos: 1 });
   const { payload } = await admin.receive({ topic: `${CONTROL}/response` });
   expect(JSON.parse(payload).responses[0].data.clients).toEqual(["admin", "democlient"]);
+  await broker.end();
+});
+
+test("$CONTROL/broker/v1 tells of listeners and plugins, with enable_control_api", async () => {
+  const broker = await startSecured("holdfast", { before: ["enable_control_api true"] });
+  const { command } = await startAsker(broker);
+  const topic = "$CONTROL/broker/v1";
+  const acls = everything("$CONTROL/broker/#");
+  await command("createRole", { rolename: "broker", acls });
+  const roles = [{ rolename: "broker" }];
+  await command("createClient", { username: "op", password: "op", roles });
+  const client = await TestClient.connect(broker, { userName: "op", password: "op" });
+  await client.subscribe(`${topic}/response`);
+  const ask = async (commands: readonly unknown[]): Promise<unknown> => {
+    await client.publish(topic, JSON.stringify({ commands }), { qos: 1 });
+    const { payload } = await client.receive({ topic: `${topic}/response` });
+    return JSON.parse(payload).responses;
+  };
+  const commands = [
+    { command: "listPlugins", correlationData: "1" },
+    { command: "LISTLISTENERS" },
+    { command: "other" },
+  ];
+  const listener = { port: broker.port, protocol: "mqtt", "bind-address": "127.0.0.1", tls: false };
+  const plugin = { name: "dynamic-security", "control-endpoints": [CONTROL] };
+  expect(await ask(commands)).toEqual([
+    { command: "listPlugins", data: { plugins: [plugin] }, correlationData: "1" },
+    { command: "listListeners", data: { listeners: [listener] } },
+    { command: "other", error: "Unknown command" },
+  ]);
   await broker.end();
 });

@@ -11,7 +11,8 @@ export interface StormOptions {
   /** Users are named by it and a number from `first` on. */
   readonly prefix: string;
   readonly first: number;
-  readonly password: string;
+  /** null: neither user name nor password. */
+  readonly password: string | null;
 }
 
 export interface StormTally {
@@ -23,8 +24,11 @@ export interface StormTally {
 
 const TICK_MILLIS = 10;
 const TYPE_CONNECT = 0x10;
-/** MQTT 3.1.1, clean session, user name and password. */
-const HEADER = [0, 4, 0x4d, 0x51, 0x54, 0x54, 4, 0xc2, 0, 0];
+/** MQTT 3.1.1, clean session; then with user name and password. */
+const HEADER = [0, 4, 0x4d, 0x51, 0x54, 0x54, 4];
+const CLEAN = 0x02;
+const WITH_PASSWORD = 0xc0;
+const NO_KEEP_ALIVE = [0, 0];
 const ACCEPTED = Buffer.from([0x20, 2, 0, 0]);
 
 function text(value: string): Buffer {
@@ -33,8 +37,11 @@ function text(value: string): Buffer {
 }
 
 /** A CONNECT of less than 128 bytes. */
-function loginPacket(user: string, password: string): Buffer {
-  const body = Buffer.concat([Buffer.from(HEADER), text(user), text(user), text(password)]);
+function loginPacket(user: string, password: string | null): Buffer {
+  const flags = password === null ? CLEAN : CLEAN | WITH_PASSWORD;
+  const head = Buffer.from([...HEADER, flags, ...NO_KEEP_ALIVE]);
+  const claim = password === null ? [] : [text(user), text(password)];
+  const body = Buffer.concat([head, text(user), ...claim]);
   return Buffer.concat([Buffer.from([TYPE_CONNECT, body.length]), body]);
 }
 

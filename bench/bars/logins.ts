@@ -79,21 +79,26 @@ async function stormed<Result>(
 
 async function measureLogins(broker: BrokerChild, say: Say): Promise<BarRow[]> {
   const alone: number[] = [];
+  const unhashed: number[] = [];
   const beside: number[] = [];
   let [begun, accepted] = [0, 0];
   for (let repetition = 0; repetition < REPETITIONS; repetition++) {
     alone.push(await livePairs(broker));
     const first = repetition * USERS_PER_REPETITION;
-    const { port } = broker;
-    const { result, tally } = await stormed(
-      { port, perSecond: LOGINS_PER_SECOND, prefix: PREFIX, first, password: PASSWORD },
-      () => livePairs(broker),
+    const storm = { port: broker.port, perSecond: LOGINS_PER_SECOND, prefix: PREFIX, first };
+    const anonymous = await stormed({ ...storm, password: null }, () => livePairs(broker));
+    unhashed.push(anonymous.result);
+    const { result, tally } = await stormed({ ...storm, password: PASSWORD }, () =>
+      livePairs(broker),
     );
     if (tally.failed > 0) throw new BrokerFault(`${tally.failed} logins failed`);
     beside.push(result);
     begun += tally.begun;
     accepted += tally.accepted;
-    say(`p99 ${count(alone.at(-1) ?? 0)} µs alone, ${count(result)} µs beside the logins`);
+    say(
+      `p99 ${count(alone.at(-1) ?? 0)} µs alone, ${count(anonymous.result)} µs beside logins ` +
+        `without a password, ${count(result)} µs with one`,
+    );
   }
   const [one, other] = [median(alone), median(beside)];
   const millis = (micros: number): string => (micros / 1000).toFixed(2);
@@ -101,6 +106,11 @@ async function measureLogins(broker: BrokerChild, say: Say): Promise<BarRow[]> {
     `${millis(Math.min(...all))}–${millis(Math.max(...all))}`;
   return [
     told("p99 of 50 pairs alone, 5000/s", `${millis(one)} ms (${spread(alone)})`),
+    told(
+      "p99 beside as many without a password",
+      `${millis(median(unhashed))} ms (${spread(unhashed)})`,
+      { unhashedMicros: unhashed },
+    ),
     {
       name: `p99 beside ${count(LOGINS_PER_SECOND)} logins/s, PBKDF2`,
       measured: `${millis(other)} ms (${spread(beside)})`,

@@ -4,17 +4,17 @@
 import assert from "node:assert";
 import { availableParallelism } from "node:os";
 
+/** Cores that may compute hashes: one is left to the broker. */
+const SPARE_CORES = Math.max(availableParallelism() - 1, 1);
+
 /**
  * PBKDF2 computations at once: libuv has four threads, and those that write the journal must never
  * wait behind strangers' passwords.
  */
-export const PBKDF2_UNDERWAY_MAX = 2;
+export const PBKDF2_UNDERWAY_MAX = Math.min(SPARE_CORES, 2);
 
-/**
- * Threads for argon2id and bcrypt: each takes 46 MiB and a core while it computes, and one core is
- * left to the broker.
- */
-export const HASH_WORKERS_MAX = Math.min(Math.max(availableParallelism() - 1, 1), 4);
+/** Threads for argon2id and bcrypt: each takes 46 MiB and a core while it computes. */
+export const HASH_WORKERS_MAX = Math.min(SPARE_CORES, 4);
 
 /**
  * Passwords that wait to be checked: some two seconds of PBKDF2. Who comes past it is told to come

@@ -227,6 +227,20 @@ describe("check_retain_source", () => {
   );
 });
 
+test("a file with a fault changes nothing at SIGHUP, and is told of", async () => {
+  const broker = await startBroker({ configuration: [aclFile("faulty", ACL)] });
+  const alice = await TestClient.connect(broker, { version: 5, userName: "alice" });
+  expect(await alice.publish("out/x", "", { qos: 1 })).toBe(0x10);
+  aclFile("faulty", "user alice\ntopic red a/#\n");
+  process.kill(broker.pid, "SIGHUP");
+  await until("the error", async () => broker.output().includes("faulty:2: "));
+  expect(await alice.publish("out/y", "", { qos: 1 })).toBe(0x10);
+  expect(await alice.publish("in/y", "", { qos: 1 })).toBe(0x87);
+  const later = await TestClient.connect(broker, { version: 5, userName: "alice" });
+  expect(await later.publish("out/x", "", { qos: 1 })).toBe(0x10);
+  await broker.stop();
+});
+
 describe("max_publish_rate", () => {
   let broker: RunningBroker;
   beforeAll(async () => {

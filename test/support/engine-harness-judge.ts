@@ -49,6 +49,7 @@ export interface JudgedLimits {
   readonly connackBytes: number;
 }
 
+const CONNECT_TYPE = 1;
 const PROTOCOL_ERROR = 0x82;
 const FILTER_INVALID = 0x8f;
 const SILENT: Ending = { says: "nothing", reasonCode: 0 };
@@ -104,7 +105,7 @@ class JudgedConnection {
 
   /** @returns null where the packet is taken and the connection goes on */
   judge(packet: Uint8Array): Ending | null {
-    const isConnect = (packet[0] ?? 0) >> 4 === 1;
+    const isConnect = (packet[0] ?? 0) >> 4 === CONNECT_TYPE;
     // [MQTT-3.1.0-1] [MQTT-3.1.0-2]
     if (isConnect !== (this.#connect === null)) return this.refuse(PROTOCOL_ERROR);
     const outcome = referenceDecode(this.version, packet);
@@ -246,7 +247,11 @@ export function judgeConnection(bytes: Uint8Array, limits: JudgedLimits): Verdic
     const rest = bytes.subarray(at);
     const packetBytes = referenceCut(rest, limits.packetBytesMax);
     isWhole = packetBytes !== "need more";
-    if (packetBytes === "need more") break;
+    if (packetBytes === "need more") {
+      // What can be no CONNECT is not awaited [MQTT-3.1.0-1].
+      if (connection.connect === null && (rest[0] ?? 0) >> 4 !== CONNECT_TYPE) ending = SILENT;
+      break;
+    }
     if (typeof packetBytes === "object") {
       ending = connection.refuse(packetBytes.reasonCode);
       break;

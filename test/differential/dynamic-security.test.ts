@@ -3,12 +3,15 @@
  * mosquitto_ctrl, on both; the answers are compared byte for byte.
  *
  * mosquitto 2.0.11 is the oracle, 2.1 what we follow. Where the two differ, and where 2.0.11 does
- * what nobody can want, `DIFFERENCES` says so; each must still be one.
+ * what nobody can want, `mosquitto-differences.ts` says so.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { needPrograms } from "../interop/program.ts";
+import { TestClient } from "../support/client.ts";
 import {
+  ADMIN,
   type Asker,
+  CONTROL,
   CTRL,
   MOSQUITTO,
   PLUGIN,
@@ -17,6 +20,7 @@ import {
   startAsker,
   startSecured,
 } from "../support/dynamic-security-brokers.ts";
+import { expectAllLookedAt, expectDifferences } from "./mosquitto-differences.ts";
 
 /** An answer of ours without what 2.1 added to those of 2.0: fields of clients and of roles. */
 function as20(answer: string): string {
@@ -28,21 +32,16 @@ function one(command: string, fields: object = {}): string {
   return JSON.stringify({ commands: [{ command, ...fields }] });
 }
 
-/** Requests by the reason why the answers differ. */
-const DIFFERENCES: Readonly<Record<string, readonly string[]>> = {
-  "2.0 lets names be empty, 2.1 does not": [
-    one("createRole", { rolename: "" }),
-    one("createClient", { username: "" }),
-    one("createGroup", { groupname: "" }),
-  ],
-  "2.0 changes what it can and forgets the rest, 2.1 refuses": [
-    one("modifyClient", { username: "u1", groups: [{ groupname: "none" }] }),
-    one("modifyClient", { username: "u1", groups: [{}] }),
-    one("modifyGroup", { groupname: "g1", clients: [{}] }),
-    one("modifyGroup", { groupname: "g1", clients: [{ username: "none" }] }),
-  ],
-  "cJSON reads no further than it must": ['{"commands":[]} and more'],
-};
+/** Commands that differ: `mosquitto-differences.ts` says how, and why. */
+const DIFFERENT = [
+  { command: "createRole", rolename: "" },
+  { command: "createClient", username: "" },
+  { command: "createGroup", groupname: "" },
+  { command: "modifyClient", username: "u1", groups: [{ groupname: "none" }] },
+  { command: "modifyClient", username: "u1", groups: [{}] },
+  { command: "modifyGroup", groupname: "g1", clients: [{}] },
+  { command: "modifyGroup", groupname: "g1", clients: [{ username: "none" }] },
+];
 
 const NO_FORM = [
   "not json",
@@ -350,9 +349,54 @@ describe("mosquitto_ctrl dynsec", () => {
 });
 
 /** Last, as what is there is not the same on both sides any more. */
-describe.each(Object.entries(DIFFERENCES))("%s", (_reason, requests) => {
-  test.each(requests)("%s", async (request) => {
-    const [ours, oracle] = await bothAnswer(request);
-    expect(ours).not.toBe(oracle);
+describe("what differs", () => {
+  // Those of before got from mosquitto what was for mosquitto_ctrl, too.
+  beforeAll(async () => {
+    for (const { client } of askers.splice(0)) await client.disconnect();
+    for (const broker of brokers) askers.push(await startAsker(broker));
+  });
+
+  afterAll(() => expectAllLookedAt("dynsec"));
+
+  async function onBoth(ask: (asker: Asker, broker: SecuredBroker) => Promise<unknown>) {
+    const seen = { holdfast: null as unknown, mosquitto: null as unknown };
+    for (const [index, broker] of brokers.entries()) {
+      seen[broker.kind] = await ask(askers[index] as Asker, broker);
+    }
+    return seen;
+  }
+
+  test.each(DIFFERENT)("%j", async (command) => {
+    const seen = await onBoth(async ({ ask }) =>
+      as20(await ask(JSON.stringify({ commands: [command] }))),
+    );
+    expectDifferences(`dynsec: ${JSON.stringify(command)}`, seen);
+  });
+
+  test("another one's answer", async () => {
+    const seen = await onBoth(async ({ command }, broker) => {
+      const other = await TestClient.connect(broker, { ...ADMIN, clientId: "other" });
+      await other.subscribe(`${CONTROL}/response`);
+      await command("listRoles");
+      const heard = await other.expectNothing().then(
+        () => "nothing",
+        () => "the answer",
+      );
+      await other.disconnect();
+      return heard;
+    });
+    expectDifferences("dynsec: another one's answer", seen);
+  });
+
+  test("a change of who asks", async () => {
+    const seen = await onBoth(async ({ client }) => {
+      const commands = [{ command: "modifyClient", username: "admin", textname: "x" }];
+      client.sendPublish(CONTROL, JSON.stringify({ commands }));
+      return client.next("publish").then(
+        () => "the answer first",
+        () => "DISCONNECT first",
+      );
+    });
+    expectDifferences("dynsec: a change of who asks", seen);
   });
 });

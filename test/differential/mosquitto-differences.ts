@@ -150,6 +150,43 @@ export const DIFFERENCES: readonly Difference[] = [
     why: "Node.js looks at the whole chain",
     cases: ["tls: a list of one authority of two"],
   },
+  {
+    subject: "dynamic security: empty names of users, groups, roles",
+    mosquitto: "creates them",
+    holdfast: "refuses them",
+    why: "as mosquitto 2.1 does",
+    cases: [
+      'dynsec: {"command":"createRole","rolename":""}',
+      'dynsec: {"command":"createClient","username":""}',
+      'dynsec: {"command":"createGroup","groupname":""}',
+    ],
+  },
+  {
+    subject: "dynamic security: `modifyClient`, `modifyGroup` with a name that is not there",
+    mosquitto: "changes what it can, and forgets the rest",
+    holdfast: "refuses it, and changes nothing",
+    why: "as mosquitto 2.1 does",
+    cases: [
+      'dynsec: {"command":"modifyClient","username":"u1","groups":[{"groupname":"none"}]}',
+      'dynsec: {"command":"modifyClient","username":"u1","groups":[{}]}',
+      'dynsec: {"command":"modifyGroup","groupname":"g1","clients":[{}]}',
+      'dynsec: {"command":"modifyGroup","groupname":"g1","clients":[{"username":"none"}]}',
+    ],
+  },
+  {
+    subject: "dynamic security: who asks for a change of itself",
+    mosquitto: "is disconnected before its answer",
+    holdfast: "has its answer, then is disconnected",
+    why: "as mosquitto 2.1 does",
+    cases: ["dynsec: a change of who asks"],
+  },
+  {
+    subject: "dynamic security: others who subscribe to the answers",
+    mosquitto: "get all of them",
+    holdfast: "get their own",
+    why: "they are for who asked",
+    cases: ["dynsec: another one's answer"],
+  },
 ];
 
 const looked = new Set<string>();

@@ -63,6 +63,12 @@ export function chooseAccount(
     return null;
   }
   const isNamed = user !== null;
+  if (!canBecome(account)) {
+    const why = `the system does not let it become ${account.name}, as in some containers`;
+    if (isNamed) throw new StartError(`user ${account.name}: ${why}; write user root`);
+    log.warn(`holdfast runs as root: ${why}`);
+    return null;
+  }
   const store = faultOfStore(settings, account, isNamed);
   const lacks = faultsOfFiles(settings, configFiles, account);
   if (!isNamed && (store !== null || lacks.length > 0)) {
@@ -111,6 +117,13 @@ function faultsOfFiles(
     faults.push(`cannot write in ${dirname(path)}: no change to ${path} will be kept`);
   }
   return faults;
+}
+
+/** Whether this root may be another user: one of a container, without capabilities, may not. */
+function canBecome(account: Account): boolean {
+  const may = succeeds(() => asAccount(account, () => undefined));
+  if (!may) succeeds(raise);
+  return may;
 }
 
 /** All files that a reload reads again. */

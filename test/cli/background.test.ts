@@ -1,5 +1,5 @@
 /** The program in the background, its file with its number, and the user that it runs as. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { until } from "../support/await.ts";
 import { TestClient } from "../support/client.ts";
-import { endAll, runToEnd, start } from "./program.ts";
+import { endAll, MAIN, runToEnd, start } from "./program.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "holdfast-background-"));
 chmodSync(directory, 0o755);
@@ -146,6 +146,17 @@ describe("user", () => {
   test("root is nobody else", async () => {
     const { path } = configuration(`${QUIET}user root\npersistence false\n`);
     expect((await runToEnd(["--test-config", "-c", path])).stderr).toBe("");
+  });
+
+  asRoot("a root that may not become it, as in a container, is told what to write", () => {
+    const { path } = configuration(`${QUIET}user nobody\npersistence false\n`);
+    const { status, stderr } = spawnSync(
+      "unshare",
+      ["--map-root-user", process.execPath, MAIN, "-c", path],
+      { encoding: "utf8" },
+    );
+    expect(stderr).toMatch(/user nobody: the system does not let it become nobody.*user root/);
+    expect(status).toBe(1);
   });
 
   asRoot("the broker is that user's in all its threads, and so is what it keeps", async () => {

@@ -28,8 +28,8 @@ export function isCovered(filter: string, others: readonly string[]): boolean {
   levels.pop();
   // `#` stands for any number of levels: past the longest of the others only their `#` tell.
   const longest = Math.max(0, ...others.map((other) => other.split("/").length));
-  // The filter `#` matches no empty list of levels.
-  if (levels.length === 0) levels.push(ANY_LEVEL);
+  // The filters `#` and `/#` match no empty name: there is none [MQTT-4.7.3-1].
+  if (levels.join("/") === "") levels.push(ANY_LEVEL);
   for (;;) {
     if (!isMatched(levels, others)) return false;
     if (levels.length > longest) return true;

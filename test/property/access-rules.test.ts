@@ -163,7 +163,7 @@ const EVERY_TOPIC = (() => {
 })();
 
 /**
- * Topics that a filter matches, so many that each set of them that the others tell apart has one: in
+ * Topics that a filter matches, so many that each set that the others tell apart has one: in
  * each open place a name of theirs, or one that nobody has.
  */
 function topicsOf(one: string, others: readonly string[]): readonly string[] {

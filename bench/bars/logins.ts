@@ -16,7 +16,7 @@ const RATE_PER_SECOND = 5000;
 const PAYLOAD_BYTES = 128;
 const SECONDS = 6;
 const WARMUP_SECONDS = 1;
-const REPETITIONS = 3;
+const REPETITIONS = 5;
 
 const LOGINS_PER_SECOND = 1000;
 /** As mosquitto 2.1 and `holdfast passwd` write them. */

@@ -1,10 +1,13 @@
 /**
- * A thread that computes argon2id and bcrypt, one at a time: each would hold up the event loop for
- * a tenth of a second.
+ * A thread that computes PBKDF2, argon2id and bcrypt, one at a time: they would hold up the event
+ * loop for a millisecond to a tenth of a second.
+ *
+ * It gives way to whatever else wants its core: who logs in can wait, messages under way cannot.
  */
+import { constants, setPriority } from "node:os";
 import { parentPort } from "node:worker_threads";
 import { argon2id, bcryptVerify } from "hash-wasm";
-import { isSameHash, type StoredPassword } from "./password-hash.ts";
+import { isSameHash, pbkdf2Of, type StoredPassword } from "./password-hash.ts";
 
 /** Whether `password` is the one that is stored. */
 export interface HashQuestion {
@@ -15,6 +18,7 @@ export interface HashQuestion {
 export type HashAnswer = boolean;
 
 async function check(stored: StoredPassword, password: Uint8Array): Promise<boolean> {
+  if (stored.kind === "pbkdf2") return isSameHash(pbkdf2Of(password, stored), stored.hash);
   if (stored.kind === "bcrypt") return bcryptVerify({ password, hash: stored.text });
   if (stored.kind !== "argon2id") throw new Error(`no hash for this thread: ${stored.kind}`);
   const { kibibytes, passes, lanes, salt, hash } = stored;
@@ -29,6 +33,9 @@ async function check(stored: StoredPassword, password: Uint8Array): Promise<bool
   });
   return isSameHash(computed, hash);
 }
+
+// On Linux a thread has a priority of its own, and without a number its own is meant.
+if (parentPort !== null) setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 
 parentPort?.on("message", ({ stored, password }: HashQuestion) => {
   check(stored, password).then(

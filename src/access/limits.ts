@@ -1,14 +1,13 @@
 /**
  * Every limit of authentication that a peer can reach, with its unit and its reason.
  */
-import assert from "node:assert";
 import { availableParallelism } from "node:os";
 
 /** Cores that may compute hashes: one is left to the broker. */
 const SPARE_CORES = Math.max(availableParallelism() - 1, 1);
 
 /**
- * PBKDF2 computations at once: libuv has four threads, and those that write the journal must never
+ * PBKDF2 computations at once, each on a thread of its own: libuv's, which write the journal, never
  * wait behind strangers' passwords.
  */
 export const PBKDF2_UNDERWAY_MAX = Math.min(SPARE_CORES, 2);
@@ -78,5 +77,3 @@ export const REFUSAL_DELAY_MILLISECONDS_MIN = 100;
 
 /** An address that has not failed for so long begins anew, seconds. */
 export const EPISODE_SECONDS = 60;
-
-assert(PBKDF2_UNDERWAY_MAX < 4);

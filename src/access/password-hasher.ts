@@ -2,8 +2,8 @@
  * Checks passwords off the event loop, few at a time, in turns of their addresses.
  *
  *   check() ─▶ remembered? ─▶ $6$: at once
- *                          ─▶ PBKDF2: queue ─▶ threads of libuv
- *                          ─▶ argon2id, bcrypt: queue ─▶ threads of its own
+ *                          ─▶ PBKDF2: queue ─────────┬─▶ threads of its own
+ *                          ─▶ argon2id, bcrypt: queue ─┘
  *
  * Logins that succeeded are remembered for a while, as a digest under a key that no other process
  * has and that covers what is stored: where a password changes nothing of it fits any more.
@@ -20,13 +20,7 @@ import {
   PBKDF2_UNDERWAY_MAX,
   SLOW_HASHES_QUEUED_MAX,
 } from "./limits.ts";
-import {
-  isSameHash,
-  passwordHashText,
-  pbkdf2Of,
-  type StoredPassword,
-  sha512Of,
-} from "./password-hash.ts";
+import { isSameHash, passwordHashText, type StoredPassword, sha512Of } from "./password-hash.ts";
 
 /** Whether the password is the stored one; `busy`: too many wait to have theirs checked. */
 export type Checked = boolean | typeof BUSY;
@@ -81,7 +75,7 @@ export class PasswordHasher {
     const isFast = question.stored.kind === "pbkdf2";
     const compute = (): Promise<boolean> => {
       this.computedCount++;
-      return isFast ? computePbkdf2(question) : this.#askWorker(question);
+      return this.#askWorker(question);
     };
     const lane = isFast ? this.#fast : this.#slow;
     // A hash that cannot be computed, for want of memory, is nobody's fault and lets nobody in.
@@ -163,9 +157,4 @@ export class PasswordHasher {
     this.#workers.add(worker);
     return worker;
   }
-}
-
-async function computePbkdf2({ stored, password }: PasswordQuestion): Promise<boolean> {
-  if (stored.kind !== "pbkdf2") throw new Error(`no hash for this thread: ${stored.kind}`);
-  return isSameHash(await pbkdf2Of(password, stored), stored.hash);
 }

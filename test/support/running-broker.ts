@@ -66,14 +66,19 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** Ports of 127.0.0.1 that were free a moment ago, all different. */
+/** Ports that were given out: whoever has one may not listen on it yet. */
+const given = new Set<number>();
+
+/** Ports of 127.0.0.1 that were free a moment ago, all different, and given to nobody before. */
 export async function freePorts(count: number): Promise<number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) {
+  const ports: number[] = [];
+  while (ports.length < count) {
     const port = randomPort();
-    if (await isFree(port)) ports.add(port);
+    if (given.has(port)) continue;
+    given.add(port);
+    if (await isFree(port)) ports.push(port);
   }
-  return [...ports];
+  return ports;
 }
 
 /**

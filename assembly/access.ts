@@ -170,11 +170,6 @@ export function rulesOfSession(session: usize): usize {
   return load<u32>(<usize>(word - IS_GUARD), GUARD_RULES);
 }
 
-/** Flags of the Session's rule set: RULES_OF_NAMES and what stands beside it in abi.ts; or 0. */
-export function rulesFlags(set: usize): u32 {
-  return load<u32>(set, RULES_FLAGS);
-}
-
 /**
  * Whether a filter of a rule matches a Topic Name. A name that it has to hold and that is empty
  * makes it match nothing. Hot.

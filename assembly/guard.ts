@@ -214,13 +214,6 @@ export function dropAccess(session: usize): void {
   store<u32>(session, 0, SESSION_ACCESS);
 }
 
-/** Lets a Session do what another one may. */
-export function copyRules(from: usize, to: usize): void {
-  const set = rulesOfSession(from);
-  if (set !== 0) holdRules(set);
-  setRules(to, set);
-}
-
 /** What is remembered of a topic, or 0. Hot. */
 function recall(guard: usize, hash: u64, at: usize, bytes: u32): usize {
   const slots: usize = load<u32>(guard, GUARD_SLOTS);

@@ -14,7 +14,14 @@ import {
   NO_PRIORITY,
   type Role,
 } from "./dynamic-security-model.ts";
-import { field, integerField, isObject, type JsonObject, textField } from "./json-fields.ts";
+import {
+  booleanField,
+  field,
+  integerField,
+  isObject,
+  type JsonObject,
+  textField,
+} from "./json-fields.ts";
 
 /** What is asked of the broker for a command. */
 export interface CommandParts {
@@ -181,8 +188,19 @@ export class CommandUnderway {
     }
   }
 
+  /** All names of a kind, or what is there of each, where the command asks for it. */
+  listing(
+    kind: "clients" | "groups" | "roles",
+    asAnswer: (name: string) => JsonObject,
+  ): JsonObject {
+    const register = this.model[kind];
+    const names = this.#page(register.names);
+    const isVerbose = booleanField(this.fields, "verbose", false);
+    return { totalCount: register.size, [kind]: isVerbose ? names.map(asAnswer) : names };
+  }
+
   /** The part of a list that `count` and `offset` name. */
-  page(names: readonly string[]): readonly string[] {
+  #page(names: readonly string[]): readonly string[] {
     const offset = Math.max(0, integerField(this.fields, "offset", 0));
     const count = integerField(this.fields, "count", -1);
     // mosquitto gives one where it is asked for none.

@@ -6,18 +6,11 @@ import {
   type Client,
   type Group,
   includes,
-  insertByPriority,
   NO_PRIORITY,
+  withMembership,
   without,
 } from "./dynamic-security-model.ts";
-import {
-  booleanField,
-  field,
-  integerField,
-  isObject,
-  type JsonObject,
-  textField,
-} from "./json-fields.ts";
+import { field, integerField, isObject, type JsonObject, textField } from "./json-fields.ts";
 
 /** A group that a client is to be in. */
 interface Joining {
@@ -184,15 +177,7 @@ export function getClient(underway: CommandUnderway): JsonObject {
 }
 
 export function listClients(underway: CommandUnderway): JsonObject {
-  const { clients } = underway.model;
-  const names = underway.page(clients.names);
-  const isVerbose = booleanField(underway.fields, "verbose", false);
-  return {
-    totalCount: clients.size,
-    clients: isVerbose
-      ? names.map((name) => clientAsAnswer(underway, underway.client(name)))
-      : names,
-  };
+  return underway.listing("clients", (name) => clientAsAnswer(underway, underway.client(name)));
 }
 
 export function addClientRole(underway: CommandUnderway): null {
@@ -203,9 +188,7 @@ export function addClientRole(underway: CommandUnderway): null {
   if (includes(client.roles, name)) throw new CommandRefused("Internal error");
   underway.change();
   underway.concernsClient(client);
-  const roles = [...client.roles];
-  insertByPriority(roles, { name, priority: underway.priority });
-  client.roles = roles;
+  client.roles = withMembership(client.roles, { name, priority: underway.priority });
   return null;
 }
 

@@ -6,19 +6,12 @@ import {
   type Client,
   type Group,
   includes,
-  insertByPriority,
   NO_PRIORITY,
   sortedNames,
+  withMembership,
   without,
 } from "./dynamic-security-model.ts";
-import {
-  booleanField,
-  field,
-  integerField,
-  isObject,
-  type JsonObject,
-  textField,
-} from "./json-fields.ts";
+import { field, integerField, isObject, type JsonObject, textField } from "./json-fields.ts";
 
 export function createGroup(underway: CommandUnderway): null {
   const { model } = underway;
@@ -113,13 +106,7 @@ export function getGroup(underway: CommandUnderway): JsonObject {
 }
 
 export function listGroups(underway: CommandUnderway): JsonObject {
-  const { groups } = underway.model;
-  const names = underway.page(groups.names);
-  const isVerbose = booleanField(underway.fields, "verbose", false);
-  return {
-    totalCount: groups.size,
-    groups: isVerbose ? names.map((name) => groupAsAnswer(underway.group(name))) : names,
-  };
+  return underway.listing("groups", (name) => groupAsAnswer(underway.group(name)));
 }
 
 export function addGroupClient(underway: CommandUnderway): null {
@@ -150,9 +137,7 @@ export function addGroupRole(underway: CommandUnderway): null {
   if (includes(group.roles, name)) throw new CommandRefused("Group is already in this role");
   underway.change();
   underway.concernsGroup(group);
-  const roles = [...group.roles];
-  insertByPriority(roles, { name, priority: underway.priority });
-  group.roles = roles;
+  group.roles = withMembership(group.roles, { name, priority: underway.priority });
   return null;
 }
 

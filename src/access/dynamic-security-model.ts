@@ -102,6 +102,13 @@ export function insertByPriority<Item extends { readonly priority: number }>(
   list.splice(at < 0 ? list.length : at, 0, item);
 }
 
+/** A list with one more. */
+export function withMembership(list: readonly Membership[], added: Membership): Membership[] {
+  const all = [...list];
+  insertByPriority(all, added);
+  return all;
+}
+
 /** Of a list, all but what has this name. */
 export function without(list: readonly Membership[], name: string): Membership[] {
   return list.filter((membership) => membership.name !== name);

@@ -96,13 +96,7 @@ export function getRole(underway: CommandUnderway): JsonObject {
 }
 
 export function listRoles(underway: CommandUnderway): JsonObject {
-  const { roles } = underway.model;
-  const names = underway.page(roles.names);
-  const isVerbose = booleanField(underway.fields, "verbose", false);
-  return {
-    totalCount: roles.size,
-    roles: isVerbose ? names.map((name) => roleAsAnswer(underway.role(name))) : names,
-  };
+  return underway.listing("roles", (name) => roleAsAnswer(underway.role(name)));
 }
 
 /** The role, and which of its ACLs is meant. */

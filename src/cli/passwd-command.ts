@@ -6,8 +6,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { faultOfUser, NAME_BYTES_MAX } from "../access/password-file.ts";
 import { hashPassword, passwordHashText, readPasswordHash } from "../access/password-hash.ts";
 import type { PasswdCommand } from "./passwd-flags.ts";
-import { askPasswords } from "./password.ts";
-import { FileFault, guarded, replaceFile } from "./replace-file.ts";
+import { askNewPassword } from "./password.ts";
+import { FileFault, guarded, replaceFile, reportChange } from "./replace-file.ts";
 
 /** Stands for standard output. */
 const STDOUT = "-";
@@ -17,15 +17,8 @@ const STDOUT = "-";
  *
  * @returns the exit code
  */
-export async function runPasswdCommand(command: PasswdCommand): Promise<number> {
-  try {
-    process.stdout.write(`${await change(command)}\n`);
-    return 0;
-  } catch (error) {
-    if (!(error instanceof FileFault)) throw error;
-    process.stderr.write(`holdfast: ${error.message}\n`);
-    return 1;
-  }
+export function runPasswdCommand(command: PasswdCommand): Promise<number> {
+  return reportChange(() => change(command));
 }
 
 /** @returns the line to be printed */
@@ -44,7 +37,7 @@ async function change(command: PasswdCommand): Promise<string> {
     );
     return `${user} is removed from ${file}`;
   }
-  const line = await lineOf(user, command.password ?? (await ask(user)), command);
+  const line = await lineOf(user, command.password ?? (await askNewPassword(user)), command);
   if (file === STDOUT) return line;
   if (index === -1) lines.push(line);
   else lines[index] = line;
@@ -80,14 +73,6 @@ async function lineOf(
   if (bytes.length === 0) throw new FileFault("the password is empty");
   if (bytes.length > NAME_BYTES_MAX) throw new FileFault("the password is too long");
   return `${user}:${passwordHashText(await hashPassword(bytes, kind, iterations))}`;
-}
-
-async function ask(user: string): Promise<string> {
-  const answers = await askPasswords([`Password for ${user}: `, "The same again: "]);
-  if (answers === null) throw new FileFault("there is no password");
-  const [password = "", again] = answers;
-  if (again !== password) throw new FileFault("the passwords are not the same");
-  return password;
 }
 
 /** The user of a line and what stands behind the colon; of a comment neither. */

@@ -1,6 +1,7 @@
 /** A password from the terminal, unseen, or from standard input. */
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
+import { FileFault } from "./replace-file.ts";
 
 /** Longest password, in characters. */
 const PASSWORD_CHARACTERS_MAX = 65_535;
@@ -16,7 +17,7 @@ function nowhere(): Writable {
  *
  * @returns as many answers as questions; null where there are not as many, or one is too long
  */
-export async function askPasswords(questions: readonly string[]): Promise<string[] | null> {
+async function askPasswords(questions: readonly string[]): Promise<string[] | null> {
   const { stdin, stderr } = process;
   const lines = createInterface({
     input: stdin,
@@ -39,4 +40,17 @@ export async function askPasswords(questions: readonly string[]): Promise<string
   const all = stdin.isTTY || first === undefined ? answers : questions.map(() => first);
   const isWhole = all.length >= questions.length;
   return isWhole && all.every(({ length }) => length <= PASSWORD_CHARACTERS_MAX) ? all : null;
+}
+
+/**
+ * Asks for a user's new password, twice.
+ *
+ * @throws FileFault where there is none, or two
+ */
+export async function askNewPassword(user: string): Promise<string> {
+  const answers = await askPasswords([`Password for ${user}: `, "The same again: "]);
+  if (answers === null) throw new FileFault("there is no password");
+  const [password = "", again] = answers;
+  if (again !== password) throw new FileFault("the passwords are not the same");
+  return password;
 }

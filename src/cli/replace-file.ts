@@ -59,3 +59,19 @@ export function guarded<Value>(what: string, work: () => Value): Value {
     throw new FileFault(`${what}: ${reason}`);
   }
 }
+
+/**
+ * Changes a file, and says what came of it: on stdout what was done, on stderr why it was not.
+ *
+ * @returns the exit code
+ */
+export async function reportChange(change: () => Promise<string>): Promise<number> {
+  try {
+    process.stdout.write(`${await change()}\n`);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof FileFault)) throw error;
+    process.stderr.write(`holdfast: ${error.message}\n`);
+    return 1;
+  }
+}

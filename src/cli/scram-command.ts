@@ -6,23 +6,16 @@ import { existsSync, readFileSync } from "node:fs";
 import { prepare } from "../access/saslprep.ts";
 import { credentialOf, faultOfUser, lineOf, readScramLines } from "../access/scram-file.ts";
 import type { ScramCommand } from "./flags.ts";
-import { askPasswords } from "./password.ts";
-import { FileFault, guarded, replaceFile } from "./replace-file.ts";
+import { askNewPassword } from "./password.ts";
+import { FileFault, guarded, replaceFile, reportChange } from "./replace-file.ts";
 
 /**
  * Runs the command to its end.
  *
  * @returns the exit code
  */
-export async function runScramCommand(command: ScramCommand): Promise<number> {
-  try {
-    process.stdout.write(`${await change(command)}\n`);
-    return 0;
-  } catch (error) {
-    if (!(error instanceof FileFault)) throw error;
-    process.stderr.write(`holdfast: ${error.message}\n`);
-    return 1;
-  }
+export function runScramCommand(command: ScramCommand): Promise<number> {
+  return reportChange(() => change(command));
 }
 
 async function change(command: ScramCommand): Promise<string> {
@@ -38,21 +31,13 @@ async function change(command: ScramCommand): Promise<string> {
     replaceFile(file, lines);
     return `${user} is removed from ${file}`;
   }
-  const password = prepare(command.password ?? (await ask(user)));
+  const password = prepare(command.password ?? (await askNewPassword(user)));
   if (password === null) throw new FileFault("the password is empty, or SASLprep forbids it");
   const line = lineOf(user, await credentialOf(password, command.iterations));
   if (index === -1) lines.push(line);
   else lines[index] = line;
   replaceFile(file, lines);
   return index === -1 ? `${user} is added to ${file}` : `${user} has a new password in ${file}`;
-}
-
-async function ask(user: string): Promise<string> {
-  const answers = await askPasswords([`Password for ${user}: `, "The same again: "]);
-  if (answers === null) throw new FileFault("there is no password");
-  const [password = "", again] = answers;
-  if (again !== password) throw new FileFault("the passwords are not the same");
-  return password;
 }
 
 /** The user of a line may hold colons. */

@@ -39,6 +39,7 @@ import { sendRefused } from "./connack.ts";
 import { Connecting } from "./connect.ts";
 import { ControlTopics } from "./control-topics.ts";
 import { farewellLine } from "./farewell.ts";
+import { decodedAgain } from "./kept-packet.ts";
 import { Logins } from "./logins.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import { loggedName, type Plane, unixSeconds } from "./plane.ts";
@@ -170,19 +171,23 @@ export class Dispatch implements TurnHandlers {
 
   /** @returns whether the connection goes on at once */
   #control(connection: NetworkConnection): boolean {
-    const { turn } = this.#plane;
     try {
       const goesOn = this.#act(connection);
       if (goesOn || connection.phase === "closing" || connection.phase === "closed") return goesOn;
       this.#park(connection);
       return false;
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      connection.closeReason = error.message;
-      turn.schedule();
-      this.close(connection, error.reasonCode, error.serverReference);
-      return false;
+      return this.#fault(connection, error);
     }
+  }
+
+  /** The peer's fault ends its connection. @returns false: it does not go on */
+  #fault(connection: NetworkConnection, error: unknown): false {
+    if (!(error instanceof ProtocolError)) throw error;
+    connection.closeReason = error.message;
+    this.#plane.turn.schedule();
+    this.close(connection, error.reasonCode, error.serverReference);
+    return false;
   }
 
   /** The rest of the chunk waits with the connection until turn.resumeNow(). */
@@ -249,21 +254,11 @@ export class Dispatch implements TurnHandlers {
 
   /** Acts on a packet that waited, in DECODED again. @returns false: the connection was closed */
   #decideAgain(connection: NetworkConnection, packet: Buffer, act: () => void): boolean {
-    const { engine, turn } = this.#plane;
-    const at = engine.keep(packet);
     try {
-      if (at === 0) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for a packet that waited");
-      engine.calls.decodePacket(connection.version, at, at + packet.length);
-      act();
+      decodedAgain(this.#plane.engine, packet, connection.version, act);
       return true;
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      connection.closeReason = error.message;
-      turn.schedule();
-      this.close(connection, error.reasonCode, error.serverReference);
-      return false;
-    } finally {
-      if (at !== 0) engine.calls.freeBlock(at);
+      return this.#fault(connection, error);
     }
   }
 

@@ -8,6 +8,7 @@ import { ProtocolError } from "../base/errors.ts";
 import { AUTHENTICATING_BYTES_MAX } from "../base/limits.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
+import { decodedAgain } from "./kept-packet.ts";
 
 export class WaitingConnects {
   readonly #engine: Engine;
@@ -51,16 +52,8 @@ export class WaitingConnects {
    * @throws ProtocolError 0x97 where there is no memory for it, and what `decide` throws
    */
   decide(connection: NetworkConnection, decide: () => boolean): boolean {
-    const engine = this.#engine;
     const packet = this.#packets.get(connection) ?? Buffer.alloc(0);
     this.forget(connection);
-    const at = engine.keep(packet);
-    if (at === 0) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for the CONNECT");
-    try {
-      engine.calls.decodePacket(0, at, at + packet.length);
-      return decide();
-    } finally {
-      engine.calls.freeBlock(at);
-    }
+    return decodedAgain(this.#engine, packet, 0, decide);
   }
 }

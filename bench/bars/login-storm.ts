@@ -1,9 +1,9 @@
 /**
- * A thread that logs in all the time: so many connections a second, each with a user name of its
- * own and a password, closed when its CONNACK is there.
+ * A thread that logs in while it is told to: so many connections a second, each with a user name of
+ * its own and a password, closed when its CONNACK is there.
  */
 import { connect } from "node:net";
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 
 export interface StormOptions {
   readonly port: number;
@@ -46,7 +46,8 @@ function loginPacket(user: string, password: string | null): Buffer {
   return Buffer.concat([Buffer.from([TYPE_CONNECT, body.length]), body]);
 }
 
-function run({ port, perSecond, prefix, first, password }: StormOptions): () => StormTally {
+/** @returns ends it */
+function begin({ port, perSecond, prefix, first, password }: StormOptions): () => StormTally {
   let begun = 0;
   let accepted = 0;
   let failed = 0;
@@ -76,8 +77,11 @@ function run({ port, perSecond, prefix, first, password }: StormOptions): () => 
   };
 }
 
-const port = parentPort;
-if (port !== null) {
-  const end = run(workerData as StormOptions);
-  port.once("message", () => port.postMessage(end()));
-}
+/** Ends the storm that is on; null: none is. */
+let end: (() => StormTally) | null = null;
+
+// Its options begin a storm, anything else ends it.
+parentPort?.on("message", (message: StormOptions | null) => {
+  if (message !== null) end = begin(message);
+  else parentPort?.postMessage(end?.());
+});

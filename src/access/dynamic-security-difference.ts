@@ -2,7 +2,6 @@
 import { Concerned } from "./dynamic-security-change.ts";
 import { aclsAsJson } from "./dynamic-security-file.ts";
 import type { Client, DynamicSecurityModel, Membership } from "./dynamic-security-model.ts";
-import { passwordHashText } from "./password-hash.ts";
 
 /** One of the two states; what a role says is put into words once. */
 class State {
@@ -29,7 +28,7 @@ class State {
   ofClient(client: Client): string {
     const { groups } = this.#model;
     const ofGroups = client.groups.flatMap(({ name }) => groups.get(name)?.roles ?? []);
-    const password = client.password === null ? null : passwordHashText(client.password.stored);
+    const password = client.password?.stored ?? null;
     const rights = this.#rights([...client.roles, ...ofGroups]);
     return JSON.stringify([client.clientId, client.isDisabled, password, rights]);
   }

@@ -35,7 +35,12 @@ import {
 } from "./dynamic-security-model.ts";
 import * as fields from "./json-fields.ts";
 import { faultOfJson, isDeeper, isObject, type JsonObject, otherFields } from "./json-fields.ts";
-import { passwordHashText, readPasswordHash, type StoredPassword } from "./password-hash.ts";
+import {
+  passwordHashText,
+  readPasswordHash,
+  type StoredPassword,
+  storedHash,
+} from "./password-hash.ts";
 
 /** What others add to the file may be deeper than our own forms. */
 const DEPTH_MAX = 64;
@@ -133,7 +138,7 @@ function passwordOf(object: JsonObject, place: string): ClientPassword | null {
 function hashAt(encoded: string, place: string): StoredPassword {
   const read = readPasswordHash(encoded);
   if (typeof read === "string") throw fault(place, read);
-  return read;
+  return passwordHashText(read);
 }
 
 /** Reads a file into a model. */
@@ -331,10 +336,9 @@ export function aclsAsJson(role: Role): JsonObject[] {
 function passwordAsJson(password: ClientPassword | null): JsonObject {
   if (password === null) return {};
   const { stored, isOneField } = password;
-  if (isOneField || stored.kind !== "pbkdf2") {
-    return { encoded_password: passwordHashText(stored) };
-  }
-  const { hash, iterations, salt } = stored;
+  const read = storedHash(stored);
+  if (isOneField || read.kind !== "pbkdf2") return { encoded_password: stored };
+  const { hash, iterations, salt } = read;
   return { password: hash.toString("base64"), salt: salt.toString("base64"), iterations };
 }
 

@@ -49,6 +49,7 @@ import { checkPassword, verdictOf } from "./password-authenticator.ts";
 import {
   hashPassword,
   ITERATIONS_DEFAULT,
+  passwordHashText,
   SALT_BYTES,
   type StoredPassword,
 } from "./password-hash.ts";
@@ -402,6 +403,6 @@ function hashAtStart(password: string): ClientPassword {
   const salt = randomBytes(SALT_BYTES);
   const hash = pbkdf2Sync(password, salt, ITERATIONS_DEFAULT, HASH_BYTES, "sha512");
   const iterations = ITERATIONS_DEFAULT;
-  const stored: StoredPassword = { kind: "pbkdf2", digest: "sha512", iterations, salt, hash };
+  const stored = passwordHashText({ kind: "pbkdf2", digest: "sha512", iterations, salt, hash });
   return { stored, isOneField: false };
 }

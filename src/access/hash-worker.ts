@@ -7,7 +7,7 @@
 import { constants, setPriority } from "node:os";
 import { parentPort } from "node:worker_threads";
 import { argon2id, bcryptVerify } from "hash-wasm";
-import { isSameHash, pbkdf2Of, type StoredPassword } from "./password-hash.ts";
+import { isSameHash, pbkdf2Of, type StoredPassword, storedHash } from "./password-hash.ts";
 
 /** Whether `password` is the one that is stored. */
 export interface HashQuestion {
@@ -17,7 +17,8 @@ export interface HashQuestion {
 
 export type HashAnswer = boolean;
 
-async function check(stored: StoredPassword, password: Uint8Array): Promise<boolean> {
+async function check(text: StoredPassword, password: Uint8Array): Promise<boolean> {
+  const stored = storedHash(text);
   if (stored.kind === "pbkdf2") return isSameHash(pbkdf2Of(password, stored), stored.hash);
   if (stored.kind === "bcrypt") return bcryptVerify({ password, hash: stored.text });
   if (stored.kind !== "argon2id") throw new Error(`no hash for this thread: ${stored.kind}`);

@@ -70,10 +70,10 @@ function wrong(userName: string): Verdict {
 function mostCommon(users: PasswordUsers): StoredPassword | null {
   const kinds = new Map<string, { readonly one: StoredPassword; count: number }>();
   for (const one of users.values()) {
-    const cost = one.kind === "pbkdf2" ? one.iterations : "";
-    const entry = kinds.get(`${one.kind}${cost}`) ?? { one, count: 0 };
+    const kind = /^\$7\$\d+|^[^$]*\$\w+/.exec(one)?.[0] ?? "";
+    const entry = kinds.get(kind) ?? { one, count: 0 };
     entry.count++;
-    kinds.set(`${one.kind}${cost}`, entry);
+    kinds.set(kind, entry);
   }
   let most = { one: null as StoredPassword | null, count: 0 };
   for (const entry of kinds.values()) if (entry.count > most.count) most = entry;

@@ -33,9 +33,10 @@ export function readPasswordLines(content: string): PasswordUsers | string {
     const user = line.slice(0, colon);
     const fault = colon === -1 ? "expected user:hash" : faultOfUser(user);
     if (fault !== null) return `${index + 1}: ${fault}`;
-    const stored = readPasswordHash(line.slice(colon + 1));
+    const stored = line.slice(colon + 1);
+    const read = readPasswordHash(stored);
     // What stands behind the colon may be a password: it is not repeated.
-    if (typeof stored === "string") return `${index + 1}: the user ${user}: ${stored}`;
+    if (typeof read === "string") return `${index + 1}: the user ${user}: ${read}`;
     users.set(user, stored);
   }
   return users;

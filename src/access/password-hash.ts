@@ -14,7 +14,16 @@
 import { createHash, pbkdf2, pbkdf2Sync, randomBytes, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
 
-export type StoredPassword =
+/**
+ * The text of a hash, without a fault.
+ *
+ * As such it is kept: a file may have a million, and what the collector has to walk through costs
+ * messages their latency.
+ */
+export type StoredPassword = string;
+
+/** What the text of a hash says. */
+export type PasswordHash =
   | { readonly kind: "sha512"; readonly salt: Buffer; readonly hash: Buffer }
   | {
       readonly kind: "pbkdf2";
@@ -62,11 +71,11 @@ const BCRYPT_COST_MAX = 16;
 const derive = promisify(pbkdf2);
 
 /**
- * Reads a stored password.
+ * Reads the text of a hash.
  *
  * @returns what was read, or why it is none, to be put behind the name of its place
  */
-export function readPasswordHash(text: string): StoredPassword | string {
+export function readPasswordHash(text: string): PasswordHash | string {
   if (text.startsWith("$6$")) return readSha512(text.slice(3).split("$"));
   if (text.startsWith("$7$")) return readPbkdf2("sha512", text.slice(3).split("$"));
   if (text.startsWith("$argon2id$")) return readArgon2(text);
@@ -81,7 +90,7 @@ export function readPasswordHash(text: string): StoredPassword | string {
   return "expected a hash that begins with $7$, $6$ or $argon2id$; holdfast passwd writes it";
 }
 
-function readSha512(fields: readonly string[]): StoredPassword | string {
+function readSha512(fields: readonly string[]): PasswordHash | string {
   const [salt, hash] = fields.map(readBase64);
   if (fields.length !== 2 || !salt || hash?.length !== SHA512_BYTES) {
     return "expected $6$salt$hash, both in Base64";
@@ -89,7 +98,7 @@ function readSha512(fields: readonly string[]): StoredPassword | string {
   return { kind: "sha512", salt, hash };
 }
 
-function readPbkdf2(digest: PbkdfDigest, fields: readonly string[]): StoredPassword | string {
+function readPbkdf2(digest: PbkdfDigest, fields: readonly string[]): PasswordHash | string {
   const [count = "", ...texts] = fields;
   const [salt, hash] = texts.map(readBase64);
   if (fields.length !== 3 || !salt || !hash || hash.length === 0) {
@@ -104,7 +113,7 @@ function readPbkdf2(digest: PbkdfDigest, fields: readonly string[]): StoredPassw
 
 const ARGON2 = /^\$argon2id\$v=19\$m=(\d{1,8}),t=(\d{1,4}),p=(\d{1,4})\$([^$]+)\$([^$]+)$/;
 
-function readArgon2(text: string): StoredPassword | string {
+function readArgon2(text: string): PasswordHash | string {
   const [, memory, time, parallel, saltText = "", hashText = ""] = ARGON2.exec(text) ?? [];
   const [kibibytes, passes, lanes] = [memory, time, parallel].map(Number) as [
     number,
@@ -136,8 +145,15 @@ function readBase64(text: string): Buffer | null {
     : null;
 }
 
-/** The text of a stored password, as a file has it. */
-export function passwordHashText(stored: StoredPassword): string {
+/** What a text says that was read before. */
+export function storedHash(stored: StoredPassword): PasswordHash {
+  const read = readPasswordHash(stored);
+  if (typeof read === "string") throw new Error(read);
+  return read;
+}
+
+/** The text of a hash, as a file has it. */
+export function passwordHashText(stored: PasswordHash): StoredPassword {
   if (stored.kind === "bcrypt") return stored.text;
   const [salt, hash] = [stored.salt, stored.hash].map((bytes) => bytes.toString("base64"));
   if (stored.kind === "sha512") return `$6$${salt}$${hash}`;
@@ -159,7 +175,7 @@ export function sha512Of(password: Uint8Array, salt: Uint8Array): Buffer {
 /** Hash of the kind `$7$`: a millisecond for 1000 iterations. */
 export function pbkdf2Of(
   password: Uint8Array,
-  { digest, iterations, salt, hash }: Extract<StoredPassword, { kind: "pbkdf2" }>,
+  { digest, iterations, salt, hash }: Extract<PasswordHash, { kind: "pbkdf2" }>,
 ): Buffer {
   return pbkdf2Sync(password, salt, iterations, hash.length, digest);
 }
@@ -180,10 +196,12 @@ export async function hashPassword(
   iterations = ITERATIONS_DEFAULT,
 ): Promise<StoredPassword> {
   const salt = randomBytes(kind === "argon2id" ? SHA512_BYTES : SALT_BYTES);
-  if (kind === "sha512") return { kind, salt, hash: sha512Of(password, salt) };
+  if (kind === "sha512") {
+    return passwordHashText({ kind, salt, hash: sha512Of(password, salt) });
+  }
   if (kind === "sha512-pbkdf2") {
     const hash = await derive(password, salt, iterations, SHA512_BYTES, "sha512");
-    return { kind: "pbkdf2", digest: "sha512", iterations, salt, hash };
+    return passwordHashText({ kind: "pbkdf2", digest: "sha512", iterations, salt, hash });
   }
   const { argon2id } = await import("hash-wasm");
   const hash = await argon2id({
@@ -195,12 +213,12 @@ export async function hashPassword(
     hashLength: SHA512_BYTES,
     outputType: "binary",
   });
-  return {
+  return passwordHashText({
     kind: "argon2id",
     kibibytes: ARGON2_KIBIBYTES,
     passes: 1,
     lanes: 1,
     salt,
     hash: Buffer.from(hash),
-  };
+  });
 }

@@ -8,7 +8,7 @@
  * Logins that succeeded are remembered for a while, as a digest under a key that no other process
  * has and that covers what is stored: where a password changes nothing of it fits any more.
  */
-import { createHmac, randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import { Worker } from "node:worker_threads";
 import { BUSY, FairWork, type IsGone } from "./fair-queue.ts";
 import type { HashAnswer, HashQuestion } from "./hash-worker.ts";
@@ -20,7 +20,7 @@ import {
   PBKDF2_UNDERWAY_MAX,
   SLOW_HASHES_QUEUED_MAX,
 } from "./limits.ts";
-import { isSameHash, passwordHashText, type StoredPassword, sha512Of } from "./password-hash.ts";
+import { isSameHash, type StoredPassword, sha512Of, storedHash } from "./password-hash.ts";
 
 /** Whether the password is the stored one; `busy`: too many wait to have theirs checked. */
 export type Checked = boolean | typeof BUSY;
@@ -40,8 +40,8 @@ export class PasswordHasher {
   readonly #key = randomBytes(32);
   /** Digests of logins, oldest first, with the second in which each is forgotten. */
   readonly #remembered = new Map<string, number>();
-  readonly #workers = new Set<Worker>();
-  readonly #idle: Worker[] = [];
+  readonly #threads = new Set<HashThread>();
+  readonly #idle: HashThread[] = [];
   /** Passwords that were hashed, and those that were turned away. */
   computedCount = 0;
   busyCount = 0;
@@ -58,10 +58,7 @@ export class PasswordHasher {
   /** @param nowSeconds  Unix time */
   check(question: PasswordQuestion, nowSeconds: number): Checked | Promise<Checked> {
     const { stored, password } = question;
-    if (stored.kind === "sha512") {
-      this.computedCount++;
-      return isSameHash(sha512Of(password, stored.salt), stored.hash);
-    }
+    if (stored.startsWith("$6$")) return this.#computeAtOnce(stored, password);
     const digest = this.#digest(question);
     const until = this.#remembered.get(digest);
     if (until !== undefined && until >= nowSeconds) {
@@ -71,11 +68,18 @@ export class PasswordHasher {
     return this.#compute(question, digest, nowSeconds);
   }
 
+  #computeAtOnce(stored: StoredPassword, password: Uint8Array): boolean {
+    const read = storedHash(stored);
+    if (read.kind !== "sha512") throw new Error(`${read.kind} is computed by a thread`);
+    this.computedCount++;
+    return isSameHash(sha512Of(password, read.salt), read.hash);
+  }
+
   async #compute(question: PasswordQuestion, digest: string, nowSeconds: number): Promise<Checked> {
-    const isFast = question.stored.kind === "pbkdf2";
+    const isFast = /^\$7\$|^PBKDF2\$/.test(question.stored);
     const compute = (): Promise<boolean> => {
       this.computedCount++;
-      return this.#askWorker(question);
+      return this.#askThread(question);
     };
     const lane = isFast ? this.#fast : this.#slow;
     // A hash that cannot be computed, for want of memory, is nobody's fault and lets nobody in.
@@ -94,20 +98,15 @@ export class PasswordHasher {
 
   /** Ends its threads; what they were asked is not answered. */
   close(): void {
-    for (const worker of this.#workers) worker.terminate();
-    this.#workers.clear();
+    for (const thread of this.#threads) thread.end();
+    this.#threads.clear();
     this.#idle.length = 0;
   }
 
   #digest({ stored, user, password }: PasswordQuestion): string {
-    const name = Buffer.from(user);
-    const hash = Buffer.from(passwordHashText(stored));
-    const lengths = Buffer.alloc(8);
-    lengths.writeUInt32LE(name.length, 0);
-    lengths.writeUInt32LE(hash.length, 4);
-    const digest = createHmac("sha256", this.#key);
-    for (const part of [lengths, name, hash, password]) digest.update(part);
-    return digest.digest("base64");
+    const parts = [this.#key, Buffer.from(user), Buffer.from(stored), password];
+    const lengths = Uint32Array.from(parts, ({ length }) => length);
+    return hash("sha256", Buffer.concat([Buffer.from(lengths.buffer), ...parts]), "base64");
   }
 
   #remember(digest: string, nowSeconds: number): void {
@@ -121,40 +120,55 @@ export class PasswordHasher {
   }
 
   /** Asks a thread that has nothing to do, or a new one: no more are asked at once than may be. */
-  #askWorker({ stored, password }: PasswordQuestion): Promise<boolean> {
-    const worker = this.#idle.pop() ?? this.#startWorker();
-    return new Promise((resolve, reject) => {
-      const failed = (): void => {
-        worker.off("message", answered);
-        this.#workers.delete(worker);
-        worker.terminate();
-        reject(new Error("a hashing thread ended"));
-      };
-      const answered = (isRight: HashAnswer): void => {
-        worker.off("exit", failed);
-        worker.off("error", failed);
-        this.#idle.push(worker);
-        resolve(isRight);
-      };
-      worker.once("error", failed);
-      worker.once("exit", failed);
-      worker.once("message", answered);
-      worker.postMessage({ stored, password } satisfies HashQuestion);
+  async #askThread({ stored, password }: PasswordQuestion): Promise<boolean> {
+    const thread = this.#idle.pop() ?? this.#startThread();
+    const isRight = await thread.ask({ stored, password });
+    this.#idle.push(thread);
+    return isRight;
+  }
+
+  #startThread(): HashThread {
+    const thread = new HashThread(() => {
+      this.#threads.delete(thread);
+      const index = this.#idle.indexOf(thread);
+      if (index !== -1) this.#idle.splice(index, 1);
+    });
+    this.#threads.add(thread);
+    return thread;
+  }
+}
+
+/** A thread that is asked one question at a time. */
+class HashThread {
+  readonly #worker: Worker;
+  /** Settle the question that it was asked. */
+  #answered: (answer: HashAnswer) => void = () => undefined;
+  #failed: (error: Error) => void = () => undefined;
+
+  /** @param ended  called when it answers no more */
+  constructor(ended: () => void) {
+    // Started from the sources, as the benchmarks are, or from what was built.
+    const name = import.meta.url.endsWith(".ts") ? "./hash-worker.ts" : "./hash-worker.js";
+    this.#worker = new Worker(new URL(name, import.meta.url));
+    this.#worker.unref();
+    this.#worker.on("message", (answer: HashAnswer) => this.#answered(answer));
+    // It ends then; without this the process would.
+    this.#worker.on("error", () => undefined);
+    this.#worker.once("exit", () => {
+      ended();
+      this.#failed(new Error("a hashing thread ended"));
     });
   }
 
-  #startWorker(): Worker {
-    // Started from the sources, as the benchmarks are, or from what was built.
-    const name = import.meta.url.endsWith(".ts") ? "./hash-worker.ts" : "./hash-worker.js";
-    const worker = new Worker(new URL(name, import.meta.url));
-    worker.unref();
-    worker.once("exit", () => {
-      const index = this.#idle.indexOf(worker);
-      if (index !== -1) this.#idle.splice(index, 1);
+  ask(question: HashQuestion): Promise<HashAnswer> {
+    return new Promise((resolve, reject) => {
+      this.#answered = resolve;
+      this.#failed = reject;
+      this.#worker.postMessage(question);
     });
-    // It ends then; without this the process would.
-    worker.on("error", () => undefined);
-    this.#workers.add(worker);
-    return worker;
+  }
+
+  end(): void {
+    this.#worker.terminate();
   }
 }

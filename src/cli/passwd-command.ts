@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { faultOfUser, NAME_BYTES_MAX } from "../access/password-file.ts";
-import { hashPassword, passwordHashText, readPasswordHash } from "../access/password-hash.ts";
+import { hashPassword, readPasswordHash } from "../access/password-hash.ts";
 import type { PasswdCommand } from "./passwd-flags.ts";
 import { askNewPassword } from "./password.ts";
 import { FileFault, guarded, replaceFile, reportChange } from "./replace-file.ts";
@@ -72,7 +72,7 @@ async function lineOf(
   const bytes = Buffer.from(password);
   if (bytes.length === 0) throw new FileFault("the password is empty");
   if (bytes.length > NAME_BYTES_MAX) throw new FileFault("the password is too long");
-  return `${user}:${passwordHashText(await hashPassword(bytes, kind, iterations))}`;
+  return `${user}:${await hashPassword(bytes, kind, iterations)}`;
 }
 
 /** The user of a line and what stands behind the colon; of a comment neither. */

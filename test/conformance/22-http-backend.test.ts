@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, test } from "vitest";
-import { hashPassword, passwordHashText } from "../../src/access/password-hash.ts";
+import { hashPassword } from "../../src/access/password-hash.ts";
 import { until } from "../support/await.ts";
 import { startChapter } from "./chapter.ts";
 
@@ -46,7 +46,7 @@ await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
 const { port } = server.address() as AddressInfo;
 
 const passwords = join(directory, "pw");
-const own = passwordHashText(await hashPassword(Buffer.from("addons-Xh2"), "sha512-pbkdf2", 101));
+const own = await hashPassword(Buffer.from("addons-Xh2"), "sha512-pbkdf2", 101);
 writeFileSync(passwords, `addons:${own}\n`, { mode: 0o600 });
 const acl = join(directory, "acl");
 writeFileSync(acl, "user addons\ntopic readwrite #\n", { mode: 0o600 });

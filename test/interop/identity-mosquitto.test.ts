@@ -4,7 +4,7 @@
  */
 import { execFile } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { hashPassword, passwordHashText } from "../../src/access/password-hash.ts";
+import { hashPassword } from "../../src/access/password-hash.ts";
 import { until } from "../support/await.ts";
 import { Certificates } from "../support/certificates.ts";
 import { type RunningMosquitto, startMosquitto } from "../support/mosquitto.ts";
@@ -48,7 +48,7 @@ beforeAll(async () => {
   certificates.sign("device", { subject: "/O=acme/CN=device" });
   certificates.sign("nameless", { subject: "/O=acme" });
   const keys = certificates.write("keys.psk", `dev1:${KEY}\n`);
-  const hash = passwordHashText(await hashPassword(Buffer.from(PASSWORD), "sha512-pbkdf2", 101));
+  const hash = await hashPassword(Buffer.from(PASSWORD), "sha512-pbkdf2", 101);
   const users = certificates.write("users", `truck:${hash}\n`);
   const global = [...["allow_anonymous false", `password_file ${users}`, `psk_file ${keys}`]];
   const listeners = Object.fromEntries(LISTENERS.map((name) => [name, linesOf(name)]));

@@ -21,6 +21,7 @@ import {
   LOGGED_NAME_CHARACTERS_MAX,
 } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
+import { replaceFile } from "../base/replace-file.ts";
 import type { AccessRules, Authorizer } from "./access-rules.ts";
 import {
   CommandRefused,
@@ -54,7 +55,6 @@ import {
   type StoredPassword,
 } from "./password-hash.ts";
 import type { PasswordHasher } from "./password-hasher.ts";
-import { replaceSecretFile } from "./secret-file.ts";
 
 /** How long commands may go on before others have their turn, milliseconds. */
 const SLICE_MILLISECONDS_MAX = 5;
@@ -361,7 +361,7 @@ export class DynamicSecurity implements Authenticator, Authorizer, ControlEndpoi
     try {
       const text = writeDynamicSecurity(this.#model);
       this.#isFull = text.length >= DYNAMIC_SECURITY_FILE_BYTES_MAX / 2;
-      await replaceSecretFile(file, text);
+      await replaceFile(file, text, "broker");
       this.#isUnsaved = false;
     } catch (error) {
       const reason = reasonOf(error);

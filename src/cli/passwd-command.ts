@@ -5,9 +5,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { faultOfUser, NAME_BYTES_MAX } from "../access/password-file.ts";
 import { hashPassword, readPasswordHash } from "../access/password-hash.ts";
+import { FileFault, guarded, replaceLines, reportChange } from "./file-change.ts";
 import type { PasswdCommand } from "./passwd-flags.ts";
 import { askNewPassword } from "./password.ts";
-import { FileFault, guarded, replaceFile, reportChange } from "./replace-file.ts";
 
 /** Stands for standard output. */
 const STDOUT = "-";
@@ -31,7 +31,7 @@ async function change(command: PasswdCommand): Promise<string> {
   const index = lines.findIndex((line) => isOf(line, user));
   if (deletes) {
     if (index === -1) throw new FileFault(`${user} is not in ${file}`);
-    replaceFile(
+    await replaceLines(
       file,
       lines.filter((line) => !isOf(line, user)),
     );
@@ -42,7 +42,7 @@ async function change(command: PasswdCommand): Promise<string> {
   if (index === -1) lines.push(line);
   else lines[index] = line;
   // Of two lines of one user the later counts: none may be left behind this one.
-  replaceFile(
+  await replaceLines(
     file,
     lines.filter((other, at) => at === index || other === line || !isOf(other, user)),
   );
@@ -60,7 +60,7 @@ async function upgrade(command: PasswdCommand): Promise<string> {
     lines[index] = await lineOf(user, rest, command);
     hashed++;
   }
-  if (hashed > 0) replaceFile(command.file, lines);
+  if (hashed > 0) await replaceLines(command.file, lines);
   return `${hashed} ${hashed === 1 ? "password is" : "passwords are"} hashed in ${command.file}`;
 }
 

@@ -1,7 +1,7 @@
 /** A password from the terminal, unseen, or from standard input. */
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
-import { FileFault } from "./replace-file.ts";
+import { FileFault } from "./file-change.ts";
 
 /** Longest password, in characters. */
 const PASSWORD_CHARACTERS_MAX = 65_535;

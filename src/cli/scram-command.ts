@@ -5,9 +5,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { prepare } from "../access/saslprep.ts";
 import { credentialOf, faultOfUser, lineOf, readScramLines } from "../access/scram-file.ts";
+import { FileFault, guarded, replaceLines, reportChange } from "./file-change.ts";
 import type { ScramCommand } from "./flags.ts";
 import { askNewPassword } from "./password.ts";
-import { FileFault, guarded, replaceFile, reportChange } from "./replace-file.ts";
 
 /**
  * Runs the command to its end.
@@ -28,7 +28,7 @@ async function change(command: ScramCommand): Promise<string> {
   if (deletes) {
     if (index === -1) throw new FileFault(`${user} is not in ${file}`);
     lines.splice(index, 1);
-    replaceFile(file, lines);
+    await replaceLines(file, lines);
     return `${user} is removed from ${file}`;
   }
   const password = prepare(command.password ?? (await askNewPassword(user)));
@@ -36,7 +36,7 @@ async function change(command: ScramCommand): Promise<string> {
   const line = lineOf(user, await credentialOf(password, command.iterations));
   if (index === -1) lines.push(line);
   else lines[index] = line;
-  replaceFile(file, lines);
+  await replaceLines(file, lines);
   return index === -1 ? `${user} is added to ${file}` : `${user} has a new password in ${file}`;
 }
 

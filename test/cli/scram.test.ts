@@ -2,8 +2,8 @@
 import { spawnSync } from "node:child_process";
 import {
   chmodSync,
-  existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -76,7 +76,7 @@ describe("holdfast scram", () => {
     expect(await fits(file, "truck:2", "x")).toBe(true);
     expect(readFileSync(file, "utf8")).toMatch(/^# fleet\ntruck:.*\n\ntruck:2:.*\n$/);
     expect(statSync(file).mode & 0o777).toBe(0o640);
-    expect(existsSync(`${file}.new`)).toBe(false);
+    expect(readdirSync(directory).filter((name) => name.endsWith(".new"))).toEqual([]);
   });
 
   test("-D removes a user", async () => {

@@ -1,6 +1,6 @@
 /** The file of dynamic security: read, refused, made, written, read again. */
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import {
   askOne,
@@ -12,6 +12,11 @@ import {
 } from "../support/dynamic-security.ts";
 
 afterEach(removeDirectories);
+
+/** Names of what was written aside and is still there. */
+function leftBeside(file: string): string[] {
+  return readdirSync(dirname(file)).filter((name) => name.endsWith(".new"));
+}
 
 describe("the file", () => {
   test("of mosquitto 2.0 is read, and one of 2.1", async () => {
@@ -73,7 +78,7 @@ describe("the file", () => {
     ];
     expect(await again.ask(...questions)).toEqual(await asked.ask(...questions));
     expect(statSync(asked.file).mode & 0o777).toBe(0o600);
-    expect(existsSync(`${asked.file}.new`)).toBe(false);
+    expect(leftBeside(asked.file)).toEqual([]);
   });
 
   test.each([
@@ -153,10 +158,9 @@ describe("the file", () => {
     mkdirSync(directory);
     const file = join(directory, "d.json");
     const asked = securityWith({ clients: [{ username: "a" }] }, file);
-    // A directory stands where the new file is to be made: root may write everywhere else.
-    mkdirSync(`${file}.new`);
-    writeFileSync(join(`${file}.new`, "x"), "");
-    const before = readFileSync(file, "utf8");
+    // A directory stands where the file is to be: root may write everywhere else.
+    rmSync(file);
+    mkdirSync(join(file, "x"), { recursive: true });
     const [done, read] = await asked.ask(
       { command: "disableClient", username: "a", correlationData: "7" },
       { command: "getClient", username: "a" },
@@ -164,7 +168,7 @@ describe("the file", () => {
     expect(done).toMatchObject({ command: "disableClient", correlationData: "7" });
     expect(done?.error).toMatch(/^Done, but not saved: /);
     expect(read?.data).toMatchObject({ client: { disabled: true } });
-    expect(readFileSync(file, "utf8")).toBe(before);
+    expect(readdirSync(directory)).toEqual([basename(file)]);
     expect(asked.lines.at(-1)).toContain("cannot be written");
   });
 

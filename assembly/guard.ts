@@ -34,15 +34,7 @@ import {
   R_ACCESS,
   SCRATCH,
 } from "./abi";
-import {
-  GUARD_RULES,
-  holdRules,
-  IS_GUARD,
-  judge,
-  MAY_WRITE,
-  releaseRules,
-  rulesOfSession,
-} from "./access";
+import { GUARD_RULES, IS_GUARD, judge, MAY_WRITE, releaseRules, rulesOfSession } from "./access";
 import { lookedUpHash } from "./match-cache";
 import { alloc, free, heapBytesCap, memoryTight } from "./memory";
 import { SESSION_ACCESS, SESSION_CONNECTION, SESSION_SUBSCRIPTIONS } from "./session-layout";

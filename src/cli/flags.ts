@@ -63,6 +63,7 @@ interface RawOptions {
   readonly verbose?: boolean;
   readonly quiet?: boolean;
   readonly daemon?: boolean;
+  readonly tlsKeylog?: string;
   readonly testConfig?: boolean;
 }
 
@@ -118,6 +119,7 @@ export function parseFlags(args: readonly string[], version: string): Asked {
       quiet: raw.quiet ?? false,
       testConfig: raw.testConfig ?? false,
       daemon: raw.daemon ?? false,
+      tlsKeyLogFile: raw.tlsKeylog ?? null,
     },
   };
 }
@@ -276,7 +278,8 @@ function withServeOptions(command: Command): void {
     .option("-v, --verbose", "log everything")
     .option("-q, --quiet", "log nothing")
     .option("--test-config", "check the configuration file and end")
-    .option("-d, --daemon", "run in the background, once it listens");
+    .option("-d, --daemon", "run in the background, once it listens")
+    .option("--tls-keylog <file>", "append the keys of TLS connections, to debug with Wireshark");
 }
 
 function readPort(written: string): number {

@@ -84,7 +84,7 @@ export function listenersOf(
   const hasListener = others.length > 0;
   const opensDefault = isAsked || (hasListener && opensByOptions(entries, defaults, findings));
   const opensNone = !opensDefault && !hasListener;
-  const surroundings = surroundingsOf(entries, defaults, opensNone, findings);
+  const surroundings = { ...surroundingsOf(entries, defaults, opensNone, findings), flags };
   const listeners: ListenerSettings[] = [];
   const open = (where: ListenerValue, section: Section): void => {
     listeners.push(listenerOf(where, section, surroundings));
@@ -179,7 +179,7 @@ function surroundingsOf(
 function listenerOf(
   { port, address, socketPath }: ListenerValue,
   section: Section,
-  { all, common, accessOfSection, findings }: Surroundings,
+  { all, common, accessOfSection, findings, flags }: Surroundings & { readonly flags: CommandLine },
 ): ListenerSettings {
   const own = section.entries;
   const access = accessOfSection(section);
@@ -207,7 +207,7 @@ function listenerOf(
     protocolVersions: valueIn(own, "accept_protocol_versions") ?? new Set([3, 4, 5] as const),
     webSocketOrigins: linesOf(own, "websockets_origin").map(({ value }) => value),
     webSocketHeaderBytesMax: valueIn(all, "websockets_headers_size") ?? 0,
-    tls: tlsOf(own, valueIn(accessLines, "psk_file"), findings),
+    tls: tlsOf(own, valueIn(accessLines, "psk_file"), flags.tlsKeyLogFile, findings),
     access,
     allowAnonymous: valueIn(own, "listener_allow_anonymous") ?? access.allowAnonymous,
     connectionsMax: connectionsMax === -1 ? Number.POSITIVE_INFINITY : connectionsMax,

@@ -78,6 +78,8 @@ export interface TlsSettings {
   readonly pskHint: string;
   /** ALPN protocols that are taken; empty: any, and none is chosen. */
   readonly alpn: readonly string[];
+  /** `--tls-keylog`; null: keys are kept from everybody. */
+  readonly keyLogFile: string | null;
 }
 
 /** Who may connect and what each may do: one object is one access domain. */
@@ -295,6 +297,8 @@ export interface CommandLine {
   readonly quiet: boolean;
   /** `-d`: the broker runs in the background, where nobody reads stderr. */
   readonly daemon: boolean;
+  /** `--tls-keylog`: where the keys of TLS connections go; null: nowhere. */
+  readonly tlsKeyLogFile: string | null;
   /** `--data`, in place of persistence_location; null: not given. */
   readonly dataDirectory: string | null;
   /** `--durability`, in place of durability and persistence; null: not given. */
@@ -308,6 +312,7 @@ export const NO_FLAGS: CommandLine = {
   verbose: false,
   quiet: false,
   daemon: false,
+  tlsKeyLogFile: null,
   dataDirectory: null,
   durability: null,
 };

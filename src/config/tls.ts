@@ -16,10 +16,12 @@ const NEEDS_TLS: readonly OptionName[] = [
  * TLS of one listener; null: it is plain.
  *
  * @param pskFile  null: no client has a shared key
+ * @param keyLogFile  null: keys are logged nowhere
  */
 export function tlsOf(
   own: readonly Entry[],
   pskFile: string | null,
+  keyLogFile: string | null,
   findings: Findings,
 ): TlsSettings | null {
   const certificateFile = valueIn(own, "certfile");
@@ -76,6 +78,7 @@ export function tlsOf(
     pskFile: pskHint === null ? null : pskFile,
     pskHint: pskHint ?? "",
     alpn: valueIn(own, "tls_alpn") ?? [],
+    keyLogFile,
   };
 }
 

@@ -69,7 +69,8 @@ function plainCertificate(tls: TlsSettings): CertificateFiles | null {
     tls.ciphers !== "" ||
     tls.ciphersTls13 !== "" ||
     tls.dhParamFile !== null ||
-    tls.alpn.length > 0;
+    tls.alpn.length > 0 ||
+    tls.keyLogFile !== null;
   if (asksForMore || certificateFile === null || keyFile === null) return null;
   const hasAuthorities = tls.caFile !== null || tls.caPath !== null;
   if (hasAuthorities && borrowsAuthority(readTlsMaterial(tls, () => undefined))) return null;

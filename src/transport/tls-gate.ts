@@ -12,6 +12,7 @@ import { DATE_FAULTS, leadsToAuthority } from "./dateless-chain.ts";
 import { identityOf, subjectOf } from "./peer-identity.ts";
 import { remoteOf } from "./tcp-public.ts";
 import { readTlsMaterial, type TlsMaterial } from "./tls-files.ts";
+import { openKeyLog } from "./tls-key-log.ts";
 import { contextOptionsOf } from "./tls-options.ts";
 
 /** How a handshake ends. */
@@ -39,6 +40,8 @@ export class TlsGate {
     this.#material = readTlsMaterial(settings, warn);
     this.#authorities = authoritiesOf(this.#material);
     this.#server = this.#createServer();
+    if (settings.keyLogFile === null) return;
+    this.#server.on("keylog", openKeyLog(settings.keyLogFile, warn));
   }
 
   #createServer(): Server {

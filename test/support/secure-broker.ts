@@ -18,10 +18,12 @@ export type ListenerLines = Readonly<Record<string, readonly string[]>>;
  * Starts the broker and waits until all its listeners are open.
  *
  * @param dataDirectory  a fresh one if left out
+ * @param args  of the command line, beside `-c`
  */
 export async function startListening(
   listeners: ListenerLines,
   dataDirectory?: string,
+  args: readonly string[] = [],
 ): Promise<ListeningBroker> {
   const { global = [], ...own } = listeners;
   const names = Object.keys(own);
@@ -33,6 +35,7 @@ export async function startListening(
   ]);
   const broker = await startBroker({
     configuration: [...global, ...lines],
+    arguments: args,
     ...(dataDirectory === undefined ? {} : { dataDirectory }),
   });
   const logged = (pattern: RegExp): Promise<void> =>

@@ -53,6 +53,7 @@ beforeAll(() => {
     pskFile: null,
     pskHint: "",
     alpn: [],
+    keyLogFile: null,
   };
 });
 

@@ -16,6 +16,7 @@ import {
   SEAL_MILLISECONDS,
   STOP_FLUSH_MILLISECONDS_MAX,
   STORE_STOP_MILLISECONDS_MAX,
+  WEBSOCKET_FRAME_BYTES,
   WILL_RESTART_SECONDS_MIN,
 } from "./base/limits.ts";
 import type { OpenLog } from "./base/log.ts";
@@ -86,9 +87,6 @@ export interface RunningBroker {
 }
 
 const TICK_MILLISECONDS = 500;
-
-/** A WebSocket frame may hold many packets, however small each has to be. */
-const FRAME_BYTES_MIN = 1024 * 1024;
 
 const DURABILITY = {
   memory: "memory (Sessions end with the process)",
@@ -326,7 +324,7 @@ class Broker implements RunningBroker {
       log: this.#log,
       mayOpen,
       handlers: this.#handlersFor(rules),
-      frameBytesMax: Math.max(this.#settings.packetBytesMax, FRAME_BYTES_MIN),
+      frameBytesMax: Math.max(this.#settings.packetBytesMax, WEBSOCKET_FRAME_BYTES),
     });
     this.#listeners.push(opened);
     const { protocol, address, socketPath, tls } = listener;

@@ -134,6 +134,12 @@ export const SOURCES_PER_TURN_MAX = 256;
 /** How long Sessions are given new rules in one go, milliseconds, while others wait. */
 export const RENEWED_MILLISECONDS_MAX = 2;
 
+/**
+ * What a WebSocket frame may hold at least, bytes: many packets, however small each has to be. Where
+ * `max_packet_size` is more, that is its limit.
+ */
+export const WEBSOCKET_FRAME_BYTES = 1024 * 1024;
+
 /** Bytes that a WebSocket may have unsent before nothing more is handed to it. */
 export const WEBSOCKET_UNSENT_BYTES_MAX = 1024 * 1024 * 1024;
 

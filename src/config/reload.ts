@@ -5,6 +5,7 @@
  * Lines of reloadable options are taken from what was read, all others from what the broker runs
  * with; a listener is known again by its `listener` line.
  */
+import { WEBSOCKET_FRAME_BYTES } from "../base/limits.ts";
 import { type Configuration, configureEntries } from "./configuration.ts";
 import type { Findings } from "./entries.ts";
 import type { Option } from "./option.ts";
@@ -44,9 +45,21 @@ export function reconcile(
   const configured = configureEntries(entries, running.hasFile, flags, findings);
   const configuration = { ...configured, included };
   const isSame = placesOf(configuration).join("\n") === placesOf(running).join("\n");
-  if (isSame && findings.errors.length === 0) return { configuration, changed, sentences };
+  if (isSame && findings.errors.length === 0) {
+    sentences.push(...sentencesOfFrames(running, configuration));
+    return { configuration, changed, sentences };
+  }
   const why = isSame ? findings.errors : ["other listeners would open; restart to open them"];
   return { configuration: null, changed: [], sentences: [...sentences, ...why] };
+}
+
+/** What is open was told how long a WebSocket frame may be: a longer packet has to come in several. */
+function sentencesOfFrames(running: Configuration, next: Configuration): readonly string[] {
+  const before = running.settings.packetBytesMax;
+  const after = next.settings.packetBytesMax;
+  const hasWebSocket = next.settings.listeners.some(({ protocol }) => protocol === "websockets");
+  if (!hasWebSocket || after <= Math.max(before, WEBSOCKET_FRAME_BYTES)) return [];
+  return ["max_packet_size counts at once, for the frames of WebSocket listeners after a restart"];
 }
 
 function isReloadable(name: OptionName): boolean {

@@ -135,8 +135,8 @@ export const SOURCES_PER_TURN_MAX = 256;
 export const RENEWED_MILLISECONDS_MAX = 2;
 
 /**
- * What a WebSocket frame may hold at least, bytes: many packets, however small each has to be. Where
- * `max_packet_size` is more, that is its limit.
+ * What a WebSocket frame may hold at least, bytes: many packets, however small each has to be.
+ * Where `max_packet_size` is more, that is its limit.
  */
 export const WEBSOCKET_FRAME_BYTES = 1024 * 1024;
 

@@ -53,7 +53,7 @@ export function reconcile(
   return { configuration: null, changed: [], sentences: [...sentences, ...why] };
 }
 
-/** What is open was told how long a WebSocket frame may be: a longer packet has to come in several. */
+/** A listener that is open keeps the length of its frames: a longer packet comes in several. */
 function sentencesOfFrames(running: Configuration, next: Configuration): readonly string[] {
   const before = running.settings.packetBytesMax;
   const after = next.settings.packetBytesMax;

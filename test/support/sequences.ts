@@ -47,8 +47,21 @@ function list(version: PathVersion): number[] {
   return version === 5 ? [0] : [];
 }
 
-function connectPacket(version: PathVersion): Buffer {
-  return rawPacket(0x10, text("MQTT"), version, 2, 0, 0, list(version), text(""));
+/** @param client  whose persistent Session it is; "": a Session that ends with its connection */
+export function connectPacket(version: PathVersion, client = ""): Buffer {
+  const flags = client === "" ? 2 : 0;
+  const expiry = version === 5 ? [5, 0x11, 0, 0, 0x0e, 0x10] : [];
+  const properties = client === "" ? list(version) : expiry;
+  return rawPacket(0x10, text("MQTT"), version, flags, 0, 0, properties, text(client));
+}
+
+export function subscribePacket(
+  version: PathVersion,
+  id: number,
+  filter: string,
+  qos: 0 | 1 | 2 = 0,
+): Buffer {
+  return rawPacket(0x82, twoBytes(id), list(version), text(filter), qos);
 }
 
 function publishPacket(version: PathVersion, first: number, topic: Buffer, id: number): Buffer {
@@ -64,39 +77,42 @@ export interface Setting {
   /** What is sent behind its answers. */
   readonly more?: (identifiers: Identifiers) => Buffer;
 }
-/** @param topic  no other connection's */
-export type MakeSetting = (version: PathVersion, topic: string) => Setting;
+/**
+ * @param topic  no other connection's
+ * @param client  for connectPacket()
+ */
+export type MakeSetting = (version: PathVersion, topic: string, client: string) => Setting;
 
 const STATE_ENTRIES: readonly (readonly [string, MakeSetting])[] = [
   ["before CONNECT", () => ({ state: { ...IDLE, isConnected: false }, sent: Buffer.alloc(0) })],
-  ["idle", (version) => ({ state: IDLE, sent: connectPacket(version) })],
+  ["idle", (version, _, client) => ({ state: IDLE, sent: connectPacket(version, client) })],
   [
     "QoS 1 sent",
-    (version, topic) => ({
+    (version, topic, client) => ({
       state: { ...IDLE, outgoing: "awaits PUBACK" },
-      sent: ownMessage(version, topic, 1),
+      sent: ownMessage(version, topic, client, 1),
     }),
   ],
   [
     "QoS 2 sent",
-    (version, topic) => ({
+    (version, topic, client) => ({
       state: { ...IDLE, outgoing: "awaits PUBREC" },
-      sent: concat(ownMessage(version, topic, 2), RELEASE),
+      sent: concat(ownMessage(version, topic, client, 2), RELEASE),
     }),
   ],
   [
     "QoS 2 sent, PUBREC come",
-    (version, topic) => ({
+    (version, topic, client) => ({
       state: { ...IDLE, outgoing: "awaits PUBCOMP" },
-      sent: concat(ownMessage(version, topic, 2), RELEASE),
+      sent: concat(ownMessage(version, topic, client, 2), RELEASE),
       more: ({ own }) => rawPacket(0x50, twoBytes(own)),
     }),
   ],
   [
     "QoS 2 received",
-    (version) => ({
+    (version, _, client) => ({
       state: { ...IDLE, isReceived: true },
-      sent: concat(connectPacket(version), publishPacket(version, 0x34, OTHER, 1)),
+      sent: concat(connectPacket(version, client), publishPacket(version, 0x34, OTHER, 1)),
     }),
   ],
 ];
@@ -104,10 +120,10 @@ const STATE_ENTRIES: readonly (readonly [string, MakeSetting])[] = [
 export const STATES: ReadonlyMap<string, MakeSetting> = new Map(STATE_ENTRIES);
 
 /** CONNECT, SUBSCRIBE, and a message of its own, which is then under way to the client. */
-function ownMessage(version: PathVersion, topic: string, qos: 1 | 2): Buffer {
-  const subscribe = rawPacket(0x82, [0, 60], list(version), text(topic), qos);
+function ownMessage(version: PathVersion, topic: string, client: string, qos: 1 | 2): Buffer {
+  const subscribe = subscribePacket(version, 60, topic, qos);
   const publish = publishPacket(version, 0x30 | (qos << 1), text(topic), 50);
-  return concat(connectPacket(version), subscribe, publish);
+  return concat(connectPacket(version, client), subscribe, publish);
 }
 
 /** The faults: 5.0 says why it closes, 3.1.1 does not. */
@@ -231,8 +247,11 @@ const SERVERS: readonly Action[] = (
 );
 
 export const ACTIONS: readonly Action[] = [
-  action("CONNECT", connectPacket, (state, version) =>
-    state.isConnected ? fault(version, PROTOCOL_ERROR) : goes(IDLE, "CONNACK"),
+  action(
+    "CONNECT",
+    (version) => connectPacket(version),
+    (state, version) =>
+      state.isConnected ? fault(version, PROTOCOL_ERROR) : goes(IDLE, "CONNACK"),
   ),
   publishAction("PUBLISH QoS 0", 0x30, 0),
   publishAction("PUBLISH QoS 1", 0x32, 1),
@@ -246,7 +265,7 @@ export const ACTIONS: readonly Action[] = [
   ...STRAYS,
   action(
     "SUBSCRIBE",
-    (version) => rawPacket(0x82, [0, 70], list(version), text("x/y"), 1),
+    (version) => subscribePacket(version, 70, "x/y", 1),
     (state) => goes(state, "SUBACK 70 0x1"),
   ),
   action(

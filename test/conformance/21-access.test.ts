@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { SOURCES_PER_TURN_MAX } from "../../src/base/limits.ts";
 import { until } from "../support/await.ts";
 import { TestClient } from "../support/client.ts";
 import type { ConnectOptions } from "../support/client-packets.ts";
@@ -225,6 +226,30 @@ describe("check_retain_source", () => {
       await restartable.end();
     },
   );
+});
+
+test("check_retain_source asks for all publishers, however many a filter has", async () => {
+  const count = SOURCES_PER_TURN_MAX * 2 + 1;
+  const names = Array.from({ length: count }, (_, index) => `p${index}`);
+  const may = names.map((name) => `user ${name}\ntopic readwrite #\n`).join("");
+  const path = aclFile("sources", `topic #\n${may}`);
+  const broker = await startBroker({ configuration: [path, "check_retain_source true"] });
+  for (const userName of names) {
+    const client = await TestClient.connect(broker, { userName });
+    await client.publish(`kept/${userName}`, "kept", { qos: 1, retain: true });
+    await client.disconnect();
+  }
+  const [gone] = names;
+  aclFile("sources", `topic #\n${may}user ${gone}\ntopic deny kept/#\n`);
+  process.kill(broker.pid, "SIGHUP");
+  await until("the new file", async () => broker.output().includes("SIGHUP: "));
+  const reader = await TestClient.connect(broker);
+  await reader.subscribe("kept/#", { qos: 1 });
+  const seen = new Set<string>();
+  while (seen.size < count - 1) seen.add((await reader.receive()).topic);
+  expect(seen.has(`kept/${gone}`)).toBe(false);
+  await reader.disconnect();
+  await broker.stop();
 });
 
 test("a file with a fault changes nothing at SIGHUP, and is told of", async () => {

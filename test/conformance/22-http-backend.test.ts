@@ -11,7 +11,9 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, test } from "vitest";
 import { hashPassword } from "../../src/access/password-hash.ts";
+import { ASKED_BYTES_MAX } from "../../src/base/limits.ts";
 import { until } from "../support/await.ts";
+import type { TestClient } from "../support/client.ts";
 import { startChapter } from "./chapter.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "holdfast-go-auth-"));
@@ -24,8 +26,12 @@ interface Fields {
   readonly acc?: string;
 }
 
-/** What the server was asked, and whether it answers at all. */
-const state = { asked: [] as string[], isDown: false };
+/** What the server was asked, and whether it answers: of topics not before a silence ends. */
+const state = {
+  asked: [] as string[],
+  isDown: false,
+  silence: null as Promise<void> | null,
+};
 
 function isAllowed(url: string, fields: Fields): boolean {
   if (url === "/user") return fields.password === `${fields.username}-Xh1`;
@@ -38,6 +44,7 @@ const server = createServer(async (request, response) => {
   for await (const chunk of request) body += chunk;
   const url = request.url ?? "";
   const fields = Object.fromEntries(new URLSearchParams(body)) as unknown as Fields;
+  if (url === "/acl") await state.silence;
   state.asked.push(`${url} ${fields.username} ${fields.topic ?? ""} ${fields.acc ?? ""}`.trim());
   response.statusCode = state.isDown ? 503 : isAllowed(url, fields) ? 200 : 401;
   response.end();
@@ -220,5 +227,37 @@ describe("what each may do", () => {
   test("no password stands in the log", () => {
     expect(chapter.broker().output()).toContain("cannot be asked who may connect");
     expect(chapter.broker().output()).not.toMatch(/-Xh\d/);
+  });
+
+  // The last: it fills the log.
+  test("SUBSCRIBEs that wait for an answer are kept: past 64 MiB of them it is 0x97", async () => {
+    const topicBytes = 65_500;
+    const subscriptions = Array.from({ length: 16 }, (_, index) => ({
+      topic: `home/thick/${index}/`.padEnd(topicBytes, "x"),
+      qos: 0 as const,
+    }));
+    const fitting = Math.floor(ASKED_BYTES_MAX / (subscriptions.length * (topicBytes + 3)));
+    const clients: TestClient[] = [];
+    for (let index = 0; index < fitting + 3; index++) {
+      const user = { userName: "thick", password: "thick-Xh1", clientId: `thick${index}` };
+      clients.push(await chapter.connect(user));
+    }
+    let answer: () => void = () => undefined;
+    state.silence = new Promise((resolve) => {
+      answer = resolve;
+    });
+    for (const client of clients) client.send({ cmd: "subscribe", messageId: 7, subscriptions });
+    await until("those past it", () => clients.filter(({ isClosed }) => isClosed).length >= 3);
+    answer();
+    state.silence = null;
+    const [refused, taken] = [true, false].map((ended) =>
+      clients.filter(({ isClosed }) => isClosed === ended),
+    );
+    expect(refused?.length).toBe(3);
+    for (const client of refused ?? []) await client.expectDisconnect(0x97);
+    for (const client of taken ?? []) {
+      expect(new Set((await client.expect("suback", 7)).granted)).toEqual(new Set([0]));
+      await client.disconnect();
+    }
   });
 });

@@ -4,18 +4,32 @@ import { generate } from "mqtt-packet";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "../support/await.ts";
 import { TestClient } from "../support/client.ts";
+import { freePorts } from "../support/running-broker.ts";
 import { type Foe, openFoe, openFoes, Siege } from "./siege.ts";
 
 let siege: Siege;
 let slow: Foe[] = [];
 let slowBeganMs = 0;
+/** Peers of a WebSocket listener on Node's server, whose requests do not end. */
+let unasked: Foe[] = [];
+let webPort = 0;
 
 function connectPacket(clientId: string, keepalive = 0): Buffer {
   return generate({ cmd: "connect", protocolId: "MQTT", protocolVersion: 4, clientId, keepalive });
 }
 
 beforeAll(async () => {
-  siege = await Siege.begin({ configuration: ["memory_limit 268435456", "log_type error"] });
+  [webPort = 0] = await freePorts(1);
+  // Longer headers than uWebSockets.js takes.
+  const web = [`listener ${webPort} 127.0.0.1`, "protocol websockets"];
+  siege = await Siege.begin({
+    configuration: [
+      "memory_limit 268435456",
+      "log_type error",
+      "websockets_headers_size 8192",
+      ...web,
+    ],
+  });
 });
 afterAll(() => siege.end());
 
@@ -25,6 +39,9 @@ test("a byte a second: what is no CONNECT yet stays cheap, and is not answered",
   await siege.endure(
     async () => {
       slow = await openFoes(siege.broker.port, 300);
+      unasked = await openFoes(webPort, 100, ({ socket }) =>
+        socket.write("GET /mqtt HTTP/1.1\r\n"),
+      );
       let sent = 0;
       await new Promise<void>((resolve) => {
         const timer = setInterval(() => {
@@ -36,6 +53,7 @@ test("a byte a second: what is no CONNECT yet stays cheap, and is not answered",
         }, 1_000);
       });
       expect(slow.every((foe) => foe.received().length === 0)).toBe(true);
+      expect(unasked.some((foe) => foe.isClosed())).toBe(false);
     },
     { residentMiBMax: 100 },
   );
@@ -154,3 +172,12 @@ test("whoever has not said in 30 s who it is, is cut off", async () => {
   expect(late.isClosed()).toBe(false);
   late.socket.destroy();
 }, 60_000);
+
+test("whoever has not asked for a WebSocket in 20 s is cut off", async () => {
+  // They began with the slow ones of above, which had ten seconds more.
+  expect(unasked.length).toBe(100);
+  await until("their end", () => unasked.every((foe) => foe.isClosed()));
+  const asking = await openFoe(webPort);
+  expect(asking.isClosed()).toBe(false);
+  asking.socket.destroy();
+});

@@ -1,11 +1,17 @@
 /** Hostile requests to dynamic security: huge, deep, of wrong types, with names of prototypes. */
+import { truncateSync } from "node:fs";
 import { afterEach, describe, expect, test } from "vitest";
 import {
   CONTROL_COMMANDS_MAX,
   CONTROL_DEPTH_MAX,
   CONTROL_REQUEST_BYTES_MAX,
+  CONTROL_WAITING_BYTES_MAX,
   CONTROL_WAITING_MAX,
   DYNAMIC_SECURITY_ACLS_PER_ROLE_MAX,
+  DYNAMIC_SECURITY_CLIENTS_MAX,
+  DYNAMIC_SECURITY_FILE_BYTES_MAX,
+  DYNAMIC_SECURITY_GROUPS_MAX,
+  DYNAMIC_SECURITY_ROLES_MAX,
 } from "../../src/base/limits.ts";
 import {
   askOne,
@@ -101,6 +107,36 @@ describe("a hostile request", () => {
     expect(await askOne(asked, add)).toMatchObject({ error: "Too many ACLs" });
   });
 
+  test.each([
+    ["clients", "username", "createClient", DYNAMIC_SECURITY_CLIENTS_MAX],
+    ["groups", "groupname", "createGroup", DYNAMIC_SECURITY_GROUPS_MAX],
+    ["roles", "rolename", "createRole", DYNAMIC_SECURITY_ROLES_MAX],
+  ])(
+    "for one too many of %s is refused, as is a file with one",
+    async (list, key, command, max) => {
+      const entries = Array.from({ length: max }, (_, index) => ({ [key]: `n${index}` }));
+      const asked = securityWith({ [list]: entries });
+      expect(await askOne(asked, { command, [key]: "more" })).toMatchObject({
+        error: `Too many ${list}`,
+      });
+      expect(() => securityWith({ [list]: [...entries, { [key]: "more" }] })).toThrow(
+        `${list}: ${max + 1} entries; at most ${max} are taken`,
+      );
+    },
+  );
+
+  test("behind 8 MiB that wait is refused, and taken again once they are done", async () => {
+    const asked = securityWith();
+    const request = Buffer.alloc(CONTROL_REQUEST_BYTES_MAX, " ");
+    request.write('{"commands":[{"command":"listRoles"}]}');
+    const fitting = CONTROL_WAITING_BYTES_MAX / CONTROL_REQUEST_BYTES_MAX;
+    const answers = Array.from({ length: fitting + 2 }, () => asked.askBytes(request));
+    const texts = (await Promise.all(answers)).map(({ text }) => text);
+    expect(texts.at(-1)).toContain("Too many requests");
+    expect(texts.slice(0, fitting).join()).not.toContain("Too many");
+    expect((await asked.askBytes(request)).text).not.toContain("Too many");
+  });
+
   test("behind a thousand that wait is refused at once", async () => {
     const asked = securityWith();
     const request = Buffer.from('{"commands":[{"command":"listRoles"}]}');
@@ -110,4 +146,10 @@ describe("a hostile request", () => {
     expect(refused).toHaveLength(1);
     expect(texts.at(-1)).toContain("Too many requests");
   });
+});
+
+test("a file longer than it may be is not read", () => {
+  const { file, security } = securityWith();
+  truncateSync(file, DYNAMIC_SECURITY_FILE_BYTES_MAX + 1);
+  expect(security.reload()).toBe(`${file}: longer than ${DYNAMIC_SECURITY_FILE_BYTES_MAX} bytes`);
 });

@@ -74,13 +74,8 @@ export { decodePublish } from "./publish-decode";
 export { inject, park, receive, resume } from "./receive";
 export { loadRetained, loadSession, loadSubscriptions, recoveryEnd } from "./recover";
 export { replay, replayApart, replayedWill, replayedWills } from "./replay";
-export {
-  continueRetained,
-  dropRetained,
-  retainedRoom,
-  startRetained,
-  sweepRetained,
-} from "./retained";
+export { continueRetained, dropRetained, sweepRetained } from "./retained";
+export { retainedRoom, startRetained } from "./retained-jobs";
 export { judgeSource, setSources } from "./retained-source";
 export { retainedCount } from "./retained-tree";
 export { addQueueRule, clearQueueRules } from "./rules";
@@ -110,6 +105,7 @@ export {
   setTurn,
 } from "./settings";
 export { drainShared } from "./shared";
+export { pageHeld, slicesLeft } from "./slices";
 export { nextMessageId, setMessageId } from "./stored";
 export { addSubscription, removeSubscription } from "./subscriptions";
 export { setHashSeed } from "./topic";

@@ -46,11 +46,11 @@ import { dropHeld, HELD_MAX, releaseHolder, takeHolders } from "./held";
 import { dropSealed } from "./journal";
 import { dropOutput, flushedRecords, flushRecord, freeWritten } from "./out";
 import { dropRest } from "./receive";
-import { dropRetainedJobs } from "./retained";
-import { dropSlice } from "./route";
+import { dropRetainedJobs } from "./retained-jobs";
 import { SESSION_COMMIT_NEXT, SESSION_WAITS_COMMIT } from "./session-layout";
 import { leaveList, takeCommitWaiters } from "./session-lists";
 import { nowMs, outgoingBytesMax, setTurnCommitted } from "./settings";
+import { dropSlice } from "./slices";
 import { pump } from "./window";
 
 /** Prepares the record of a new Network Connection. @returns its generation */

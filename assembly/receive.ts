@@ -44,10 +44,12 @@ import {
   recordOf,
 } from "./connection";
 import { cutPacket, decodePacket } from "./decode";
+import { deliverLeft } from "./left";
 import { alloc, blockBytes, free, heapBytesCap, memoryHasRoom } from "./memory";
 import { room } from "./out";
 import { budgetLeft, publish, startBudget } from "./route";
 import { count, nowMs, outgoingBytesMax, packetBytesMax } from "./settings";
+import { firstLeft } from "./slices";
 import {
   AUTH,
   CONNECT,
@@ -397,6 +399,11 @@ export function receive(connection: u32, bytes: u32): i32 {
 export function resume(connection: u32): i32 {
   const wanted = recordOf(connection);
   const flags = load<u32>(wanted, C_FLAGS);
+  if (connection === 0 && firstLeft() !== 0) {
+    startBudget();
+    const status = deliverLeft();
+    if (status !== R_DONE) return status;
+  }
   if (flags & C_PARKED) {
     leaveStretch();
     record = wanted;

@@ -51,6 +51,8 @@ tableStart(children, NODE_LABEL, 1);
 tableStart(cousins, NODE_LABEL, 2);
 
 let count: u32 = 0;
+/** How often a topic has come or gone. */
+let changes: u64 = 0;
 let replaced: u32 = 0;
 let cursors: u32 = 0;
 let emptiedHead: u32 = EMPTIED_END;
@@ -58,6 +60,11 @@ let emptiedHead: u32 = EMPTIED_END;
 /** The node above the first level. */
 export function retainedRoot(): usize {
   return root;
+}
+
+/** Another number than before where topics have come or gone: their order may be another. */
+export function retainedChanges(): u64 {
+  return changes;
 }
 
 /** Topics with a value. */
@@ -235,7 +242,10 @@ export function retainedSet(topicAt: usize, topicBytes: u32, value: u32): i32 {
   }
   replaced = load<u32>(node, NODE_VALUE);
   store<u32>(node, value, NODE_VALUE);
-  if (replaced === 0) count++;
+  if (replaced === 0) {
+    count++;
+    changes++;
+  }
   retainedPrune(PRUNE_NODES);
   return 0;
 }
@@ -254,6 +264,7 @@ export function retainedRemove(topicAt: usize, topicBytes: u32): u32 {
   if (value === 0) return 0;
   store<u32>(node, 0, NODE_VALUE);
   count--;
+  changes++;
   prune(node);
   retainedPrune(PRUNE_NODES);
   return value;

@@ -1,12 +1,6 @@
 /**
  * Retained messages: kept by Topic Name in a tree (retained-tree.ts), sent upon SUBSCRIBE in
  * slices.
- *
- *   job: ┌──────┬────────┬─────────┬────────────┬───────┬───────┬────────┐   one per Topic Filter,
- *        │ next │ cursor │ options │ identifier │ bytes │ asked │ filter │   in the order of the
- *        └──────┴────────┴─────────┴────────────┴───────┴───────┴────────┘   SUBSCRIBE
- *
- * The connection is read on meanwhile: acknowledgements must come through. Its jobs are bounded.
  */
 import {
   E_CLOSE,
@@ -23,9 +17,7 @@ import { mayRead } from "./access";
 import {
   C_FLAGS,
   C_OUT_BYTES,
-  C_RETAINED_BYTES,
   C_RETAINED_JOBS,
-  C_RETAINED_LAST,
   C_RETAINED_WAITS,
   C_SESSION,
   connectionOf,
@@ -36,7 +28,7 @@ import { describedMessage, describeStored, storeDescribed, storeRetained } from 
 import { sendPublish } from "./encode";
 import { noteRetained } from "./index-changes";
 import { journalFull, journalRetained, journalRetainedDeleted } from "./journal";
-import { alloc, blockBytes, free, heapBytesCap } from "./memory";
+import { blockBytes, heapBytesCap } from "./memory";
 import {
   blockOf,
   holdMessage,
@@ -58,9 +50,17 @@ import {
   cursorOpen,
   cursorOpenAll,
 } from "./retained-cursor";
+import {
+  endJob,
+  isPast,
+  J_ASKED,
+  J_CURSOR,
+  J_IDENTIFIER,
+  J_OPTIONS,
+  openJob,
+} from "./retained-jobs";
 import { askSource, noteSource, sourceAllows } from "./retained-source";
 import {
-  retainedCount,
   retainedGet,
   retainedPrune,
   retainedRemove,
@@ -75,17 +75,6 @@ import { owe } from "./window";
 
 /** `$SYS`, little endian. */
 const SYS: u32 = 0x53595324;
-const J_NEXT: u32 = 0;
-const J_CURSOR: u32 = 4;
-const J_OPTIONS: u32 = 8;
-const J_IDENTIFIER: u32 = 12;
-const J_FILTER_BYTES: u32 = 16;
-/** A message whose publisher the host judges now, held; or 0. */
-const J_ASKED: u32 = 20;
-const J_FILTER: u32 = 24;
-
-/** Jobs that one connection may have, bytes: past it a SUBSCRIBE is refused. */
-const JOBS_BYTES_MAX: u32 = 4 * 1024 * 1024;
 /** Steps through the tree in one slice. */
 const STEPS_MAX: u32 = 4096;
 /** Expired messages that one call of sweepRetained() deletes. */
@@ -229,62 +218,6 @@ export function sweepRetained(): u32 {
   return 1;
 }
 
-/** Whether a SUBSCRIBE of so many bytes may add its jobs. */
-export function retainedRoom(connection: u32, filterBytes: u32): bool {
-  if (retainedCount() === 0) return true;
-  return load<u32>(recordOf(connection), C_RETAINED_BYTES) + filterBytes <= JOBS_BYTES_MAX;
-}
-
-/**
- * Notes that the retained messages of a filter are to be sent; continueRetained() sends them.
- *
- * @returns 0, or NO_MEMORY
- */
-export function startRetained(
-  connection: u32,
-  filterAt: usize,
-  filterBytes: u32,
-  options: u32,
-  identifier: u32,
-): i32 {
-  if (retainedCount() === 0) return 0;
-  const record = recordOf(connection);
-  const job = alloc(J_FILTER + filterBytes);
-  if (job === 0) return NO_MEMORY;
-  store<u32>(job, 0, J_NEXT);
-  store<u32>(job, 0, J_CURSOR);
-  store<u32>(job, 0, J_ASKED);
-  store<u32>(job, options, J_OPTIONS);
-  store<u32>(job, identifier, J_IDENTIFIER);
-  store<u32>(job, filterBytes, J_FILTER_BYTES);
-  memory.copy(job + J_FILTER, filterAt, filterBytes);
-  if (load<u32>(record, C_RETAINED_JOBS) === 0) store<u32>(record, <u32>job, C_RETAINED_JOBS);
-  else store<u32>(load<u32>(record, C_RETAINED_LAST), <u32>job, J_NEXT);
-  store<u32>(record, <u32>job, C_RETAINED_LAST);
-  addJobBytes(record, J_FILTER + filterBytes);
-  return 0;
-}
-
-function addJobBytes(record: usize, bytes: i32): void {
-  store<u32>(record, load<u32>(record, C_RETAINED_BYTES) + bytes, C_RETAINED_BYTES);
-}
-
-function endJob(record: usize): void {
-  const job: usize = load<u32>(record, C_RETAINED_JOBS);
-  addJobBytes(record, -(<i32>(J_FILTER + load<u32>(job, J_FILTER_BYTES))));
-  const cursor: usize = load<u32>(job, J_CURSOR);
-  if (cursor !== 0) cursorClose(cursor);
-  const asked: usize = load<u32>(job, J_ASKED);
-  if (asked !== 0) releaseMessage(asked);
-  store<u32>(record, load<u32>(job, J_NEXT), C_RETAINED_JOBS);
-  free(job);
-}
-
-/** Frees the jobs: the connection closes. */
-export function dropRetainedJobs(record: usize): void {
-  while (load<u32>(record, C_RETAINED_JOBS) !== 0) endJob(record);
-}
-
 function isOwn(session: usize, message: usize): bool {
   const bytes = load<u32>(session, SESSION_ID_BYTES);
   if (idBytesOfPublisher(message) !== bytes) return false;
@@ -337,24 +270,21 @@ export function continueRetained(connection: u32): i32 {
       store<u32>(record, load<u32>(record, C_FLAGS) | C_RETAINED_WAITS, C_FLAGS);
       return R_PAUSED;
     }
-    if (load<u32>(job, J_CURSOR) === 0) {
-      const opened = cursorOpen(job + J_FILTER, load<u32>(job, J_FILTER_BYTES));
-      store<u32>(job, <u32>opened, J_CURSOR);
-      if (opened === 0) {
-        endJob(record);
-        continue;
-      }
+    if (load<u32>(job, J_CURSOR) === 0 && !openJob(job)) {
+      endJob(record);
+      continue;
     }
     const asked: usize = load<u32>(job, J_ASKED);
     const found = asked !== 0 ? <u32>asked : cursorNext(load<u32>(job, J_CURSOR), STEPS_MAX);
     if (found === CURSOR_PAUSE) return R_BUDGET;
+    const isOver = found !== CURSOR_END && asked === 0 && isPast(job);
     if (found === CURSOR_END) endJob(record);
-    else if (asked === 0 && sourceAllows(found) < 0) {
+    else if (asked === 0 && !isOver && sourceAllows(found) < 0) {
       holdMessage(found);
       store<u32>(job, found, J_ASKED);
       askSource(found);
       return R_ACCESS;
-    } else {
+    } else if (!isOver) {
       store<u32>(job, 0, J_ASKED);
       sendRetained(record, session, job, found);
       if (asked !== 0) releaseMessage(asked);

@@ -59,6 +59,7 @@ import {
   describedMessage,
   describeStored,
   NO_EXPIRY,
+  storeDescribed,
 } from "./described";
 import { deliverDirect, takeDirectMessage } from "./direct";
 import { retainFlag, sendPublish } from "./encode";
@@ -100,6 +101,7 @@ import {
   retainAvailable,
 } from "./settings";
 import { giveToGroup } from "./shared";
+import { parkSlice, takeSlice } from "./slices";
 import {
   FLAG_RETAIN,
   MESSAGE_EXPIRY_INTERVAL,
@@ -187,7 +189,7 @@ function deliverUnacknowledged(session: usize, retained: bool): void {
  *
  * @returns the next index: the list's count when all are served, less where the budget ended
  */
-function deliver(publisher: usize, list: usize, from: u32, qos: u32, retained: bool): u32 {
+export function deliver(publisher: usize, list: usize, from: u32, qos: u32, retained: bool): u32 {
   const total = load<u32>(list, LIST_COUNT);
   const cost = 1 + (load<u32>(DECODED, D_PAYLOAD_BYTES) >> 10);
   let index = from;
@@ -240,7 +242,7 @@ function describeDecoded(version: u32, qos: u32, at: usize, end: usize): bool {
 }
 
 /** Frees what the description of the packet made. */
-function endDescription(): void {
+export function endDescription(): void {
   const message = describedMessage();
   if (message !== 0) releaseMessage(message);
   endForwarding();
@@ -414,14 +416,13 @@ function publishSlice(record: usize, version: u32, at: usize, end: usize): i32 {
   if (message !== 0) {
     // One body, however many slices its receivers take.
     describeStored(message);
-    store<u32>(record, 0, C_SLICE_MESSAGE);
   } else {
     if (!describeDecoded(version, qos, at, end)) return R_BUDGET;
     describePublisher(session, qos, first);
   }
   const list: usize = load<u32>(record, C_SLICE_LIST);
   holdAcknowledgement = (load<u32>(record, C_FLAGS) & C_SLICE_HELD) !== 0;
-  store<u32>(record, 0, C_SLICE_LIST);
+  takeSlice(record);
   return route(record, session, list, load<u32>(record, C_SLICE_INDEX), qos, first);
 }
 
@@ -431,16 +432,13 @@ function route(record: usize, session: usize, list: usize, from: u32, qos: u32, 
   allowFresh(qos === 1 && session !== 0 && !(first & FLAG_RETAIN));
   const next = deliver(session, list, from, qos, (first & FLAG_RETAIN) !== 0);
   allowFresh(false);
-  const message = describedMessage();
   if (next < load<u32>(list, LIST_COUNT)) {
-    store<u32>(record, <u32>list, C_SLICE_LIST);
-    store<u32>(record, next, C_SLICE_INDEX);
-    const flags = load<u32>(record, C_FLAGS) & ~C_SLICE_HELD;
-    store<u32>(record, holdAcknowledgement ? flags | C_SLICE_HELD : flags, C_FLAGS);
-    store<u32>(record, <u32>message, C_SLICE_MESSAGE);
+    const kept = qos === 2 ? storeDescribed() : describedMessage();
+    parkSlice(record, list, next, kept, holdAcknowledgement);
     endForwarding();
     return R_BUDGET;
   }
+  const message = describedMessage();
   unitsLeft--;
   const nobody = next === 0;
   releaseList(list);
@@ -475,14 +473,4 @@ function repeated(record: usize, session: usize, version: u32): i32 {
     if (status < 0) return status;
   }
   return answer(record, 2, SUCCESS, isDurable(session));
-}
-
-/** Gives back the list of a PUBLISH that will not be finished. */
-export function dropSlice(record: usize): void {
-  const list: usize = load<u32>(record, C_SLICE_LIST);
-  if (list !== 0) releaseList(list);
-  store<u32>(record, 0, C_SLICE_LIST);
-  const message: usize = load<u32>(record, C_SLICE_MESSAGE);
-  if (message !== 0) releaseMessage(message);
-  store<u32>(record, 0, C_SLICE_MESSAGE);
 }

@@ -107,6 +107,8 @@ export const SESSION_PAGE_NEXT: u32 = 224;
 export const SESSION_SENT_MARK: u32 = 232;
 export const SESSION_SENT_TURN: u32 = 236;
 export const SESSION_SENT_SAFE: u32 = 240;
+/** First of the jobs that its connection left (retained-jobs.ts), or 0. */
+export const SESSION_RETAINED: u32 = 252;
 
 // SESSION_FLAGS.
 /** It is in the list of those that wait for the commit. */

@@ -18,6 +18,7 @@ import { alloc, allocStable, free, STABLE_BYTES } from "./memory";
 import { recordMoved } from "./queue";
 import { dropReceived } from "./received";
 import { announce, recordFresh } from "./record";
+import { dropKeptJobs, keepRetainedJobs, takeRetainedJobs } from "./retained-jobs";
 import { unannounce } from "./sent-mark";
 import {
   SESSION_CARRIED,
@@ -48,6 +49,7 @@ import {
 import { isListed, keepListed } from "./session-lists";
 import { inFlightMax } from "./settings";
 import { keepLatestOfGroups } from "./shared";
+import { leaveSlice } from "./slices";
 import { restartWindow, startWindow } from "./slots";
 import { VERSION_5 } from "./spec";
 import { dropSubscriptions } from "./topic-tree";
@@ -326,6 +328,7 @@ export function attachSession(session: usize, connection: u32, receiveMaximum: u
   keepLatestOfAll(session);
   keepLatestOfGroups(session);
   welcomeMembers(session);
+  takeRetainedJobs(session, record);
 }
 
 /**
@@ -335,7 +338,11 @@ export function attachSession(session: usize, connection: u32, receiveMaximum: u
  */
 export function detachSession(session: usize, expiresSeconds: u32): void {
   const record: usize = load<u32>(session, SESSION_CONNECTION);
-  if (record !== 0) store<u32>(record, 0, C_SESSION);
+  if (record !== 0) {
+    leaveSlice(record, session);
+    if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) keepRetainedJobs(record, session);
+    store<u32>(record, 0, C_SESSION);
+  }
   setConnection(session, 0);
   endGuard(session);
   setExpires(session, expiresSeconds);
@@ -374,6 +381,7 @@ function forget(session: usize, flags: u32): void {
   dropWindow(session);
   dropReceived(session);
   dropAccess(session);
+  dropKeptJobs(session);
   unlink(session);
   // What went out of its queue may have ended its episodes.
   uncountEpisodes(session, load<u32>(session, SESSION_FLAGS));

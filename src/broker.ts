@@ -17,7 +17,6 @@ import {
   STOP_FLUSH_MILLISECONDS_MAX,
   STORE_STOP_MILLISECONDS_MAX,
   WEBSOCKET_FRAME_BYTES,
-  WILL_RESTART_SECONDS_MIN,
 } from "./base/limits.ts";
 import type { OpenLog } from "./base/log.ts";
 import { readVersion } from "./base/version.ts";
@@ -31,6 +30,7 @@ import type { Engine } from "./engine/engine.ts";
 import type { Wire } from "./engine/wire.ts";
 import { Authorization } from "./protocol/authorization.ts";
 import { Dispatch } from "./protocol/dispatch.ts";
+import { restoreWills, storedWills } from "./protocol/kept-wills.ts";
 import type { Plane } from "./protocol/plane.ts";
 import { unixSeconds } from "./protocol/plane.ts";
 import { EngineLimits } from "./session/engine-limits.ts";
@@ -42,7 +42,6 @@ import { Turn } from "./session/turn.ts";
 import { Wills } from "./session/wills.ts";
 import { sealedPage } from "./store/engine-calls.ts";
 import { openStore, type Store } from "./store/store.ts";
-import type { ChangedWill, StoredWill } from "./store/will-rows.ts";
 import type { TransportHandlers, TransportListener } from "./transport/listener.ts";
 import { openListener } from "./transport/open-listener.ts";
 import { probeRawStreams, probeSecureStreams } from "./transport/tcp-probe.ts";
@@ -152,6 +151,7 @@ class Broker implements RunningBroker {
     const { retainedSweepMinutes } = settings;
     this.#retainedSweep = new RetainedSweep(this.#engine, this.#turn, retainedSweepMinutes);
     this.#authorization = this.#startAuthorization();
+    this.#wills.judgeBy((will, session) => this.#authorization.judgeWill(will, session));
     this.#dispatch = new Dispatch(this.#plane(), (connection) => this.#closed(connection));
     this.#turn.start(this.#dispatch);
     this.#useSecurities();
@@ -237,7 +237,7 @@ class Broker implements RunningBroker {
         this.#turn.resumeWaiting();
         this.#turn.schedule();
       },
-      takeWills: () => this.#wills.takeChanged().map((changed) => this.#storedWill(changed)),
+      takeWills: () => storedWills(this.#engine, this.#wills),
     });
     try {
       const recovered = await store.recover(this.#engine);
@@ -253,7 +253,7 @@ class Broker implements RunningBroker {
         },
         SEAL_MILLISECONDS,
       );
-      this.#restoreWills(recovered.wills);
+      restoreWills(this.#engine, this.#wills, recovered.wills);
       // What expired while the broker was down is not there for who connects first.
       while (this.#sessions.tick(unixSeconds()));
       await this.#authorization.renew();
@@ -261,29 +261,6 @@ class Broker implements RunningBroker {
     } catch (error) {
       await store.close();
       throw error;
-    }
-  }
-
-  #storedWill({ number, recorded }: ReturnType<Wills["takeChanged"]>[number]): ChangedWill {
-    if (recorded === null) return { number, will: null };
-    const { at, byteCount, delaySeconds } = recorded.will;
-    const packet = Buffer.from(this.#engine.bytes.subarray(at, at + byteCount));
-    return { number, will: { delaySeconds, dueSecond: recorded.dueSecond, packet } };
-  }
-
-  /** Wills of Sessions that were connected, or whose will was waiting, when the broker ended. */
-  #restoreWills(wills: ReadonlyMap<number, StoredWill>): void {
-    const now = unixSeconds();
-    for (const [number, { delaySeconds, dueSecond, packet }] of wills) {
-      const will = this.#wills.keepPacket(packet, delaySeconds);
-      if (will === null) throw new StartError("memory_limit is too small for the stored wills");
-      if (this.#engine.calls.sessionOfNumber(number) === 0) {
-        this.#wills.publish(will, number);
-      } else {
-        // Whoever was connected did not leave of its own will: it is given time to come back.
-        const delay = Math.max(delaySeconds, WILL_RESTART_SECONDS_MIN);
-        this.#wills.delayUntil(will, number, dueSecond === 0 ? now + delay : dueSecond);
-      }
     }
   }
 
@@ -369,6 +346,7 @@ class Broker implements RunningBroker {
     this.#retainedSweep.tick(now);
     this.#publishSys(now);
     this.#store?.tick(Date.now());
+    this.#turn.tick();
     this.#turn.resumeWaiting();
     this.#turn.schedule();
   }

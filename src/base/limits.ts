@@ -89,6 +89,9 @@ export const STOP_FLUSH_MILLISECONDS_MAX = 3_000;
  */
 export const FRESH_MILLISECONDS_MAX = 100;
 
+/** How long a journal page waits for the rest of a QoS 2 message with very many receivers. */
+export const PAGE_HELD_MILLISECONDS_MAX = 50;
+
 /**
  * How often it is put on record how far Sessions are, and looked for what was not acknowledged in
  * time, milliseconds.

@@ -18,7 +18,7 @@ export const LIMIT_OPTIONS = {
   max_keepalive: global(
     integer(0, UINT16_MAX),
     0,
-    "The longest Keep Alive a client may ask for; 0: any, and none at all.",
+    "The longest Keep Alive an MQTT 5.0 client is granted; 0: any, and none at all.",
     { unit: "seconds", reloadable: true },
   ),
   server_keep_alive: global(

@@ -74,6 +74,7 @@ interface EngineExports {
   openConnection(connection: number): number;
   written(connection: number): number;
   inject(at: number, bytes: number): number;
+  slicesLeft(): number;
   park(): number;
   receive(connection: number, bytes: number): number;
   resume(connection: number): number;
@@ -158,6 +159,7 @@ interface EngineExports {
     bytes: number,
   ): void;
   journalBytes(): number;
+  pageHeld(): number;
   pagePending(): number;
   sealPage(withMarks: number): number;
   sealedAt(): number;

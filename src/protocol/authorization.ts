@@ -18,7 +18,7 @@ import type { AccessSettings } from "../config/settings.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { Turn } from "../session/turn.ts";
-import type { Will } from "../session/wills.ts";
+import type { Will, WillVerdict } from "../session/wills.ts";
 import { mountedFilter } from "./mounted-filter.ts";
 import { loggedName } from "./plane.ts";
 
@@ -149,19 +149,14 @@ export class Authorization {
     return action !== SUBSCRIBE || !deniesSubscribe || mayReadAll(rules, identity, filter);
   }
 
-  /**
-   * Whether the client may publish its will; its Session is still there.
-   *
-   * @returns a promise where somebody outside is asked
-   */
-  judgeWill(connection: NetworkConnection, will: Will): boolean | Promise<boolean> {
-    const { topicAt, topicBytes } = will;
+  /** Whether the Session, which is still there, may publish its will. */
+  judgeWill({ topicAt, topicBytes }: Will, session: number): WillVerdict {
     const { calls } = this.#engine;
-    const judged = calls.mayPublishWill(connection.session, topicAt, topicBytes);
+    const judged = calls.mayPublishWill(session, topicAt, topicBytes);
     if (judged >= 0) return judged === 1;
-    const access = this.#accesses.get(connection);
+    const { identity, rules } = this.#ownerOf(session);
     const topic = this.#engine.text(topicAt, topicBytes);
-    return allowedOf(access?.rules.question?.ask(access.identity, WRITE, topic) ?? false);
+    return allowedOf(rules?.question?.ask(identity, WRITE, topic) ?? false);
   }
 
   /** Judges who published the retained message that SCRATCH tells of. */
@@ -297,6 +292,14 @@ export class Authorization {
     const idBytes = engine.word(session + abi.SESSION_ID_BYTES);
     // It is no client's: its members are judged.
     if (idBytes > 0 && engine.bytes[at] === 0) return;
+    this.#setRules(session, this.#ownerOf(session).rules);
+  }
+
+  /** Whose Session it is, as is kept with it, and what that client may do now. */
+  #ownerOf(session: number): { readonly identity: Identity; readonly rules: AccessRules | null } {
+    const engine = this.#engine;
+    const at = engine.word(session + abi.SESSION_ID_AT);
+    const idBytes = engine.word(session + abi.SESSION_ID_BYTES);
     const owner = engine.word(session + abi.SESSION_USER_BYTES);
     const identity: Identity = {
       clientId: engine.text(at, idBytes),
@@ -305,7 +308,7 @@ export class Authorization {
     };
     const deciding = this.#decidings.ofPort(owner >>> 16);
     const rules = deciding === null ? NOTHING : (deciding.authorizer?.rulesOf(identity) ?? null);
-    this.#setRules(session, rules);
+    return { identity, rules };
   }
 }
 

@@ -57,6 +57,13 @@ interface Request {
   readonly topicAliasMaximum: number;
 }
 
+/** What was found for a CONNECT. */
+interface Opened {
+  readonly sessionPresent: boolean;
+  /** A Session on disk has ended: its client is told of the new one once that is on disk, too. */
+  readonly endsDurable: boolean;
+}
+
 /** Who decides about a CONNECT before its Session is looked for. */
 export interface ConnectingParts {
   readonly admission: Admission;
@@ -93,7 +100,7 @@ export class Connecting {
    *
    * @param proven  who sent it, once that is known
    * @returns true where the CONNACK is sent and the connection goes on; false where both wait: for
-   *   who it is, or for the commit of the Session's record
+   *   who it is, or for the commit of what becomes of the Session
    * @throws ProtocolError with the Reason Code of the CONNACK that refuses
    */
   connect(connection: NetworkConnection, proven: Admitted | null = null): boolean {
@@ -156,18 +163,23 @@ export class Connecting {
       authenticationData: admitted.authenticationData,
     });
     this.#logins.watch(connection, admitted);
-    const sessionPresent = this.#openSession(connection, request, granted, assigned);
+    const { sessionPresent, endsDurable } = this.#openSession(
+      connection,
+      request,
+      granted,
+      assigned,
+    );
     const { clientId } = connection;
     this.#plane.authorization.attach(connection, { ...admitted.identity, clientId });
     const accepted = { ...offered, sessionPresent };
     this.#logAccepted(connection, request);
     const { session } = connection;
     const isDurable = this.#plane.sessions.isDurable(session);
-    if (!isDurable) {
+    if (!isDurable && !endsDurable) {
       this.#accept(connection, request, accepted);
       return true;
     }
-    if (connection.will !== null) {
+    if (isDurable && connection.will !== null) {
       this.#plane.wills.record(connection.will, this.#plane.sessions.numberOf(session));
     }
     connection.phase = "waiting";
@@ -261,19 +273,19 @@ export class Connecting {
     return userName;
   }
 
-  #keepAlive(request: Request): { keepAlive: number; serverKeepAliveSeconds: number | null } {
+  #keepAlive({ version, keepAliveSeconds: asked }: Request): {
+    readonly keepAlive: number;
+    readonly serverKeepAliveSeconds: number | null;
+  } {
+    // Who cannot be told of another one has its own, with mosquitto as well.
+    if (version !== 5) return { keepAlive: asked, serverKeepAliveSeconds: null };
     const { keepAliveSecondsMax, serverKeepAliveSeconds } = this.#plane.settings;
-    const asked = request.keepAliveSeconds;
-    let granted = asked;
-    if (request.version === 5 && serverKeepAliveSeconds > 0) granted = serverKeepAliveSeconds;
+    let granted = serverKeepAliveSeconds > 0 ? serverKeepAliveSeconds : asked;
     if (keepAliveSecondsMax > 0 && (granted === 0 || granted > keepAliveSecondsMax)) {
       granted = keepAliveSecondsMax;
     }
-    if (granted === asked) return { keepAlive: asked, serverKeepAliveSeconds: null };
-    if (request.version !== 5) {
-      throw new ProtocolError(CLIENT_IDENTIFIER_NOT_VALID, "Keep Alive above max_keepalive");
-    }
-    return { keepAlive: granted, serverKeepAliveSeconds: granted }; // [MQTT-3.2.2-21]
+    // [MQTT-3.2.2-21]
+    return { keepAlive: granted, serverKeepAliveSeconds: granted === asked ? null : granted };
   }
 
   #expiry(request: Request): number {
@@ -345,21 +357,23 @@ export class Connecting {
     return isName ? text : null;
   }
 
-  /** Finds or makes the Session, after any other connection gave it up. @returns Session Present */
+  /** Finds or makes the Session, after any other connection gave it up. */
   #openSession(
     connection: NetworkConnection,
     request: Request,
     expirySeconds: number,
     assigned: string | null,
-  ): boolean {
+  ): Opened {
     const { engine, sessions, turn } = this.#plane;
-    let at = engine.decoded(abi.D_CLIENT_ID_AT);
-    let byteCount = engine.decoded(abi.D_CLIENT_ID_BYTES);
-    if (assigned !== null) {
-      at = abi.SCRATCH;
-      byteCount = engine.scratch.write(assigned);
-    }
-    let session = sessions.find(at, byteCount);
+    const own = [
+      engine.decoded(abi.D_CLIENT_ID_AT),
+      engine.decoded(abi.D_CLIENT_ID_BYTES),
+    ] as const;
+    // Written anew each time: who else is told something has its packet in SCRATCH.
+    const clientId = (): readonly [at: number, byteCount: number] =>
+      assigned === null ? own : [abi.SCRATCH, engine.scratch.write(assigned)];
+    let session = sessions.find(...clientId());
+    const wasDurable = session !== 0 && sessions.isDurable(session);
     // Who has a Session may come back: to drain its queue, or to clean it.
     if (session === 0 && engine.calls.sessionCount() >= this.#plane.settings.sessionsMax) {
       throw new ProtocolError(QUOTA_EXCEEDED, "global_max_clients is reached");
@@ -373,20 +387,20 @@ export class Connecting {
         if (request.cleanStart) other.sessionExpirySeconds = 0;
         this.#logTakeOver(connection);
         this.#takeOver(other, SESSION_TAKEN_OVER); // [MQTT-3.1.4-3]
-        session = sessions.find(at, byteCount);
+        session = sessions.find(...clientId());
       }
     }
     if (session !== 0 && request.cleanStart) {
       sessions.end(session);
       session = 0;
     }
-    const isPresent = session !== 0;
-    if (isPresent) sessions.continue(session, request.version, expirySeconds);
-    else session = sessions.create(at, byteCount, request.version, expirySeconds);
+    const sessionPresent = session !== 0;
+    if (sessionPresent) sessions.continue(session, request.version, expirySeconds);
+    else session = sessions.create(...clientId(), request.version, expirySeconds);
     if (session === 0) throw new ProtocolError(QUOTA_EXCEEDED, "no memory for a Session");
     connection.session = session;
     turn.schedule();
-    return isPresent;
+    return { sessionPresent, endsDurable: wasDurable && !sessionPresent };
   }
 
   /** The connection that has the Session, attached or about to be. */

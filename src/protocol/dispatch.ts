@@ -30,7 +30,6 @@ import { ProtocolError } from "../base/errors.ts";
 import { ASKED_BYTES_MAX } from "../base/limits.ts";
 import type { ListenerRules, NetworkConnection } from "../session/network-connection.ts";
 import type { TurnHandlers } from "../session/turn.ts";
-import type { Will } from "../session/wills.ts";
 import { Admission } from "./admission.ts";
 import { Authenticating } from "./auth.ts";
 import type { FilterVerdicts } from "./authorization.ts";
@@ -42,7 +41,7 @@ import { farewellLine } from "./farewell.ts";
 import { decodedAgain } from "./kept-packet.ts";
 import { Logins } from "./logins.ts";
 import { PacketWriter } from "./packet-writer.ts";
-import { loggedName, type Plane, unixSeconds } from "./plane.ts";
+import { loggedName, type Plane, startingSeconds, unixSeconds } from "./plane.ts";
 import { shorterForms, type Told } from "./reasons.ts";
 import { Subscribing } from "./subscribe.ts";
 import { Tallies } from "./tallies.ts";
@@ -317,25 +316,21 @@ export class Dispatch implements TurnHandlers {
 
   /** The Session is left, and the will goes out now, later, or not at all [MQTT-3.1.2-8]. */
   #leave(connection: NetworkConnection): void {
-    const { authorization, sessions, turn, wills } = this.#plane;
+    const { authorization, engine, sessions, turn, wills } = this.#plane;
     const { session, will } = connection;
     if (session === 0) return;
     const number = sessions.numberOf(session);
     const stays = connection.sessionExpirySeconds > 0;
     connection.will = null;
-    const verdict = will !== null && authorization.judgeWill(connection, will);
-    sessions.leave(connection, unixSeconds());
+    const isDelayed = stays && will !== null && will.delaySeconds > 0;
+    // One that is delayed is judged when it is due; of the others the Session may be gone then.
+    const verdict = will !== null && !isDelayed && authorization.judgeWill(will, session);
+    sessions.leave(connection, startingSeconds());
     turn.schedule();
+    if (engine.calls.slicesLeft() === 1) turn.injectedLater();
     if (will === null) return;
-    const go = (known: Will, isAllowed: boolean): void => {
-      if (!isAllowed) wills.discard(known, number);
-      else if (stays && known.delaySeconds > 0) wills.delay(known, number, unixSeconds());
-      else wills.publish(known, number);
-    };
-    // What was asked outside is not asked again when it is due.
-    if (verdict instanceof Promise)
-      verdict.then((answer) => go({ ...will, isAllowed: true }, answer));
-    else go(will, verdict);
+    if (isDelayed) wills.delay(will, number, startingSeconds());
+    else wills.settle(will, number, verdict);
   }
 
   /** What changes of a dynamic security do to connections; `renew` is left to its caller. */

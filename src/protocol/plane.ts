@@ -33,3 +33,8 @@ export function loggedName(clientId: string): string {
 export function unixSeconds(): number {
   return Math.floor(Date.now() / 1000);
 }
+
+/** The whole second from which an interval is counted, so that it is not over too early. */
+export function startingSeconds(): number {
+  return Math.ceil(Date.now() / 1000);
+}

@@ -65,9 +65,9 @@ export class Sessions {
   /** The Session ends, with all of its State [MQTT-3.1.2-4]; a waiting will is sent. */
   end(session: number): void {
     const number = this.numberOf(session);
-    const isAllowed = this.#wills.mayPublishWaiting(number, session);
+    const verdict = this.#wills.mayPublishWaiting(number, session);
     this.#engine.calls.endSession(session);
-    this.#wills.sessionEnds(number, isAllowed);
+    this.#wills.sessionEnds(number, verdict);
   }
 
   /** The connection that carried the Session is gone: it ends or waits [MQTT-3.1.2-23]. */

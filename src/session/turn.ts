@@ -7,7 +7,9 @@ import { faultPoint } from "../base/fault.ts";
 import { ADMITTED_PER_TURN_MAX, CONNECTIONS_MAX, SOURCES_PER_TURN_MAX } from "../base/limits.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Wire } from "../engine/wire.ts";
+import { LeavingConnections } from "./leaving-connections.ts";
 import { type ListenerRules, NetworkConnection } from "./network-connection.ts";
+import { PageHold } from "./page-hold.ts";
 
 /** What the floors above do with what a turn finds. */
 export interface TurnHandlers {
@@ -54,7 +56,8 @@ export class Turn {
   #admitted = 0;
   #resumable: NetworkConnection[] = [];
   #retained: NetworkConnection[] = [];
-  #closing: NetworkConnection[] = [];
+  readonly #leaving: LeavingConnections;
+  readonly #hold: PageHold;
   /** Connections that go on when a page was committed. */
   #waitingForStore: NetworkConnection[] = [];
   /** What waits for the page being filled, and for the one that is being committed. */
@@ -66,12 +69,15 @@ export class Turn {
   #sealDueMs = 0;
   #sealMilliseconds = 0;
   #injected = false;
+  #onInjected: (() => void)[] = [];
   #onPage: ((page: Uint8Array, apart: readonly Uint8Array[]) => void) | null = null;
   #openCount = 0;
   #openedCount = 0;
 
   constructor(engine: Engine) {
     this.#engine = engine;
+    this.#leaving = new LeavingConnections(engine);
+    this.#hold = new PageHold(engine);
     engine.calls.openConnection(0);
     engine.calls.acceptConnection(0, 5, 0, 0);
   }
@@ -211,17 +217,33 @@ export class Turn {
     return new Promise((resolve) => this.afterCommit(resolve));
   }
 
-  /** The broker itself has more to publish: see Engine.inject. */
-  injectedLater(): void {
+  /**
+   * The broker itself has more to publish: see Engine.inject.
+   *
+   * @param onPublished  called in the turn in which all of it is
+   */
+  injectedLater(onPublished?: () => void): void {
     this.#injected = true;
+    if (onPublished !== undefined) this.#onInjected.push(onPublished);
     this.schedule();
   }
 
-  /** Ends the connection when all of its output has left; nothing may be sent to it any more. */
+  /**
+   * Ends the connection when all of its output has left, or has had its time; nothing may be sent
+   * to it any more.
+   */
   closeAfterFlush(connection: NetworkConnection): void {
     connection.phase = "closing";
-    this.#closing.push(connection);
+    this.#leaving.add(connection);
     this.schedule();
+  }
+
+  /** Cuts off those that are to end, and whose peers do not take what is left for them. */
+  tick(): void {
+    for (const connection of this.#leaving.overdue()) {
+      connection.wire.destroy();
+      this.drop(connection);
+    }
   }
 
   /** A write that was pending has ended. */
@@ -232,14 +254,20 @@ export class Turn {
       return;
     }
     this.#engine.calls.written(connection.number);
-    if (connection.phase === "closing") this.#closing.push(connection);
+    this.#leaving.lookAgain(connection);
     this.schedule();
   }
+
+  readonly #end = (connection: NetworkConnection): void => {
+    connection.wire.end();
+    this.drop(connection);
+  };
 
   /** Frees the connection's record at once; what it had to send is lost. */
   drop(connection: NetworkConnection): void {
     if (connection.phase === "closed") return;
     connection.phase = "closed";
+    this.#leaving.delete(connection);
     this.#handlers?.onClosed(connection);
     if (this.#engine.calls.closeConnection(connection.number) === 0) this.#release(connection);
   }
@@ -255,11 +283,11 @@ export class Turn {
     const { calls } = this.#engine;
     calls.setClock(Date.now());
     this.#resume();
-    if (!this.#isCommitting) this.#seal();
+    if (!this.#isCommitting && !this.#hold.isHeld()) this.#seal();
     this.#flush();
     faultPoint("flushed");
     this.#act(calls.takeEvents());
-    this.#finishClosing();
+    if (this.#leaving.take(this.#end)) this.schedule();
     this.#admitted = 0;
     if (this.#newcomers.length > 0) this.#admitSome();
   };
@@ -271,6 +299,7 @@ export class Turn {
       this.#injected = status === abi.R_BUDGET || status === abi.R_COMMIT;
       // After R_COMMIT the next commit schedules a turn.
       if (status === abi.R_BUDGET) this.schedule();
+      if (!this.#injected) for (const action of this.#onInjected.splice(0)) action();
     }
     if (this.#resumable.length > 0) {
       const connections = this.#resumable;
@@ -375,7 +404,8 @@ export class Turn {
       return;
     }
     this.#isCommitting = true;
-    // A store that closes leaves the page uncommitted: nothing that waits for it may leave.
+    // A store that closes leaves the page uncommitted: nothing that waits for it may leave. Any
+    // other error is a fault of ours, with which nothing would ever be committed again.
     this.#store.commit().then(
       () => {
         this.#isCommitting = false;
@@ -384,7 +414,9 @@ export class Turn {
         faultPoint("released");
         this.schedule();
       },
-      () => undefined,
+      (error: unknown) => {
+        if (!(error instanceof Error && error.name === "WriteError")) throw error;
+      },
     );
   }
 
@@ -450,29 +482,5 @@ export class Turn {
     else if (this.#engine.word(session + abi.SESSION_NUMBER) !== number) return;
     else if (kind === abi.E_QUEUE_FULL) this.#handlers?.onQueueFull(session);
     else this.#handlers?.onQueueFills(session);
-  }
-
-  #finishClosing(): void {
-    if (this.#closing.length === 0) return;
-    const connections = this.#closing;
-    this.#closing = [];
-    for (const connection of connections) {
-      if (connection.phase !== "closing" || connection.isWriting) continue;
-      // More pieces than one flush takes: the next turn sends them.
-      if (this.#hasOutput(connection)) {
-        this.closeAfterFlush(connection);
-        continue;
-      }
-      connection.wire.end();
-      this.drop(connection);
-    }
-  }
-
-  #hasOutput(connection: NetworkConnection): boolean {
-    const record = abi.CONNECTIONS + connection.number * abi.CONNECTION_BYTES;
-    const engine = this.#engine;
-    return (
-      engine.word(record + abi.C_OUT_HEAD) !== 0 || engine.word(record + abi.C_HELD_COUNT) !== 0
-    );
   }
 }

@@ -22,9 +22,13 @@ export interface Will {
   /** Its Topic Name, in the packet. */
   readonly topicAt: number;
   readonly topicBytes: number;
-  /** Somebody outside was asked, and allows it. */
-  readonly isAllowed?: true;
 }
+
+/** Whether a will may be published; a promise where somebody outside is asked. */
+export type WillVerdict = boolean | Promise<boolean>;
+
+/** @param session  whose will it is, and which is still there */
+export type JudgeWill = (will: Will, session: number) => WillVerdict;
 
 /** The parts of a will, as CONNECT brings them; its properties without Will Delay Interval. */
 export interface WillParts extends PublishParts {
@@ -53,6 +57,7 @@ export class Wills {
   readonly #recorded = new Map<number, RecordedWill>();
   /** Numbers of Sessions whose will on record is another one since takeChanged(). */
   #changed = new Set<number>();
+  #judge: JudgeWill = () => true;
 
   constructor(engine: Engine, turn: Turn, nowSeconds: number) {
     this.#engine = engine;
@@ -77,19 +82,15 @@ export class Wills {
     return { at, byteCount: packet.length, delaySeconds, topicAt, topicBytes };
   }
 
-  /** Whether the Session, which is still there, may publish its will. */
-  mayPublish(will: Will, session: number): boolean {
-    const { topicAt, topicBytes } = will;
-    return (
-      will.isAllowed === true ||
-      this.#engine.calls.mayPublishWill(session, topicAt, topicBytes) === 1
-    );
+  /** @param judge  asked about a will when it is due */
+  judgeBy(judge: JudgeWill): void {
+    this.#judge = judge;
   }
 
   /** Whether the Session may publish the will that waits for its end. */
-  mayPublishWaiting(sessionNumber: number, session: number): boolean {
+  mayPublishWaiting(sessionNumber: number, session: number): WillVerdict {
     const pending = this.#pending.get(sessionNumber);
-    return pending === undefined || this.mayPublish(pending.will, session);
+    return pending === undefined || this.#judge(pending.will, session);
   }
 
   /** Puts the will of a durable Session on record, while its connection is open. */
@@ -97,19 +98,39 @@ export class Wills {
     this.#journal(sessionNumber, { will, dueSecond: 0 });
   }
 
+  /** An earlier run put on record that the Session has no will; the index is to learn it, too. */
+  settled(sessionNumber: number): void {
+    this.#changed.add(sessionNumber);
+  }
+
+  /** A will that is on record since an earlier run; it is to be published or delayed next. */
+  restore(will: Will, sessionNumber: number): void {
+    this.#recorded.set(sessionNumber, { will, dueSecond: 0 });
+  }
+
   /** The will is not to be sent any more. */
   discard(will: Will, sessionNumber: number): void {
-    this.#forget(sessionNumber);
+    this.#forget(will, sessionNumber);
     this.#engine.calls.freeBlock(will.at);
+  }
+
+  /** Publishes the will, or not: as was judged. Then it is freed. */
+  settle(will: Will, sessionNumber: number, verdict: WillVerdict): void {
+    if (verdict instanceof Promise) {
+      void verdict.then((isAllowed) => this.settle(will, sessionNumber, isAllowed));
+    } else if (verdict) this.publish(will, sessionNumber);
+    else this.discard(will, sessionNumber);
   }
 
   /** Publishes the will now and frees it. */
   publish(will: Will, sessionNumber: number): void {
     const status = this.#engine.calls.inject(will.at, will.byteCount);
-    if (status === abi.R_BUDGET || status === abi.R_COMMIT) this.#turn.injectedLater();
     this.#turn.schedule();
-    // Behind what it leaves behind in the page: both or neither are on disk.
-    this.discard(will, sessionNumber);
+    // Behind what it leaves behind in the page: both or neither are on disk. What takes several
+    // turns stays on record until the last of them: better sent twice than to some only.
+    const discard = (): void => this.discard(will, sessionNumber);
+    if (status === abi.R_BUDGET || status === abi.R_COMMIT) this.#turn.injectedLater(discard);
+    else discard();
   }
 
   /** Publishes it after its delay, unless the Session is continued before [MQTT-3.1.3-9]. */
@@ -134,13 +155,11 @@ export class Wills {
   /**
    * The Session ends: its waiting will is due now [MQTT-3.1.2-8].
    *
-   * @param isAllowed  what mayPublishWaiting() said before
+   * @param verdict  what mayPublishWaiting() said before
    */
-  sessionEnds(sessionNumber: number, isAllowed: boolean): void {
+  sessionEnds(sessionNumber: number, verdict: WillVerdict): void {
     const pending = this.#take(sessionNumber);
-    if (pending === undefined) return;
-    if (isAllowed) this.publish(pending.will, sessionNumber);
-    else this.discard(pending.will, sessionNumber);
+    if (pending !== undefined) this.settle(pending.will, sessionNumber, verdict);
   }
 
   tick(nowSeconds: number): void {
@@ -163,8 +182,10 @@ export class Wills {
     this.#engine.calls.journalWill(number, delaySeconds, recorded.dueSecond, at, byteCount);
   }
 
-  #forget(number: number): void {
-    if (!this.#recorded.delete(number)) return;
+  /** Unless another will of the Session is on record by now. */
+  #forget(will: Will, number: number): void {
+    if (this.#recorded.get(number)?.will !== will) return;
+    this.#recorded.delete(number);
     this.#changed.add(number);
     this.#engine.calls.journalWill(number, 0, 0, 0, 0);
   }
@@ -180,8 +201,7 @@ export class Wills {
   #due(pending: PendingWill): void {
     this.#pending.delete(pending.session);
     const session = this.#engine.calls.sessionOfNumber(pending.session) >>> 0;
-    const isAllowed = session === 0 || this.mayPublish(pending.will, session);
-    if (isAllowed) this.publish(pending.will, pending.session);
-    else this.discard(pending.will, pending.session);
+    const verdict = session === 0 || this.#judge(pending.will, session);
+    this.settle(pending.will, pending.session, verdict);
   }
 }

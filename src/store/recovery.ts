@@ -29,8 +29,8 @@ export interface Recovered {
   /** The newest page. */
   readonly lastNumber: number;
   readonly tail: readonly TailPage[];
-  /** By Session number. */
-  readonly wills: ReadonlyMap<number, StoredWill>;
+  /** By Session number; null: a page says that there is none, and the index may still have one. */
+  readonly wills: ReadonlyMap<number, StoredWill | null>;
   /** Sessions that ended and may have segments left. */
   readonly wipes: readonly number[];
   readonly sessionCount: number;
@@ -67,7 +67,7 @@ class Recovery {
   readonly #tables: IndexTables;
   readonly #journal: Journal;
   readonly #onProgress: (text: string) => void;
-  readonly #wills = new Map<number, StoredWill>();
+  readonly #wills = new Map<number, StoredWill | null>();
   readonly #beganMs = performance.now();
   #yieldedMs = performance.now();
   #saidMs = performance.now();
@@ -103,7 +103,8 @@ class Recovery {
     // The clock never goes back behind what is on record.
     const nowMs = Math.max(Date.now(), last?.timeMs ?? 0);
     calls.setClock(nowMs);
-    calls.recoveryEnd(Math.floor(nowMs / 1000));
+    // What is counted from now on is not over too early.
+    calls.recoveryEnd(Math.ceil(nowMs / 1000));
     return {
       ...{ position, lastNumber, tail, wipes, wills: this.#wills },
       sessionCount: calls.sessionCount(),
@@ -212,13 +213,12 @@ class Recovery {
     const number = words[at] as number;
     const fields = bytesAt(this.#engine, words[at + 1] as number, words[at + 2] as number);
     const packetBytes = fields.readUInt32LE(8);
-    this.#wills.delete(number);
-    if (packetBytes === 0) return;
-    this.#wills.set(number, {
+    const will = {
       delaySeconds: fields.readUInt32LE(0),
       dueSecond: fields.readUInt32LE(4),
       packet: Buffer.from(fields.subarray(12, 12 + packetBytes)),
-    });
+    };
+    this.#wills.set(number, packetBytes === 0 ? null : will);
   }
 
   async #pause(done: string): Promise<void> {

@@ -13,7 +13,8 @@ import { afterAll, describe, expect, test } from "vitest";
 import { hashPassword } from "../../src/access/password-hash.ts";
 import { ASKED_BYTES_MAX } from "../../src/base/limits.ts";
 import { until } from "../support/await.ts";
-import type { TestClient } from "../support/client.ts";
+import { TestClient } from "../support/client.ts";
+import { startRestartableBroker } from "../support/restartable-broker.ts";
 import { startChapter } from "./chapter.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "holdfast-go-auth-"));
@@ -64,30 +65,30 @@ afterAll(() => {
   rmSync(directory, { recursive: true });
 });
 
-const chapter = startChapter({
-  configuration: [
-    "allow_anonymous false",
-    "failed_login_delay 0",
-    "auth_plugin /usr/share/mosquitto/go-auth.so",
-    "auth_opt_backends files,http",
-    "auth_opt_hasher pbkdf2",
-    "auth_opt_cache true",
-    "auth_opt_auth_cache_seconds 300",
-    "auth_opt_auth_jitter_seconds 30",
-    "auth_opt_acl_cache_seconds 300",
-    "auth_opt_acl_jitter_seconds 30",
-    "auth_opt_log_level error",
-    `auth_opt_files_password_path ${passwords}`,
-    `auth_opt_files_acl_path ${acl}`,
-    "auth_opt_http_host 127.0.0.1",
-    `auth_opt_http_port ${port}`,
-    "auth_opt_http_params_mode form",
-    "auth_opt_http_getuser_uri /user",
-    "auth_opt_http_superuser_uri /superuser",
-    "auth_opt_http_aclcheck_uri /acl",
-    "log_type all",
-  ],
-});
+const configuration = [
+  "allow_anonymous false",
+  "failed_login_delay 0",
+  "auth_plugin /usr/share/mosquitto/go-auth.so",
+  "auth_opt_backends files,http",
+  "auth_opt_hasher pbkdf2",
+  "auth_opt_cache true",
+  "auth_opt_auth_cache_seconds 300",
+  "auth_opt_auth_jitter_seconds 30",
+  "auth_opt_acl_cache_seconds 300",
+  "auth_opt_acl_jitter_seconds 30",
+  "auth_opt_log_level error",
+  `auth_opt_files_password_path ${passwords}`,
+  `auth_opt_files_acl_path ${acl}`,
+  "auth_opt_http_host 127.0.0.1",
+  `auth_opt_http_port ${port}`,
+  "auth_opt_http_params_mode form",
+  "auth_opt_http_getuser_uri /user",
+  "auth_opt_http_superuser_uri /superuser",
+  "auth_opt_http_aclcheck_uri /acl",
+  "log_type all",
+];
+
+const chapter = startChapter({ configuration });
 
 async function code(userName: string, password: string, version: 4 | 5 = 5): Promise<number> {
   const client = await chapter.open({ version });
@@ -176,6 +177,45 @@ describe("what each may do", () => {
     }
     await zoe.disconnect();
     await observer.disconnect();
+  });
+
+  describe("a will that is delayed", () => {
+    const lasting = { clean: false, properties: { sessionExpiryInterval: 600 } };
+    const mortal = (clientId: string) => ({
+      ...lasting,
+      clientId,
+      userName: "zoe",
+      password: "zoe-Xh1",
+      will: {
+        topic: `home/zoe/${clientId}`,
+        payload: Buffer.from("gone"),
+        qos: 1 as const,
+        retain: false,
+        properties: { willDelayInterval: 1 },
+      },
+    });
+
+    test("is sent unless the client is back [MQTT-3.1.3-9]", async () => {
+      const observer = await enter("addons", "addons-Xh2");
+      await observer.subscribe("home/zoe/#");
+      await chapter.connect(mortal("back"));
+      await chapter.connect(mortal("back"));
+      (await chapter.connect(mortal("away"))).destroy();
+      await observer.receive({ topic: "home/zoe/away" });
+      await observer.expectNothing();
+    });
+
+    test("is asked about by the broker that comes after a crash", async () => {
+      const broker = await startRestartableBroker({ configuration });
+      const watch = { ...lasting, clientId: "watch", userName: "addons", password: "addons-Xh2" };
+      const observer = await TestClient.connect(broker.current(), watch);
+      await observer.subscribe("home/zoe/#", { qos: 1 });
+      await TestClient.connect(broker.current(), mortal("crashed"));
+      await broker.restart("kill -9");
+      const again = await TestClient.connect(broker.current(), watch);
+      await until("the will", () => again.seen().includes("home/zoe/crashed"), 15_000);
+      await broker.end();
+    });
   });
 
   test("the ACL file's users and superusers are not asked about", async () => {

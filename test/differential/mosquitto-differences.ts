@@ -64,13 +64,6 @@ export const DIFFERENCES: readonly Difference[] = [
     cases: ["configurations: home-assistant"],
   },
   {
-    subject: "`max_keepalive` and clients before 5.0 with a Keep Alive of 0",
-    mosquitto: "lets them in",
-    holdfast: "refuses them: CONNACK 2",
-    why: "they cannot be told another one",
-    cases: ["configurations: limits"],
-  },
-  {
     subject: "`require_certificate` and `use_identity_as_username` without `certfile`",
     mosquitto: "starts, and lets everybody in without TLS",
     holdfast: "does not start",

@@ -32,6 +32,8 @@ export interface BrokerOptions {
   readonly arguments?: readonly string[];
   /** Data directory; a fresh one, removed at the stop, if left out. */
   readonly dataDirectory?: string;
+  /** More of its environment. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface RunningBroker extends BrokerAddress {
@@ -43,6 +45,8 @@ export interface RunningBroker extends BrokerAddress {
   stop(): Promise<number | null>;
   /** SIGKILL, as a crash would. */
   kill9(): Promise<void>;
+  /** Settles when it has ended of its own accord. */
+  ended(): Promise<void>;
 }
 
 /**
@@ -90,7 +94,10 @@ export async function startBroker(options: BrokerOptions = {}): Promise<RunningB
   const [port = 0, webSocketPort = 0] = await freePorts(2);
   const dataDirectory = options.dataDirectory ?? mkdtempSync(join(tmpdir(), "holdfast-test-"));
   const command = commandOf(options, port, webSocketPort, dataDirectory);
-  const child = spawn(command.file, command.args, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command.file, command.args, {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...options.environment },
+  });
   let output = "";
   const keep = (chunk: Buffer) => {
     output = (output + chunk.toString()).slice(-OUTPUT_CHARACTERS_MAX);
@@ -116,6 +123,9 @@ export async function startBroker(options: BrokerOptions = {}): Promise<RunningB
     stop: () => end("SIGTERM"),
     kill9: async () => {
       await end("SIGKILL");
+    },
+    ended: async () => {
+      await withDeadline(exited, "its end", () => output, STOP_MS_MAX);
     },
   };
 }

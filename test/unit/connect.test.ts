@@ -57,6 +57,17 @@ describe("Keep Alive", () => {
   });
 });
 
+test("before 5.0 a client has its own Keep Alive, whatever max_keepalive is", async () => {
+  const harness = new EngineHarness({ keepAliveSecondsMax: 60, serverKeepAliveSeconds: 30 });
+  for (const keepAliveSeconds of [0, 61]) {
+    const client = await connectClient(harness, `c${keepAliveSeconds}`, {
+      version: 4,
+      connect: { keepAliveSeconds },
+    });
+    expect(client.peer.connection.keepAliveSeconds).toBe(keepAliveSeconds);
+  }
+});
+
 describe("the log", () => {
   test("says who came, in which version, with which Session and Keep Alive", async () => {
     const harness = new EngineHarness();

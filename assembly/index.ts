@@ -75,7 +75,7 @@ export { inject, park, receive, resume } from "./receive";
 export { loadRetained, loadSession, loadSubscriptions, recoveryEnd } from "./recover";
 export { replay, replayApart, replayedWill, replayedWills } from "./replay";
 export { continueRetained, dropRetained, sweepRetained } from "./retained";
-export { retainedRoom, startRetained } from "./retained-jobs";
+export { dropKeptJobs, retainedRoom, startRetained } from "./retained-jobs";
 export { judgeSource, setSources } from "./retained-source";
 export { retainedCount } from "./retained-tree";
 export { addQueueRule, clearQueueRules } from "./rules";

@@ -161,7 +161,7 @@ export function takeRetainedJobs(session: usize, record: usize): void {
   store<u32>(record, load<u32>(record, C_FLAGS) | C_RETAINED_WAITS, C_FLAGS);
 }
 
-/** The Session ends. */
+/** The Session ends; so it is after the end of the broker, too: they are on no record. */
 export function dropKeptJobs(session: usize): void {
   let job: usize = load<u32>(session, SESSION_RETAINED);
   store<u32>(session, 0, SESSION_RETAINED);

@@ -191,6 +191,7 @@ interface EngineExports {
   loadRetained(at: number, bytes: number): number;
   recoveryEnd(nowSeconds: number): void;
   dropUnindexed(): void;
+  dropKeptJobs(session: number): void;
   freeSpare(): void;
   replay(at: number, bytes: number): number;
   replayApart(index: number, at: number, bytes: number): number;

@@ -257,6 +257,9 @@ export function uncount(session: usize, messages: u32, bytes: u64, isStored: boo
   count(S_QUEUED_MESSAGES, <u64>-(<i64>(<i32>messages)));
 }
 
+/** What leaves the queue leaves it to the next message: it has no more room than before. */
+let makesRoom: bool = false;
+
 /** Takes the first entry off the list. */
 export function unqueue(session: usize): usize {
   const entry: usize = load<u32>(session, SESSION_QUEUE_HEAD);
@@ -269,7 +272,7 @@ export function unqueue(session: usize): usize {
   const isStored = load<u64>(entry, E_SEQUENCE) < load<u64>(session, SESSION_STORED_END);
   uncount(session, 1, load<u32>(entry, E_BYTES), isStored);
   const flags = load<u32>(session, SESSION_FLAGS);
-  if (flags & (SESSION_FULL | SESSION_FILLS)) endEpisodes(session, flags);
+  if (!makesRoom && flags & (SESSION_FULL | SESSION_FILLS)) endEpisodes(session, flags);
   return entry;
 }
 
@@ -384,11 +387,13 @@ export function makeRoom(
   if (!isFull(session, bytes, messagesMax, bytesMax)) return true;
   noteFull(session);
   if (!dropOldest || messagesMax === 0 || <u64>bytes > bytesMax) return false;
+  makesRoom = true;
   while (isFull(session, bytes, messagesMax, bytesMax)) {
-    if (load<u32>(session, SESSION_QUEUED_COUNT) === 0) return false;
+    if (load<u32>(session, SESSION_QUEUED_COUNT) === 0) break;
     if (!dropOneExpired(session)) skipOldest(session);
   }
-  return true;
+  makesRoom = false;
+  return !isFull(session, bytes, messagesMax, bytesMax);
 }
 
 /** Puts an entry at the end of the queue. */

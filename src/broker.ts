@@ -76,7 +76,8 @@ export interface RunningBroker {
    * Takes over settings whose listeners are those that are open, and reads again the files that
    * these name: users, certificates, keys and revocation lists. Connections stay.
    */
-  reload(settings: Settings): void;
+  /** @returns how many faults there are; what they concern stays as it was */
+  reload(settings: Settings): number;
   /** Puts everything that was acknowledged into the index; settles when it is there. */
   sync(): Promise<void>;
   /** What there is, in a line. */
@@ -365,15 +366,16 @@ class Broker implements RunningBroker {
     this.#sysTopics?.publish();
   }
 
-  reload(settings: Settings): void {
+  reload(settings: Settings): number {
+    const faults: string[] = [];
     const fault = this.#limits.change(settings);
-    if (fault !== null) this.#log.error(fault);
+    if (fault !== null) faults.push(fault);
     const changes = settings.listeners.flatMap(({ access }, index) => {
       const old = this.#rules[index];
       return old === undefined ? [] : [[old.access, access] as const];
     });
     for (const sentence of this.#access.reload(changes)) {
-      this.#log.error(`${sentence}; who may connect stays as it was`);
+      faults.push(`${sentence}; who may connect stays as it was`);
     }
     const { queueRules } = this.#limits;
     Object.assign(this.#settings, settings, { queueRules });
@@ -381,25 +383,28 @@ class Broker implements RunningBroker {
       Object.assign(this.#rules[index] ?? {}, rulesOf(listener));
     }
     for (const sentence of this.#access.reloadSecurities()) {
-      this.#log.error(`${sentence}; clients, groups and roles stay as they were`);
+      faults.push(`${sentence}; clients, groups and roles stay as they were`);
     }
     void this.#authorization.renew();
     this.#retainedSweep.setInterval(settings.retainedSweepMinutes);
     this.#sysDueSeconds = 0;
-    this.#reloadCertificates();
+    faults.push(...this.#reloadCertificates());
+    for (const each of faults) this.#log.error(each);
+    return faults.length;
   }
 
-  #reloadCertificates(): void {
+  /** @returns what is wrong with some of them */
+  #reloadCertificates(): string[] {
+    const faults: string[] = [];
     for (const listener of this.#listeners) {
       try {
         listener.reload((sentence) => this.#log.warn(sentence));
       } catch (error) {
         if (!(error instanceof StartError)) throw error;
-        const { port } = listener;
-        this.#log.error(`${error.message}; the listener on port ${port} keeps what it has`);
+        faults.push(`${error.message}; the listener on port ${listener.port} keeps what it has`);
       }
     }
-    this.#log.info("Certificates were read again");
+    return faults;
   }
 
   async sync(): Promise<void> {

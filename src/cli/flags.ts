@@ -247,7 +247,7 @@ function readIterations(written: string): number {
 const SCRAM_HELP =
   "Adds a user to the file that the option scram_file names, or gives one that is there another " +
   "password. It is asked for on the terminal, or is the first line of standard input. The broker " +
-  "reads the file when it starts.";
+  "reads the file when it starts, and again on SIGHUP.";
 
 const CHECK_HELP =
   "Reads everything in the data directory and says what is wrong, a line each; exit code 0 if " +

@@ -38,12 +38,13 @@ export function reloader(
     for (const sentence of sentences) log.warn(sentence);
     if (configuration !== null) running = configuration;
     reopenLog(running.settings, log);
-    broker.reload(running.settings);
-    log.info(
+    const faultCount = broker.reload(running.settings);
+    const done =
       changed.length === 0
         ? "SIGHUP: no option that can be reloaded has changed; files were read again"
-        : `SIGHUP: reloaded; changed: ${changed.join(", ")}`,
-    );
+        : `SIGHUP: reloaded; changed: ${changed.join(", ")}`;
+    if (faultCount === 0) log.info(done);
+    else log.error(`${done}; but ${faultCount} had faults, as said above, and do not count`);
   };
 }
 

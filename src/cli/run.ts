@@ -14,6 +14,7 @@ import type { ConfigurationFile } from "../config/include.ts";
 import { NO_FLAGS, type Settings } from "../config/settings.ts";
 import { isInBackground, reportFaults, startInBackground } from "./daemon.ts";
 import { FAULT_OF_CONFIGURATION, type Flags, parseFlags, type StoreCommand } from "./flags.ts";
+import { unreadableFiles } from "./named-files.ts";
 import { serve } from "./serve.ts";
 
 /**
@@ -79,8 +80,10 @@ async function start(configuration: Configuration, version: string, flags: Flags
   return fault === null ? 0 : fail([fault]);
 }
 
-function reportTest({ warnings }: Configuration, flags: Flags): number {
-  for (const warning of warnings) process.stderr.write(`holdfast: warning: ${warning}\n`);
+function reportTest({ entries, warnings }: Configuration, flags: Flags): number {
+  for (const warning of [...warnings, ...unreadableFiles(entries)]) {
+    process.stderr.write(`holdfast: warning: ${warning}\n`);
+  }
   process.stdout.write(`holdfast: ${flags.configFile} is accepted\n`);
   return 0;
 }

@@ -9,7 +9,7 @@
  * - A file that is no environment ends the process, so it is looked at before it is opened.
  */
 import assert from "node:assert";
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Database, open, type RootDatabase } from "lmdb";
 import { StartError } from "../base/errors.ts";
@@ -122,12 +122,18 @@ export class Environment {
    * full is not written to.
    */
   #demandSpace(): void {
+    if (!this.isThere()) throw new WriteError(`${this.path} is gone: it cannot be written`);
     const free = freeBytesOf(dirname(this.path));
     if (free >= INDEX_FREE_BYTES_MIN) return;
     throw new WriteError(
       `${this.path} cannot be written: the disk has less than ` +
         `${formatBytes(INDEX_FREE_BYTES_MIN)} left`,
     );
+  }
+
+  /** Whether the file is where it was opened: one that was removed is written to all the same. */
+  isThere(): boolean {
+    return existsSync(this.path);
   }
 
   /** Nothing may be under way but what was awaited for too long. */

@@ -102,6 +102,8 @@ export class Store {
   #running: Running | null = null;
   #refusing = TAKES_ALL;
   #isOver = false;
+  /** The files were removed or moved: what is written to them nobody will find. */
+  #isGone = false;
   #closed: Promise<void> | null = null;
 
   /** See openStore(). */
@@ -193,6 +195,7 @@ export class Store {
     if (this.#running === null || this.#closed !== null) return;
     this.#running.indexer.tick(nowMs);
     this.#running.loader.tick();
+    this.#watchFiles();
     this.#watchSpace();
     this.#refuse();
   }
@@ -261,8 +264,18 @@ export class Store {
 
   #trouble(): string | null {
     if (this.#journal.trouble !== null) return this.#journal.trouble;
+    if (this.#isGone) return `${this.#index.path} is gone: stop the broker, and put it back`;
     const bytesMax = formatBytes(this.#space.bytesMax);
     return this.#isOver ? `the store has reached max_store_bytes (${bytesMax})` : null;
+  }
+
+  #watchFiles(): void {
+    const isGone = !this.#index.isThere();
+    if (isGone === this.#isGone) return;
+    this.#isGone = isGone;
+    const { log } = this.#options;
+    if (isGone) log.error(`${this.#trouble()}; durable messages are refused`);
+    else log.notice(`${this.#index.path} is there again: durable messages are taken`);
   }
 
   #watchSpace(): void {

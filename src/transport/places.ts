@@ -2,9 +2,10 @@
  * Where a listener listens: addresses of the machine, or of one interface of it, or a file.
  */
 import { lookup } from "node:dns/promises";
-import { lstatSync, unlinkSync } from "node:fs";
+import { existsSync, lstatSync, unlinkSync } from "node:fs";
 import { connect, isIPv4, isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
+import { dirname } from "node:path";
 import { StartError } from "../base/errors.ts";
 
 export interface PlaceOptions {
@@ -38,7 +39,8 @@ export function placeOf(address: string, port: number): string {
 
 /** Why listening failed, in a sentence behind the place. */
 export function listenFault(error: NodeJS.ErrnoException): string {
-  return error.code === "EADDRINUSE" ? "is in use" : `cannot be used: ${error.message}`;
+  if (error.code !== "EADDRINUSE") return `cannot be used: ${error.message}`;
+  return "is in use: end what listens there, or choose another";
 }
 
 /** @throws StartError where there is no such address */
@@ -87,7 +89,8 @@ async function resolve({ address, port, socketDomain }: PlaceOptions): Promise<P
     return [...hosts].map((host) => ({ host, ipv6Only: false }));
   } catch (error) {
     const text = error instanceof Error ? error.message : `${error}`;
-    throw new StartError(`${placeOf(address, port)} cannot be used: ${text}`);
+    const hint = address.startsWith("[") ? "; write IPv6 without brackets" : "";
+    throw new StartError(`listener ${port} ${address} cannot be used: ${text}${hint}`);
   }
 }
 
@@ -102,12 +105,17 @@ export async function clearSocketPath(path: string): Promise<void> {
       `listener 0 ${path}: the path of a Unix socket has at most ${SOCKET_PATH_BYTES_MAX} bytes`,
     );
   }
+  if (!existsSync(dirname(path))) {
+    throw new StartError(`listener 0 ${path}: there is no directory ${dirname(path)}; make it`);
+  }
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket()) {
     throw new StartError(`listener 0 ${path}: the file is there already and no socket`);
   }
-  if (await answers(path)) throw new StartError(`listener 0 ${path} is in use`);
+  if (await answers(path)) {
+    throw new StartError(`listener 0 ${path} is in use: end what listens there, or choose another`);
+  }
   unlinkSync(path);
 }
 

@@ -1,4 +1,5 @@
 /** Listeners for MQTT itself: TCP and Unix sockets, open or behind a gate. */
+import { chmodSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { StartError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
@@ -17,6 +18,9 @@ import {
 import { serveSocket, serveSockets } from "./tcp-public.ts";
 import { type RawStreams, takeConnections, takeSocket } from "./tcp-raw.ts";
 import type { TlsGate } from "./tls-gate.ts";
+
+/** Of a Unix socket: for who runs the broker and its group. */
+const SOCKET_MODE = 0o770;
 
 /** What all listeners of sockets need to know. */
 export interface StreamListenerOptions extends PlaceOptions {
@@ -118,9 +122,10 @@ export async function listenForSockets(
   try {
     if (socketPath !== null) {
       await clearSocketPath(socketPath);
-      servers.push(
-        await listenAt(`listener 0 ${socketPath}`, { path: socketPath }, isPaused, serve),
-      );
+      const place = { path: socketPath };
+      servers.push(await listenAt(`listener 0 ${socketPath}`, place, isPaused, serve));
+      // For the broker's group as well, and for nobody else: as mosquitto makes it.
+      chmodSync(socketPath, SOCKET_MODE);
     } else {
       for (const place of await placesOf(options)) {
         const server = await listenAt(

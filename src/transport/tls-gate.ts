@@ -31,6 +31,11 @@ export class TlsGate {
   #authorities: readonly X509Certificate[];
   /** By address and port, which no two sockets of a listener share while they are open. */
   readonly #underWay = new Map<string, HandshakeEnd>();
+  /**
+   * Why handshakes failed whose peers are gone already: of them no address is known any more, but
+   * their sockets close next.
+   */
+  readonly #unclaimed: string[] = [];
   /** Of handshakes with a Pre-Shared Key. */
   readonly #identities = new WeakMap<TLSSocket, string>();
 
@@ -63,7 +68,9 @@ export class TlsGate {
     });
     server.on("secureConnection", (socket) => this.#secured(socket));
     server.on("tlsClientError", (error, socket) => {
-      this.#take(remoteOf(socket))?.failed(faultOf(error));
+      const end = this.#take(remoteOf(socket));
+      if (end !== undefined) end.failed(faultOf(error));
+      else this.#unclaimed.push(faultOf(error));
     });
     return server;
   }
@@ -80,7 +87,10 @@ export class TlsGate {
     const remote = remoteOf(socket);
     this.#underWay.set(remote, end);
     socket.once("close", () => {
-      if (this.#underWay.get(remote) === end) this.#underWay.delete(remote);
+      const fault = this.#unclaimed.shift();
+      if (this.#underWay.get(remote) !== end) return;
+      this.#underWay.delete(remote);
+      if (fault !== undefined) end.failed(fault);
     });
     this.#server.emit("connection", socket);
   }

@@ -145,6 +145,16 @@ test("--test-config accepts a good file and starts nothing", async () => {
   });
 });
 
+test("--test-config warns of files that are not there", async () => {
+  const path = file("listener 1883\npassword_file /nowhere/users\n");
+  const { exitCode, stdout, stderr } = await runToEnd(["--test-config", "-c", path]);
+  expect([exitCode, stdout]).toEqual([0, `holdfast: ${path} is accepted\n`]);
+  expect(stderr).toBe(
+    `holdfast: warning: ${path}:2: password_file /nowhere/users is not there: ` +
+      "with that the broker does not start\n",
+  );
+});
+
 test("--test-config refuses a bad file", async () => {
   const path = file("acl_fil /etc/acl\n");
   const { exitCode, stdout, stderr } = await runToEnd(["--test-config", "-c", path]);

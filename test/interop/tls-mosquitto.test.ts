@@ -193,6 +193,15 @@ test("what differs is in the table", async () => {
   expectAllLookedAt("tls");
 });
 
+test("each client that does not trust the certificate is in the log", async () => {
+  const count = () => holdfast.broker.output().match(/alert unknown ca/g)?.length ?? 0;
+  const before = count();
+  for (let i = 1; i <= 8; i++) {
+    expectRefusals(await exitCodes("open", "--cafile", file("other.pem")));
+    await until(`line ${i}`, () => count() === before + i);
+  }
+});
+
 describe("messages over TLS", () => {
   test("mosquitto_sub gets what mosquitto_pub sends, QoS 2, 200 KB", async () => {
     const common = ["-h", "localhost", "-p", `${holdfast.port("asks")}`, "-q", "2"];

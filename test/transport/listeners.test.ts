@@ -3,7 +3,7 @@
  * versions, bounds.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect as connectSocket, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -97,6 +97,9 @@ describe("Unix sockets", () => {
     const file = join(directory, "notes.txt");
     writeFileSync(file, "notes");
     expect(await refusal(`listener 0 ${file}`)).toContain("is there already and no socket");
+    expect(await refusal(`listener 0 ${join(directory, "none", "x")}`)).toContain(
+      `there is no directory ${join(directory, "none")}; make it`,
+    );
     expect(existsSync(file)).toBe(true);
   });
 
@@ -104,6 +107,8 @@ describe("Unix sockets", () => {
     const socket = join(directory, "debian.sock");
     await serve(`listener 0 ${socket}`);
     execFileSync("mosquitto_pub", ["--unix", socket, "-t", "kept", "-m", "hello", "-r", "-q", "1"]);
+    // For the broker's group as well, and for nobody else.
+    expect(statSync(socket).mode & 0o777).toBe(0o770);
     const subscribe = ["--unix", socket, "-t", "kept", "-C", "1", "-W", "5"];
     expect(execFileSync("mosquitto_sub", subscribe).toString()).toBe("hello\n");
   });

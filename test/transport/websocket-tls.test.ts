@@ -280,7 +280,7 @@ test("new certificates count for new connections, those that are open stay", asy
   for (const end of ["pem", "key"])
     certificates.write(`server.${end}`, certificates.read(`next.${end}`));
   process.kill(running.broker.pid, "SIGHUP");
-  await running.logged(/Certificates were read again/);
+  await running.logged(/files were read again/);
   for (const listener of ["library", "node"]) {
     const seen = new Promise<string>((resolve, reject) => {
       const asked = requestSecure(

@@ -29,6 +29,12 @@ async function publishMany(publisher: HarnessClient, topic: string, count: numbe
   await publisher.harness.settle();
 }
 
+/** How often it was said that this client's queue drops messages. */
+function toldFull(harness: EngineHarness, clientId: string): number {
+  const line = `Outgoing messages are being dropped for client ${clientId}.`;
+  return harness.warnings.filter((warning) => warning === line).length;
+}
+
 /** How often it was said that this client's queue is four fifths full. */
 function told(harness: EngineHarness, clientId: string): number {
   return harness.warnings.filter((line) => line.startsWith(`The queue of client ${clientId} is`))
@@ -75,6 +81,19 @@ test("one queue under several rules: the narrowest that was met ends it", async 
   await publishMany(publisher, "narrow/a", 1);
   await publishMany(publisher, "wide/a", 20);
   expect(told(harness, "one")).toBe(1);
+});
+
+test("a queue of one message, which has the latest, is told of once", async () => {
+  const harness = new EngineHarness();
+  addRule(harness, "latest/#", 1);
+  await away(harness, "one", "latest/a");
+  const publisher = await connectClient(harness, "publisher");
+  await publishMany(publisher, "latest/a", 50);
+  expect([told(harness, "one"), toldFull(harness, "one")]).toEqual([1, 1]);
+  // Once it has drained it may fill again.
+  await takeOne(harness, "one");
+  await publishMany(publisher, "latest/a", 50);
+  expect([told(harness, "one"), toldFull(harness, "one")]).toEqual([2, 2]);
 });
 
 test("what fills, drops, and is orphaned is counted, and counted out again", async () => {

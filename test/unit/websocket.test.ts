@@ -475,7 +475,7 @@ describe("the listener", () => {
   test("a name that is unknown is named", async () => {
     const failure = listen(0, "nowhere.invalid");
     await expect(failure).rejects.toBeInstanceOf(StartError);
-    await expect(failure).rejects.toThrow(/^nowhere\.invalid:0 cannot be used: /);
+    await expect(failure).rejects.toThrow(/^listener 0 nowhere\.invalid cannot be used: /);
   });
 
   test("no address is all addresses", async () => {

@@ -266,6 +266,64 @@ test("a file with a fault changes nothing at SIGHUP, and is told of", async () =
   await broker.stop();
 });
 
+test("new rules count for all Sessions, whose clients are there or away", async () => {
+  const root = "user root\ntopic readwrite #\n";
+  const path = aclFile("renewed", `${root}user device\ntopic read own/#\n`);
+  const broker = await startBroker({ configuration: [path] });
+  const options = (index: number) => ({
+    clientId: `device${index}`,
+    userName: "device",
+    clean: false,
+    properties: { sessionExpiryInterval: 600 },
+  });
+  // More than are looked at in one go, and one that stays.
+  const count = 130;
+  for (let index = 0; index < count; index++) {
+    const client = await TestClient.connect(broker, options(index));
+    await client.subscribe("news", { qos: 1 });
+    await client.disconnect();
+  }
+  const connected = await TestClient.connect(broker, options(count));
+  await connected.subscribe("news", { qos: 1 });
+  const publisher = await TestClient.connect(broker, { userName: "root" });
+  await publisher.publish("news", "before", { qos: 1 });
+  aclFile("renewed", `${root}user device\ntopic read news\n`);
+  process.kill(broker.pid, "SIGHUP");
+  await until("the new file", async () => broker.output().includes("SIGHUP: no option"));
+  await connected.ping();
+  await publisher.publish("news", "behind", { qos: 1 });
+  await connected.receive({ payload: "behind" });
+  for (let index = 0; index < count; index++) {
+    const client = await TestClient.connect(broker, options(index));
+    expect(client.connack?.sessionPresent).toBe(true);
+    await client.receive({ payload: "behind" });
+    client.destroy();
+  }
+  await broker.stop();
+});
+
+test("dynamic security: who may not unsubscribe is told so in UNSUBACK, and goes on", async () => {
+  const file = join(directory, "dynamic-security.json");
+  const kept = { acltype: "unsubscribePattern", topic: "kept/#", allow: false };
+  const types = ["publishClientSend", "publishClientReceive", "subscribe", "unsubscribe"];
+  const content = {
+    defaultACLAccess: Object.fromEntries(types.map((type) => [type, true])),
+    anonymousGroup: "anybody",
+    groups: [{ groupname: "anybody", roles: [{ rolename: "keeps" }] }],
+    roles: [{ rolename: "keeps", acls: [kept] }],
+  };
+  writeFileSync(file, JSON.stringify(content), { mode: 0o600 });
+  const plugin = "/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so";
+  const configuration = [`plugin ${plugin}`, `plugin_opt_config_file ${file}`];
+  const broker = await startBroker({ configuration });
+  const client = await TestClient.connect(broker);
+  for (const filter of ["kept/a", "other"]) await client.subscribe(filter);
+  expect(await client.unsubscribe("other", "kept/a", "none")).toEqual([0, 0x87, 0x11]);
+  await client.publish("kept/a", "x", { qos: 1 });
+  await client.receive({ topic: "kept/a" });
+  await broker.stop();
+});
+
 describe("max_publish_rate", () => {
   let broker: RunningBroker;
   beforeAll(async () => {

@@ -10,6 +10,7 @@
 import * as abi from "#assembly/abi";
 import { KEEP_ALIVE_TIMEOUT } from "#assembly/spec";
 import { AccessDomain } from "../../src/access/domain.ts";
+import type { Authenticator } from "../../src/access/identity.ts";
 import { PasswordHasher } from "../../src/access/password-hasher.ts";
 import type { ScramCredentials } from "../../src/access/scram-credentials.ts";
 import type { Log } from "../../src/base/log.ts";
@@ -78,7 +79,11 @@ export class EngineHarness {
   readonly #senders = new Set<Peer>();
   #fault: unknown = null;
 
-  constructor(changes: HarnessSettings = {}, credentials: ScramCredentials | null = null) {
+  constructor(
+    changes: HarnessSettings = {},
+    credentials: ScramCredentials | null = null,
+    authenticators: readonly Authenticator[] = [],
+  ) {
     const defaults = configure(null, NO_FLAGS).settings;
     this.settings = {
       ...defaults,
@@ -99,7 +104,7 @@ export class EngineHarness {
     const log = this.#recordingLog();
     const hasher = new PasswordHasher();
     const nobody = { authorizer: null, deniesSubscribe: false };
-    const files = { credentials, authenticators: [], ...nobody };
+    const files = { credentials, authenticators, ...nobody };
     const domain = new AccessDomain(files, { hasher, log });
     const access = { of: () => domain };
     const decidings = {

@@ -20,14 +20,15 @@ const LEFT_OUT = /^test\/(?:tidy|bench|mutation|transport|durability)\//;
 /** Which test files are about a source: they come first as if they had killed much of it. */
 const ABOUT: readonly (readonly [source: RegExp, tests: RegExp])[] = [
   [/auth\.ts/, /authentication/],
-  [/authorization\.ts/, /(?:acl|access)/],
-  [/logins|farewell|waiting/, /(?:passwords|refusal|connect\.|16-connect|15-error)/],
+  [/authorization\.ts/, /(?:acl|21-access|22-http)/],
+  [/logins|waiting/, /(?:unit\/logins|passwords|refusal|connect\.|16-connect|15-error)/],
+  [/farewell|concerned|control/, /unit\/(?:farewell|concerned|control)/],
   [/con(?:nect|nack)\.ts/, /\/(?:01-|16-(?:connect|server)|refusal|logins|connect\.)/],
-  [/subscribe\.ts/, /\/(?:04-sub|16-(?:sub|unsub|server)|15-shared-subscriptions\.)/],
+  [/subscribe\.ts/, /\/(?:04-sub|21-access|16-(?:sub|unsub|server)|15-shared-subscriptions\.)/],
   [/dispatch\.ts/, /\/(?:08-|15-error|16-wills|06-|connect\.)/],
   [/reasons|packet-writer|will-properties/, /refusal/],
   [/decode\.ts/, /unit\/decode/],
-  [/session\.ts/, /session-table/],
+  [/session\.ts/, /(?:session-table|12-persistent-session\.|23-broken-off|store\/index)/],
   [/route\.ts/, /(?:unit\/(?:receive|no-memory)|02-message-size)/],
 ];
 const ABOUT_KILLS = 20;

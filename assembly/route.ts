@@ -1,8 +1,8 @@
 /**
  * A PUBLISH on its way from one connection to all that want it.
  *
- * Who wants it is a list from the match cache. Work is measured in units, one per receiver and one
- * per KiB copied; past a budget the rest is left for a later turn, also in the middle of one
+ * Who wants it is a list from the match cache. Work is measured in units, one per receiver, per KiB
+ * copied and per node of the subscription tree looked at; past a budget the rest is left for a later turn, also in the middle of one
  * PUBLISH: its packet stays with the connection, and the list with the place in it.
  */
 import {
@@ -125,6 +125,7 @@ import {
   ENTRY_SESSION,
   LIST_COUNT,
   LIST_ENTRIES,
+  takeSteps,
 } from "./topic-match";
 import { ENTRY_SHARED } from "./topic-tree";
 import { describePublisher } from "./user-name";
@@ -354,6 +355,7 @@ export function publish(record: usize, version: u32, at: usize, end: usize): i32
     store<u8>(at, <u8>first);
   }
   const found = findReceivers(record, version, first);
+  unitsLeft -= <i32>takeSteps();
   if (found <= R_ACCESS) return stopped(record, version, qos, <i32>found);
   const list = <usize>found;
   if (payloadsChecked && session !== 0 && !payloadHolds(version)) {

@@ -119,6 +119,16 @@ function addHead(head: u32): bool {
   return true;
 }
 
+/** Nodes that were looked at since takeSteps(). */
+let steps: u32 = 0;
+
+/** How many nodes of the tree were looked at since the last call: work to be charged. Hot. */
+export function takeSteps(): u32 {
+  const taken = steps;
+  steps = 0;
+  return taken;
+}
+
 /**
  * Gathers the heads of all lists that match. O(levels), times the branches that `+` opens.
  *
@@ -135,6 +145,7 @@ function findHeads(topicAt: usize, topicBytes: u32): bool {
   let at = topicAt;
   if (!hidden && !addHead(load<u32>(root, NODE_HASH_SUBSCRIPTIONS))) return false;
   while (at <= end) {
+    steps++;
     const stop = levelEnd(at, end);
     const plus = load<u32>(node, NODE_PLUS);
     if (plus !== 0 && !(hidden && node === root)) {

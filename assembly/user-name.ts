@@ -18,9 +18,11 @@ import {
   SESSION_ID_AT,
   SESSION_ID_BYTES,
   SESSION_PORT,
+  SESSION_SUBSCRIPTIONS,
   SESSION_USER_BYTES,
 } from "./session-layout";
 import { FLAG_RETAIN } from "./spec";
+import { treeChanged } from "./topic-tree";
 
 /** Address of the Session's user name, of load<u16>(session, SESSION_USER_BYTES) bytes. */
 export function userNameOf(session: usize): usize {
@@ -48,6 +50,8 @@ export function setUser(session: usize, at: usize, bytes: u32, port: u32): i32 {
     free(load<u32>(session, SESSION_ID_AT));
     store<u32>(session, <u32>block, SESSION_ID_AT);
     store<u16>(session, <u16>bytes, SESSION_USER_BYTES);
+    // What another user may read is to be judged anew, by the same rules as well.
+    if (load<u32>(session, SESSION_SUBSCRIPTIONS) !== 0) treeChanged();
   }
   store<u16>(session, <u16>port, SESSION_PORT);
   if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) journalUser(session);

@@ -85,11 +85,10 @@ export function mayReadAll(rules: AccessRules, identity: Identity, filter: strin
     if (own === null || (rule.isLiteral && /[+#]/.test(own))) continue;
     if (rule.allows) {
       allowed.push(own);
-      if (isCovered(plain, allowed)) return true;
-    } else {
-      const denied = intersectionOf(plain, own);
-      if (denied !== null && !isCovered(denied, allowed)) return false;
+      continue;
     }
+    const denied = intersectionOf(plain, own);
+    if (denied !== null && !isCovered(denied, allowed)) return false;
   }
-  return (rules.defaults & READ) !== 0;
+  return (rules.defaults & READ) !== 0 || isCovered(plain, allowed);
 }

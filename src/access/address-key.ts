@@ -14,7 +14,8 @@ const NETWORK_GROUPS = 4;
 export function addressKey(remote: string): string {
   const colon = remote.lastIndexOf(":");
   if (colon === -1) return remote;
-  const address = remote.slice(0, colon).replace(/^\[|\]$/g, "");
+  // A WebSocket's has no port; where one reads as an address with its port, the network is the same.
+  const address = isIPv6(remote) ? remote : remote.slice(0, colon).replace(/^\[|\]$/g, "");
   if (!isIPv6(address)) return address;
   const [, mapped = ""] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
   if (mapped !== "") return mapped;

@@ -84,7 +84,10 @@ function personalRule(shared: AccessRule, identity: Identity): AccessRule | null
   const filter = levels.join("/");
   if (!used.some((name) => /[+#]/.test(name))) return { ...rule, filter };
   const hasWildcards = /[+#]/.test(rule.filter);
-  if (!hasWildcards) return { ...rule, filter, isLiteral: true };
+  // As a Topic Filter the name would match others' topics.
+  const actions = rule.allows ? rule.actions & ~(SUBSCRIBE | READ) : rule.actions;
+  if (actions === 0) return null;
+  if (!hasWildcards) return { ...rule, actions, filter, isLiteral: true };
   // A rule that denies may deny more than it was meant to; one that allows may not allow more.
   return rule.allows ? null : { ...rule, filter };
 }

@@ -331,8 +331,10 @@ export class DynamicSecurity implements Authenticator, Authorizer, ControlEndpoi
       answer.add(responseTo(named, data === null ? {} : { data }), underway.isChange);
       this.#logDone(named, from);
     } catch (error) {
-      if (!(error instanceof CommandRefused)) throw error;
-      answer.add(responseTo(named, { error: error.message }));
+      // A fault of ours ends neither the broker nor what was asked besides.
+      const isRefused = error instanceof CommandRefused;
+      if (!isRefused) this.#log.error(`Dynamic security: ${known.name}: ${reasonOf(error)}`);
+      answer.add(responseTo(named, { error: isRefused ? error.message : "Internal error" }));
     }
     return underway;
   }
@@ -343,7 +345,9 @@ export class DynamicSecurity implements Authenticator, Authorizer, ControlEndpoi
     const shown = ["groupname", "username", "rolename", "acltype", "topic", "priority", "allow"];
     const parts = shown.flatMap((key) => {
       const value = field(fields, key);
-      return value === undefined ? [] : [` | ${key}=${clipped(String(value))}`];
+      // Whoever asks may send anything: an object may refuse to be a text.
+      const text = typeof value === "string" ? value : JSON.stringify(value);
+      return value === undefined ? [] : [` | ${key}=${clipped(text)}`];
     });
     const who = `${clipped(clientId)}/${clipped(userName)}`;
     this.#log.info(`dynsec: ${who} | ${name}${parts.join("")}`);

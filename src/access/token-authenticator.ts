@@ -72,6 +72,10 @@ export class TokenAuthenticator implements Authenticator {
       return refuse(`its claim ${userClaim} is no user name`);
     }
     if (Buffer.byteLength(userName) > NAME_BYTES_MAX) return refuse("its user name is too long");
+    // A string of MQTT [MQTT-1.5.4-1, -2].
+    if (userName.includes("\0") || !userName.isWellFormed()) {
+      return refuse("its user name is no string of MQTT");
+    }
     const clientId = request.takesUserName ? userName : request.clientId;
     if (clientIdClaim !== null && claimOf(payload, clientIdClaim) !== clientId) {
       return refuse(`its claim ${clientIdClaim} is another Client Identifier`);

@@ -89,6 +89,9 @@ export const STOP_FLUSH_MILLISECONDS_MAX = 3_000;
  */
 export const FRESH_MILLISECONDS_MAX = 100;
 
+/** Topic Filters of one SUBSCRIBE or UNSUBSCRIBE: they are judged and acted on in one go. */
+export const FILTERS_PER_PACKET_MAX = 8192;
+
 /** How long a journal page waits for the rest of a QoS 2 message with very many receivers. */
 export const PAGE_HELD_MILLISECONDS_MAX = 50;
 

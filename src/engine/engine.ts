@@ -217,7 +217,8 @@ export type EngineBuild = "release" | "debug";
 /** Pages of 64 KiB to try, largest first: an address-space limit may forbid the larger ones. */
 const MEMORY_PAGES = [65536, 16384, 4096] as const;
 
-const decoder = new TextDecoder();
+/** U+FEFF is a character as any other [MQTT-1.5.4-3]. */
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 function reserve(): WebAssembly.Memory {
   for (const pages of MEMORY_PAGES) {

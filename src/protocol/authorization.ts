@@ -56,6 +56,12 @@ const NOTHING: AccessRules = { rules: [], defaults: 0 };
 /** No listener has it. */
 const NO_PORT = -1;
 
+/**
+ * In place of a port: what the client may do came with its login, a token's claims, and is known as
+ * long as its connection lasts.
+ */
+const OWN_RULES = 0xffff;
+
 /** Sessions that are looked at between two looks at the clock. */
 const RENEWED_AT_ONCE = 64;
 
@@ -98,14 +104,28 @@ export class Authorization {
     const { authorizer, deniesSubscribe } = this.#decidings.of(connection.rules.access);
     const userBytes = engine.scratch.write(identity.userName);
     const rules = identity.rules ?? authorizer?.rulesOf(identity) ?? null;
-    // Where nobody decides it does not matter, and is not kept.
-    const port = authorizer === null ? 0 : connection.rules.port;
+    const port = identity.rules === null ? listenerPortOf(connection) : OWN_RULES;
     const isKnown = engine.calls.setUser(session, abi.SCRATCH, userBytes, port) === 0;
     if (!isKnown || !this.#setRules(session, rules)) {
       throw new ProtocolError(QUOTA_EXCEEDED, "no memory for what it may do");
     }
     if (rules === null) this.#accesses.delete(connection);
     else this.#accesses.set(connection, { identity, rules, deniesSubscribe });
+  }
+
+  /**
+   * Whether a Session is of another user than the connection's, and somebody outside was asked what
+   * that one may subscribe to: nobody would ask again.
+   */
+  isOfAnother(session: number, { clientId, rules, userName }: NetworkConnection): boolean {
+    const { authorizer } = this.#decidings.of(rules.access);
+    const own = authorizer?.rulesOf({ clientId, userName, rules: null }) ?? null;
+    return own?.question !== undefined && this.#ownerOf(session).identity.userName !== userName;
+  }
+
+  /** Whether the client, whose rules end with its connection, may publish its will. */
+  allowsWill({ topicAt, topicBytes }: Will, session: number): boolean {
+    return this.#engine.calls.mayPublishWill(session, topicAt, topicBytes) === 1;
   }
 
   /** @returns false: no memory, and the Session may do nothing until there is */
@@ -152,6 +172,8 @@ export class Authorization {
   /** Whether the Session, which is still there, may publish its will. */
   judgeWill({ topicAt, topicBytes }: Will, session: number): WillVerdict {
     const { calls } = this.#engine;
+    // Judged when it came: see allowsWill().
+    if (this.#portOf(session) === OWN_RULES) return true;
     const judged = calls.mayPublishWill(session, topicAt, topicBytes);
     if (judged >= 0) return judged === 1;
     const { identity, rules } = this.#ownerOf(session);
@@ -292,6 +314,8 @@ export class Authorization {
     const idBytes = engine.word(session + abi.SESSION_ID_BYTES);
     // It is no client's: its members are judged.
     if (idBytes > 0 && engine.bytes[at] === 0) return;
+    // What it may read is judged again when its client is back, by what that shows then.
+    if (this.#portOf(session) === OWN_RULES) return;
     this.#setRules(session, this.#ownerOf(session).rules);
   }
 
@@ -306,10 +330,21 @@ export class Authorization {
       userName: engine.text(at + idBytes + 1, owner & 0xffff),
       rules: null,
     };
-    const deciding = this.#decidings.ofPort(owner >>> 16);
-    const rules = deciding === null ? NOTHING : (deciding.authorizer?.rulesOf(identity) ?? null);
-    return { identity, rules };
+    const port = this.#portOf(session);
+    const deciding = this.#decidings.ofPort(port);
+    // Of what was kept when nobody decided there is no port.
+    if (deciding === null) return { identity, rules: port === 0 ? null : NOTHING };
+    return { identity, rules: deciding.authorizer?.rulesOf(identity) ?? null };
   }
+
+  #portOf(session: number): number {
+    return this.#engine.word(session + abi.SESSION_USER_BYTES) >>> 16;
+  }
+}
+
+/** The port by which the client came. */
+function listenerPortOf({ rules: { port } }: NetworkConnection): number {
+  return port === OWN_RULES ? 0 : port;
 }
 
 /** Who cannot be asked allows nothing. */

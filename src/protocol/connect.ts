@@ -171,6 +171,7 @@ export class Connecting {
     );
     const { clientId } = connection;
     this.#plane.authorization.attach(connection, { ...admitted.identity, clientId });
+    if (admitted.identity.rules !== null) this.#judgeWill(connection);
     const accepted = { ...offered, sessionPresent };
     this.#logAccepted(connection, request);
     const { session } = connection;
@@ -269,6 +270,10 @@ export class Connecting {
     if (userName === "") {
       throw new ProtocolError(NOT_AUTHORIZED, "a user name is needed, as Client Identifier");
     }
+    // A string of MQTT has none [MQTT-1.5.4-2]; Sessions of the broker's own begin with one.
+    if (userName.includes("\0")) {
+      throw new ProtocolError(CLIENT_IDENTIFIER_NOT_VALID, "the user name has U+0000");
+    }
     connection.clientId = userName;
     return userName;
   }
@@ -333,6 +338,15 @@ export class Connecting {
     return will;
   }
 
+  /** The rules of a login are gone with the connection: a will that they forbid goes at once. */
+  #judgeWill(connection: NetworkConnection): void {
+    const { authorization, wills } = this.#plane;
+    const { session, will } = connection;
+    if (will === null || authorization.allowsWill(will, session)) return;
+    wills.discard(will, 0);
+    connection.will = null;
+  }
+
   /** The Will Payload is to be what its Payload Format Indicator says, §3.1.3.2.3. */
   #checkWillPayload(): void {
     const { engine } = this.#plane;
@@ -390,7 +404,8 @@ export class Connecting {
         session = sessions.find(...clientId());
       }
     }
-    if (session !== 0 && request.cleanStart) {
+    const isOfAnother = session !== 0 && this.#plane.authorization.isOfAnother(session, connection);
+    if (session !== 0 && (request.cleanStart || isOfAnother)) {
       sessions.end(session);
       session = 0;
     }

@@ -27,7 +27,7 @@ import {
 } from "../access/access-rules.ts";
 import { FailedLogins } from "../access/failed-logins.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { ASKED_BYTES_MAX } from "../base/limits.ts";
+import { ASKED_BYTES_MAX, FILTERS_PER_PACKET_MAX } from "../base/limits.ts";
 import type { ListenerRules, NetworkConnection } from "../session/network-connection.ts";
 import type { TurnHandlers } from "../session/turn.ts";
 import { Admission } from "./admission.ts";
@@ -223,6 +223,11 @@ export class Dispatch implements TurnHandlers {
   #ofFilters(connection: NetworkConnection, type: number): boolean {
     const { authorization, engine, turn } = this.#plane;
     const action = type === SUBSCRIBE ? MAY_SUBSCRIBE : MAY_UNSUBSCRIBE;
+    let filters = 0;
+    for (let more = engine.calls.firstFilter(); more === 1; more = engine.calls.nextFilter()) {
+      if (++filters <= FILTERS_PER_PACKET_MAX) continue;
+      throw new ProtocolError(QUOTA_EXCEEDED, "too many Topic Filters in one packet");
+    }
     const verdicts = authorization.judgeFilters(connection, action);
     if (!(verdicts instanceof Promise)) {
       this.#takeFilters(connection, type, verdicts);

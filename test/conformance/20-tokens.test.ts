@@ -5,8 +5,9 @@ import { join } from "node:path";
 import mqtt from "mqtt";
 import { afterAll, describe, expect, test } from "vitest";
 import { until } from "../support/await.ts";
-import type { TestClient } from "../support/client.ts";
+import { TestClient } from "../support/client.ts";
 import type { ConnectOptions } from "../support/client-packets.ts";
+import { startRestartableBroker } from "../support/restartable-broker.ts";
 import { keyPair, keySetServer, SECRET, token, unsigned } from "../support/tokens.ts";
 import { type Chapter, startChapter } from "./chapter.ts";
 
@@ -84,6 +85,14 @@ describe("with a secret", () => {
     ],
     ["no user name", () => token(SECRET, { ...claims, device: { id: "t7" } })],
     ["a user name that is none", () => token(SECRET, { ...claims, device: { name: 7, id: "t7" } })],
+    [
+      "a user name with U+0000",
+      () => token(SECRET, { ...claims, device: { name: "\0grp/jobs", id: "t7" } }),
+    ],
+    [
+      "a user name that is half a character",
+      () => token(SECRET, { ...claims, device: { name: "t\ud800", id: "t7" } }),
+    ],
     ["a public key's signature", () => token(rsa, claims)],
     ["what is no token", async () => "eyJhbGciOiJub25lIn0.x"],
     ["what looks like one", async () => "eyJ.e.x"],
@@ -201,14 +210,13 @@ describe("with a key set of a server", () => {
 });
 
 describe("with a claim of rules", () => {
-  const chapter = startChapter({
-    configuration: [
-      "allow_anonymous false",
-      "failed_login_delay 0",
-      `jwt_key_file ${file("rules", SECRET)}`,
-      "jwt_acl_claim acl",
-    ],
-  });
+  const configuration = [
+    "allow_anonymous false",
+    "failed_login_delay 0",
+    `jwt_key_file ${file("rules", SECRET)}`,
+    "jwt_acl_claim acl",
+  ];
+  const chapter = startChapter({ configuration });
   const acl = [
     { permission: "deny", action: "publish", topic: "trucks/t7/secret" },
     { action: "publish", topic: "trucks/%u/#" },
@@ -226,6 +234,47 @@ describe("with a claim of rules", () => {
     expect(await published("trucks/t8/at")).toBe(0x87);
     expect(await client.subscribe("orders/c7")).toBe(0);
     expect(await client.subscribe("orders/#")).toBe(0x87);
+  });
+
+  test("nor by its will, whenever that is due", async () => {
+    const broker = await startRestartableBroker({ configuration });
+    const lasting = { clean: false, properties: { sessionExpiryInterval: 600 } };
+    const all = [{ action: "subscribe", topic: "#" }];
+    const watch = {
+      ...lasting,
+      clientId: "watch",
+      userName: "any",
+      password: await token(SECRET, { sub: "watch", acl: all }),
+    };
+    const watching = await TestClient.connect(broker.current(), watch);
+    await watching.subscribe("trucks/#", { qos: 1 });
+    const mortal = async (clientId: string, topic: string, willDelayInterval: number) =>
+      TestClient.connect(broker.current(), {
+        ...lasting,
+        clientId,
+        userName: "any",
+        password: await token(SECRET, { sub: "t7", acl }),
+        will: {
+          topic,
+          payload: Buffer.from("gone"),
+          qos: 1,
+          retain: false,
+          properties: { willDelayInterval },
+        },
+      });
+    // In time of a reload, and of a crash.
+    (await mortal("c1", "trucks/t8/at", 1)).destroy();
+    (await mortal("c2", "trucks/t7/first", 1)).destroy();
+    process.kill(broker.current().pid, "SIGHUP");
+    await watching.receive({ topic: "trucks/t7/first" });
+    await watching.expectNothing();
+    await mortal("c3", "trucks/t8/at", 0);
+    await mortal("c4", "trucks/t7/second", 0);
+    await broker.restart("kill -9");
+    const again = await TestClient.connect(broker.current(), watch);
+    await until("the will", () => again.seen().includes("trucks/t7/second"), 15_000);
+    expect(again.seen()).not.toContain("trucks/t8/at");
+    await broker.end();
   });
 
   test("without the claim nobody comes in", async () => {

@@ -53,6 +53,25 @@ describe("a hostile request", () => {
     expect(await login(openSecurity(asked.file), name, "p")).toBe("not mine");
   });
 
+  test("with objects where texts belong is answered, and the others as well", async () => {
+    const asked = securityWith();
+    const odd = '{"toString":0,"valueOf":0}';
+    const request =
+      `{"commands":[{"command":"getDefaultACLAccess","topic":${odd}},` +
+      `{"command":"listRoles","acltype":${odd}},{"command":"createRole","rolename":"r"}]}`;
+    const { text } = await asked.askBytes(Buffer.from(request));
+    const { responses } = JSON.parse(text);
+    expect(responses.map(({ command }: Response) => command)).toEqual([
+      "getDefaultACLAccess",
+      "listRoles",
+      "createRole",
+    ]);
+    await asked.security.settled();
+    expect(await askOne(openSecurity(asked.file), { command: "listRoles" })).toMatchObject({
+      data: { roles: ["r"] },
+    });
+  });
+
   test("that is too long, too deep, or has too many commands is refused whole", async () => {
     const asked = securityWith();
     const errorOf = async (request: string) =>

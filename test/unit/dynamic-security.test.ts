@@ -134,6 +134,8 @@ describe("rules", () => {
             acl("publishClientSend", "own/%c/#", -1, false),
             acl("publishClientSend", "not%c", -2),
             acl("subscribeLiteral", "%c"),
+            acl("subscribePattern", "devices/%c", -3),
+            acl("publishClientReceive", "devices/%u", -3),
           ],
         },
       ],
@@ -147,8 +149,11 @@ describe("rules", () => {
       "+2 own/%u/# of its own",
       "-2 own/%c/# of its own",
       "+2 not%c",
+      "+4 devices/%c of its own",
+      "+1 devices/%u of its own",
       "-15 $CONTROL/#",
     ]);
+    // As a Topic Filter such a name would match what is others'.
     expect(await rules(asked, "+", "#")).toEqual([
       "+4 %c literally",
       "+2 own/+/x literally",

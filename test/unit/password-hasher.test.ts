@@ -207,6 +207,10 @@ describe("turns of addresses", () => {
     ["::ffff:192.0.2.1:99", "192.0.2.1"],
     ["::1:99", "0:0:0:0::/64"],
     ["fe80::1%eth0:99", "fe80:0:0:0::/64"],
+    // Of a WebSocket there is no port.
+    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
+    ["2001:db8:1:2::7", "2001:db8:1:2::/64"],
+    ["192.0.2.1", "192.0.2.1"],
     ["local", "local"],
   ])("%s is of %s", (remote, key) => {
     expect(addressKey(remote)).toBe(key);

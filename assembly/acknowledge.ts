@@ -22,6 +22,7 @@ import { C_FLAGS, C_RETAINED_WAITS, C_SESSION, connectionOf, raise } from "./con
 import { acknowledge } from "./held";
 import { journalIdentifier, journalSequence } from "./journal";
 import { decodeAcknowledgement } from "./publish-decode";
+import { hasQueued } from "./queue";
 import { removeReceived } from "./received";
 import { RETAINED_QUEUED_MAX } from "./retained";
 import {
@@ -49,7 +50,7 @@ import { finish, pump, release } from "./window";
 /** Room in the window: send what waits, and go on with retained messages. Hot. */
 function goOn(record: usize, session: usize): void {
   if (
-    load<u32>(session, SESSION_QUEUED_COUNT) !== 0 ||
+    hasQueued(session) ||
     load<u32>(session, SESSION_SHARES) !== 0 ||
     load<u64>(session, SESSION_RESEND) < load<u64>(session, SESSION_CURSOR)
   ) {

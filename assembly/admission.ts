@@ -4,6 +4,7 @@
 import {
   D_PAYLOAD_AT,
   D_PAYLOAD_BYTES,
+  D_PROPERTIES_BYTES,
   D_TOPIC_AT,
   D_TOPIC_BYTES,
   D_VALUES,
@@ -15,7 +16,7 @@ import {
 import { keepLatestIfFull } from "./latest";
 import { memoryTight } from "./memory";
 import { hasProperty } from "./properties";
-import { isFull } from "./queue";
+import { isFull, QUEUED_OVERHEAD_BYTES } from "./queue";
 import { mayRetain } from "./retained";
 import {
   hasRules,
@@ -134,7 +135,12 @@ export function admitStored(list: usize, version: u32, qos: u32, first: u32): i3
     count(S_REFUSED_STORE, 1);
     return -QUOTA_EXCEEDED;
   }
-  const bytes = load<u32>(DECODED, D_PAYLOAD_BYTES) + load<u32>(DECODED, D_TOPIC_BYTES);
+  // As much as it counts in a queue, or a little more: what is taken here finds room there.
+  const bytes =
+    load<u32>(DECODED, D_PAYLOAD_BYTES) +
+    load<u32>(DECODED, D_TOPIC_BYTES) +
+    load<u32>(DECODED, D_PROPERTIES_BYTES) +
+    QUEUED_OVERHEAD_BYTES;
   if (qos !== 0 && version === VERSION_5 && isRejected(list, bytes)) {
     count(S_REFUSED_QUEUE_FULL, 1);
     return -QUOTA_EXCEEDED;

@@ -8,8 +8,8 @@ import { C_FLAGS, C_OPEN, recordOf, takeRaised, takeRefused } from "./connection
 import { isGroup, tellShared } from "./groups";
 import { drained } from "./lifecycle";
 import { wanted } from "./load";
+import { hasQueued } from "./queue";
 import { sessionAfter } from "./session";
-import { SESSION_QUEUED_COUNT } from "./session-layout";
 import { wantLoad } from "./window";
 
 function raiseAgain(): void {
@@ -20,7 +20,7 @@ function raiseAgain(): void {
   let session = sessionAfter(0);
   while (session !== 0) {
     if (wanted(session) >= 0) wantLoad(session);
-    if (isGroup(session) && load<u32>(session, SESSION_QUEUED_COUNT) !== 0) tellShared(session);
+    if (isGroup(session) && hasQueued(session)) tellShared(session);
     session = sessionAfter(session);
   }
 }

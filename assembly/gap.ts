@@ -9,6 +9,7 @@ import {
   firstUnsent,
   freeEntry,
   hasGap,
+  hasQueued,
   isGapFirst,
   uncount,
   unqueue,
@@ -16,7 +17,6 @@ import {
 import {
   SESSION_GAP,
   SESSION_QUEUE_HEAD,
-  SESSION_QUEUED_COUNT,
   SESSION_STORED_BYTES,
   SESSION_STORED_COUNT,
   SESSION_STORED_END,
@@ -35,7 +35,7 @@ export function passGap(session: usize, to: u64): void {
   const left = max((stored * (end - to) + (span >> 1)) / span, 1);
   const bytes = load<u64>(session, SESSION_STORED_BYTES) / stored;
   store<u64>(session, to, SESSION_GAP);
-  if (left < stored) uncount(session, <u32>(stored - left), bytes * (stored - left), true);
+  if (left < stored) uncount(session, <i32>(stored - left), bytes * (stored - left), true);
 }
 
 /** A message of the gap is not owed any more: a newer one, in the list, took its place. */
@@ -61,10 +61,7 @@ export function skipGapFirst(session: usize): void {
 
 /** All before this sequence that was not sent is dropped, as a journal says. */
 export function skipUnsent(session: usize, sequence: u64): void {
-  while (
-    load<u32>(session, SESSION_QUEUED_COUNT) !== 0 &&
-    firstUnsent(session, sequence) < sequence
-  ) {
+  while (hasQueued(session) && firstUnsent(session, sequence) < sequence) {
     if (isGapFirst(session)) passGap(session, sequence);
     else freeEntry(unqueue(session));
   }
@@ -82,8 +79,8 @@ export function closeGap(session: usize): void {
     bytes += load<u32>(entry, E_BYTES);
     entry = load<u32>(entry, E_NEXT);
   }
-  const surplus = load<u32>(session, SESSION_STORED_COUNT) - stored;
-  uncount(session, surplus, load<u64>(session, SESSION_STORED_BYTES) - bytes, true);
+  const surplus = <i32>(load<u32>(session, SESSION_STORED_COUNT) - stored);
+  uncount(session, surplus, <i64>(load<u64>(session, SESSION_STORED_BYTES) - bytes), true);
 }
 
 /** Counts what is in the store only out: the Session ends. */

@@ -26,7 +26,7 @@ import {
   takeEmptied,
 } from "./members";
 import { alloc, free } from "./memory";
-import { E_NEXT, recordEnqueued } from "./queue";
+import { E_NEXT, hasQueued, recordEnqueued } from "./queue";
 import { createHidden, endSession, findSession, NUMBER_MAX, renumber } from "./session";
 import {
   SESSION_DURABLE,
@@ -35,7 +35,6 @@ import {
   SESSION_IS_LEAVING,
   SESSION_NUMBER,
   SESSION_QUEUE_HEAD,
-  SESSION_QUEUED_COUNT,
 } from "./session-layout";
 import { equalBytes, SLASH } from "./topic";
 import {
@@ -161,7 +160,7 @@ export function subscribeShared(
     let entry: usize = load<u32>(group, SESSION_QUEUE_HEAD);
     for (; entry !== 0; entry = load<u32>(entry, E_NEXT)) recordEnqueued(group, entry, false);
   }
-  if (load<u32>(group, SESSION_QUEUED_COUNT) !== 0) tellShared(group);
+  if (hasQueued(group)) tellShared(group);
   return 0;
 }
 

@@ -17,7 +17,16 @@ import { stopExpiry } from "./expiry";
 import { isGroup } from "./groups";
 import { journalFull, journalLeft, journalSequence } from "./journal";
 import { M_EXPIRES_MS, M_FLAGS, M_QOS, M_RETAIN } from "./message";
-import { E_FLAGS, E_MESSAGE, E_SEQUENCE, E_SHARED, freeEntry, isGapFirst, unqueue } from "./queue";
+import {
+  E_FLAGS,
+  E_MESSAGE,
+  E_SEQUENCE,
+  E_SHARED,
+  freeEntry,
+  hasQueued,
+  isGapFirst,
+  unqueue,
+} from "./queue";
 import { dropReceived } from "./received";
 import { endSession, hide, rename, sessionOfNumber } from "./session";
 import {
@@ -31,7 +40,6 @@ import {
   SESSION_IN_FLIGHT,
   SESSION_IS_LEAVING,
   SESSION_NUMBER,
-  SESSION_QUEUED_COUNT,
   SESSION_RESEND,
   SESSION_SUBSCRIPTION_COUNT,
 } from "./session-layout";
@@ -132,7 +140,7 @@ export function leaveOn(session: usize): void {
     }
     passFirst(session, head);
   }
-  while (load<u32>(session, SESSION_QUEUED_COUNT) !== 0) {
+  while (hasQueued(session)) {
     if (waitsForPage(session)) return;
     if (isGapFirst(session)) {
       wantLoad(session);

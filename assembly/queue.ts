@@ -106,7 +106,7 @@ const EXPIRED_LOOKED_AT_MAX: u32 = 64;
 const E_IN_ROOM: u32 = 64;
 
 /** What a queued message counts besides its bytes. */
-const QUEUED_OVERHEAD_BYTES: u32 = 96;
+export const QUEUED_OVERHEAD_BYTES: u32 = 96;
 
 export function freeEntry(entry: usize): void {
   const flags = load<u32>(entry, E_FLAGS);
@@ -237,24 +237,36 @@ export function hasGap(session: usize): bool {
   return load<u64>(session, SESSION_GAP) < load<u64>(session, SESSION_STORED_END);
 }
 
+/** Whether something waits: its count may be an estimate, and say that nothing does. Hot. */
+export function hasQueued(session: usize): bool {
+  return load<u32>(session, SESSION_QUEUE_HEAD) !== 0 || hasGap(session);
+}
+
 /** Whether what is to be sent next is in the store only. */
 export function isGapFirst(session: usize): bool {
   return load<u32>(session, SESSION_GAP_AFTER) === 0 && hasGap(session);
 }
 
-/** So many messages and bytes left the queue. */
-export function uncount(session: usize, messages: u32, bytes: u64, isStored: bool): void {
-  const left = load<u32>(session, SESSION_QUEUED_COUNT) - messages;
-  store<u32>(session, left, SESSION_QUEUED_COUNT);
-  const bytesLeft = load<u64>(session, SESSION_QUEUED_BYTES) - bytes;
-  store<u64>(session, bytesLeft, SESSION_QUEUED_BYTES);
+/**
+ * So many messages and bytes left the queue; a correction may add, and be negative. Of what is
+ * stored the count is an estimate, and never less than nothing.
+ */
+export function uncount(session: usize, messages: i32, bytes: i64, isStored: bool): void {
+  let gone = messages;
+  let goneBytes = bytes;
   if (isStored) {
-    const stored = load<u32>(session, SESSION_STORED_COUNT) - messages;
-    store<u32>(session, stored, SESSION_STORED_COUNT);
-    store<u64>(session, load<u64>(session, SESSION_STORED_BYTES) - bytes, SESSION_STORED_BYTES);
+    const stored = <i32>load<u32>(session, SESSION_STORED_COUNT);
+    const storedBytes = <i64>load<u64>(session, SESSION_STORED_BYTES);
+    gone = min(gone, stored);
+    goneBytes = min(goneBytes, storedBytes);
+    store<u32>(session, stored - gone, SESSION_STORED_COUNT);
+    store<u64>(session, storedBytes - goneBytes, SESSION_STORED_BYTES);
   }
-  // A correction may add.
-  count(S_QUEUED_MESSAGES, <u64>-(<i64>(<i32>messages)));
+  const left = <i32>load<u32>(session, SESSION_QUEUED_COUNT) - gone;
+  store<u32>(session, left, SESSION_QUEUED_COUNT);
+  const bytesLeft = <i64>load<u64>(session, SESSION_QUEUED_BYTES) - goneBytes;
+  store<u64>(session, bytesLeft, SESSION_QUEUED_BYTES);
+  count(S_QUEUED_MESSAGES, <u64>-(<i64>gone));
 }
 
 /** What leaves the queue leaves it to the next message: it has no more room than before. */

@@ -45,7 +45,7 @@ import { journalPause } from "./journal";
 import { isLeavingIdentifier, leaveOn } from "./leave";
 import { DAMAGED } from "./load";
 import { isMessageRow, messageOfRow, releaseMessage } from "./message";
-import { noteMoved } from "./queue";
+import { firstUnsent, noteMoved } from "./queue";
 import { addReceived } from "./received";
 import { sendUpTo } from "./recovered-window";
 import { keepRetained } from "./retained";
@@ -292,8 +292,11 @@ export function recoveryEnd(nowSeconds: u32): void {
 /** What was sent last is not on record: so much of it may have been. */
 function takeAsSent(session: usize): void {
   const cursor = load<u64>(session, SESSION_CURSOR);
-  const windowEnd = load<u64>(session, SESSION_HEAD) + IDENTIFIERS;
-  sendUpTo(session, min(cursor + SENT_AHEAD_MAX, windowEnd) - 1);
+  // Marks stand near what is owed: of what is skipped there may be a stretch before it.
+  const first = max(cursor, firstUnsent(session, load<u64>(session, SESSION_NEXT)));
+  const head = load<u64>(session, SESSION_HEAD);
+  const windowEnd = (head === cursor ? first : head) + IDENTIFIERS;
+  sendUpTo(session, min(first + SENT_AHEAD_MAX, windowEnd) - 1);
   if (load<u64>(session, SESSION_CURSOR) !== cursor) noteMoved(session, SESSION_SENT_MOVED);
 }
 

@@ -3,8 +3,8 @@
  */
 import { passGap } from "./gap";
 import { M_QOS } from "./message";
-import { E_FLAGS, firstUnsent, isGapFirst, takeAway, unqueue } from "./queue";
-import { SESSION_QUEUE_HEAD, SESSION_QUEUED_COUNT } from "./session-layout";
+import { E_FLAGS, firstUnsent, hasQueued, isGapFirst, takeAway, unqueue } from "./queue";
+import { SESSION_QUEUE_HEAD } from "./session-layout";
 import { AWAITS_PUBACK, AWAITS_PUBREC, NOT_LOADED, openSlot, placeEntry } from "./slots";
 
 /**
@@ -13,7 +13,7 @@ import { AWAITS_PUBACK, AWAITS_PUBREC, NOT_LOADED, openSlot, placeEntry } from "
  * @returns false: no memory
  */
 export function sendUpTo(session: usize, sequence: u64): bool {
-  while (load<u32>(session, SESSION_QUEUED_COUNT) !== 0) {
+  while (hasQueued(session)) {
     const first = firstUnsent(session, sequence + 1);
     if (first > sequence) return true;
     if (isGapFirst(session)) {

@@ -38,7 +38,7 @@ import { groupOfRecord, isGroupIdentifier } from "./groups";
 import { journalPause } from "./journal";
 import { startLeaving } from "./leave";
 import { alloc, free } from "./memory";
-import { M_QOS, M_RETAIN, M_TEXT, newMessage, releaseMessage } from "./message";
+import { holdMessage, M_QOS, M_RETAIN, M_TEXT, newMessage, releaseMessage } from "./message";
 import { appendEntry, E_FLAGS, E_SHARED, forgetQueued, newEntry } from "./queue";
 import { addReceived, isReceived, removeReceived } from "./received";
 import { sendUpTo } from "./recovered-window";
@@ -117,8 +117,42 @@ function sessionFor(number: u32): usize {
   return current;
 }
 
-/** Makes the message of a J_MESSAGE record. @returns it with one reference, or 0 */
+/**
+ * Messages that were made of J_MESSAGE records of the page, by the records' offsets: {u32 offset,
+ * u32 message, held}. A body that many are owed is one, as it was when it was recorded.
+ */
+const made: usize = memory.data(8 * 256, 4);
+const MADE_MASK: u32 = 255;
+/** Why loadMessage() made none. */
+let whyNone: i32 = 0;
+
+/** The page is done: what was made of it is whose it is. */
+function releaseMade(): void {
+  for (let slot: u32 = 0; slot <= MADE_MASK; slot++) {
+    const message: usize = load<u32>(made + (slot << 3), 4);
+    if (message !== 0) releaseMessage(message);
+    store<u64>(made + (slot << 3), 0);
+  }
+}
+
+/** The message of a J_MESSAGE record. @returns it with one reference, or 0: see whyNone */
 function loadMessage(offset: u32): usize {
+  const slot = made + (((offset >> 2) & MADE_MASK) << 3);
+  let message: usize = load<u32>(slot, 4);
+  if (message === 0 || load<u32>(slot) !== offset) {
+    const fresh = makeMessage(offset);
+    if (fresh === 0) return 0;
+    if (message !== 0) releaseMessage(message);
+    store<u32>(slot, offset);
+    store<u32>(slot, <u32>fresh, 4);
+    message = fresh;
+  }
+  holdMessage(message);
+  return message;
+}
+
+function makeMessage(offset: u32): usize {
+  whyNone = DAMAGED;
   // It stands before the record that names it, so it was judged by fits().
   if (offset < JOURNAL_HEADER_BYTES || offset > pageBytes - JOURNAL_RECORD_BYTES - 32) return 0;
   if ((load<u32>(page + offset) & 0xff) !== J_MESSAGE) return 0;
@@ -138,6 +172,7 @@ function loadMessage(offset: u32): usize {
     payloadBytes,
     load<u64>(at, 24),
   );
+  whyNone = NO_MEMORY;
   if (message === 0) return 0;
   memory.copy(message + M_TEXT, at + 32, head);
   const from: usize = index === 0 ? at + 32 + head : load<u32>(apart + ((index - 1) << 3));
@@ -185,7 +220,7 @@ function enqueued(session: usize, at: usize, bytes: u32): i32 {
   const flags = load<u32>(at, 12);
   const listed = (bytes - 16) >> 2;
   const message = loadMessage(load<u32>(at, 8));
-  if (message === 0) return DAMAGED;
+  if (message === 0) return whyNone;
   describeStored(message);
   // {count, identifiers}: the count goes where the flags of the record were.
   store<u32>(at, listed, 12);
@@ -213,7 +248,7 @@ function enqueued(session: usize, at: usize, bytes: u32): i32 {
 
 function retainedRecord(at: usize): i32 {
   const message = loadMessage(load<u32>(at));
-  if (message === 0) return DAMAGED;
+  if (message === 0) return whyNone;
   const status = replaceRetained(message);
   releaseMessage(message);
   return status;
@@ -427,6 +462,7 @@ export function replay(at: usize, bytes: u32): i32 {
     offset += recordBytes;
   }
   journalPause(false);
+  releaseMade();
   apartCount = 0;
   return status;
 }

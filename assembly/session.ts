@@ -15,7 +15,7 @@ import { keepLatestOfAll } from "./latest";
 import { leaveOn, startLeaving } from "./leave";
 import { endGroup, welcomeMembers } from "./members";
 import { alloc, allocStable, free, STABLE_BYTES } from "./memory";
-import { recordMoved } from "./queue";
+import { hasQueued, recordMoved } from "./queue";
 import { dropReceived } from "./received";
 import { announce, recordFresh } from "./record";
 import { dropKeptJobs, keepRetainedJobs, takeRetainedJobs } from "./retained-jobs";
@@ -41,7 +41,6 @@ import {
   SESSION_NUMBER,
   SESSION_NUMBER_NEXT,
   SESSION_OWES_SHARED,
-  SESSION_QUEUED_COUNT,
   SESSION_RECEIVE_MAXIMUM,
   SESSION_SENT_MOVED,
   SESSION_VERSION,
@@ -309,7 +308,7 @@ function recordOpened(session: usize): void {
   unannounce(session);
   // Where something waits to be sent again, that comes first, and may take long.
   const isIdle = load<u64>(session, SESSION_HEAD) === load<u64>(session, SESSION_CURSOR);
-  if (isIdle && load<u32>(session, SESSION_QUEUED_COUNT) !== 0) announce(session);
+  if (isIdle && hasQueued(session)) announce(session);
 }
 
 /**

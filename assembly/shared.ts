@@ -52,6 +52,7 @@ import {
   E_MESSAGE,
   firstUnsent,
   freeEntry,
+  hasQueued,
   isFull,
   isGapFirst,
   unqueue,
@@ -297,7 +298,7 @@ export function giveToGroup(group: usize, qos: u32, retained: bool, publisher: u
     giveUnacknowledged(group, retained, hash);
     return false;
   }
-  if (load<u32>(group, SESSION_QUEUED_COUNT) === 0) {
+  if (!hasQueued(group)) {
     const member = choose(group, hash);
     if (member !== 0) return give(member, qos, retained);
   }
@@ -309,7 +310,7 @@ export function giveToGroup(group: usize, qos: u32, retained: bool, publisher: u
 
 /** Whether a message for the group need not be queued: somebody may have room, nothing waits. */
 export function mayGive(group: usize): bool {
-  return load<u32>(group, SESSION_QUEUED_COUNT) === 0 && firstMember(group, READY) !== 0;
+  return !hasQueued(group) && firstMember(group, READY) !== 0;
 }
 
 /**
@@ -329,7 +330,7 @@ export function drain(group: usize): void {
   let given: u32 = 0;
   let rounds: u32 = 0;
   let isStuck = false;
-  while (load<u32>(group, SESSION_QUEUED_COUNT) !== 0 && rounds < ROUNDS_MAX) {
+  while (hasQueued(group) && rounds < ROUNDS_MAX) {
     if (journalFull()) {
       waitForCommit(group);
       break;
@@ -371,7 +372,7 @@ export function drain(group: usize): void {
   if (given !== 0) passDrained(group);
   if (isStuck) return;
   if (isGapFirst(group) || journalFull() || firstMember(group, READY) === 0) return;
-  if (load<u32>(group, SESSION_QUEUED_COUNT) !== 0) tellShared(group);
+  if (hasQueued(group)) tellShared(group);
 }
 
 /** What E_DRAIN asks for. */
@@ -404,6 +405,6 @@ export function serveGroups(session: usize, record: usize): void {
     }
     moveMember(member, READY);
     const group = groupOfMember(member);
-    if (load<u32>(group, SESSION_QUEUED_COUNT) !== 0) drain(group);
+    if (hasQueued(group)) drain(group);
   }
 }

@@ -41,19 +41,21 @@ import {
   E_SHARED,
   E_TURN,
   freeEntry,
+  hasQueued,
   isGapFirst,
   makeRoom,
   newEntry,
   noteMoved,
   recordDone,
   recordEnqueued,
+  recordMoved,
   takeAway,
   unqueue,
 } from "./queue";
 import { isDenied } from "./read-access";
 import { announce, keepFresh, recordFresh, recordSent } from "./record";
 import { overflowOf, ruleBytesMax, ruleMessagesMax, useRule } from "./rules";
-import { isMarkUnderway, isNearMark, isUnannounced } from "./sent-mark";
+import { isMarkUnderway, isNearMark, isUnannounced, SENT_AHEAD_MAX } from "./sent-mark";
 import {
   SESSION_CONNECTION,
   SESSION_CURSOR,
@@ -69,7 +71,6 @@ import {
   SESSION_NEXT,
   SESSION_NUMBER,
   SESSION_QUEUE_HEAD,
-  SESSION_QUEUED_COUNT,
   SESSION_RECEIVE_MAXIMUM,
   SESSION_RECORDED_END,
   SESSION_RESEND,
@@ -97,6 +98,7 @@ import {
   AWAITS_PUBREC,
   DONE,
   identifierOf,
+  jumpHead,
   NOT_LOADED,
   openSlot,
   STATE,
@@ -137,7 +139,7 @@ export function openNext(session: usize, qos: u32, entry: usize): u32 {
 /** Whether the next message may go out at once: nothing waits before it. Hot. */
 export function mayOpenNext(session: usize, record: usize): bool {
   return (
-    load<u32>(session, SESSION_QUEUED_COUNT) === 0 &&
+    !hasQueued(session) &&
     load<u64>(session, SESSION_RESEND) === load<u64>(session, SESSION_CURSOR) &&
     load<u32>(record, C_OUT_BYTES) < outgoingBytesMax &&
     windowOpen(session, load<u64>(session, SESSION_NEXT))
@@ -190,9 +192,8 @@ function dropFull(session: usize): bool {
 
 function enqueue(session: usize, qos: u32, retain: bool, several: bool, identifiers: u32): bool {
   const flags = load<u32>(session, SESSION_FLAGS);
-  // What goes from a group to a member, or back, is in memory already.
-  const isMoved = describedMessage() !== 0 && (isOfGroup() || (flags & SESSION_IS_GROUP) !== 0);
-  if (memoryTight() && !isMoved) return dropForMemory(session);
+  // What is in memory already, for others or from a group, was admitted: the reserve is for it.
+  if (memoryTight() && (qos === 0 || describedMessage() === 0)) return dropForMemory(session);
   const durable = (flags & SESSION_DURABLE) !== 0;
   if (durable && refusing !== 0 && qos === 0) return dropFull(session);
   const sequence = load<u64>(session, SESSION_NEXT);
@@ -346,6 +347,26 @@ function sendQos0(session: usize, record: usize): void {
   if (status === TOO_LARGE) countOwnDrop(session, DROPS_TOO_LARGE);
 }
 
+/**
+ * Nothing is owed in a stretch so long that no mark before it is near what follows: the window ends
+ * behind it, where a mark may stand.
+ *
+ * @returns false: no memory
+ */
+function passStretch(session: usize, to: u64): bool {
+  // Whatever the store has of it is not owed.
+  noteMoved(session, SESSION_SKIP_MOVED);
+  recordMoved(session);
+  if (load<u64>(session, SESSION_HEAD) === load<u64>(session, SESSION_CURSOR)) {
+    jumpHead(session, to);
+    return true;
+  }
+  const slot = openSlot(session, to - 1);
+  if (slot === 0) return false;
+  store<u32>(slot, DONE);
+  return true;
+}
+
 /** Sends the first queued message. @returns false where it must wait */
 function sendQueued(session: usize, record: usize): bool {
   if (isGapFirst(session)) {
@@ -375,6 +396,8 @@ function sendQueued(session: usize, record: usize): bool {
     return false;
   }
   if (durable && isRecording && !isNearMark(session, sequence)) {
+    const isFar = sequence - load<u64>(session, SESSION_CURSOR) >= SENT_AHEAD_MAX;
+    if (isFar && !passStretch(session, sequence)) return false;
     if (!isMarkUnderway(session)) announce(session);
     waitForCommit(session);
     return false;
@@ -415,7 +438,7 @@ export function pump(session: usize): void {
   }
   for (;;) {
     const resending = load<u64>(session, SESSION_RESEND) < load<u64>(session, SESSION_CURSOR);
-    if (!resending && load<u32>(session, SESSION_QUEUED_COUNT) === 0) {
+    if (!resending && !hasQueued(session)) {
       if (load<u32>(session, SESSION_SHARES) !== 0) serveGroups(session, record);
       return;
     }

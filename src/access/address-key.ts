@@ -14,7 +14,7 @@ const NETWORK_GROUPS = 4;
 export function addressKey(remote: string): string {
   const colon = remote.lastIndexOf(":");
   if (colon === -1) return remote;
-  // A WebSocket's has no port; where one reads as an address with its port, the network is the same.
+  // A WebSocket's has no port. With one it may read as an address as well: of the same network.
   const address = isIPv6(remote) ? remote : remote.slice(0, colon).replace(/^\[|\]$/g, "");
   if (!isIPv6(address)) return address;
   const [, mapped = ""] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];

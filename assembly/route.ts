@@ -2,9 +2,9 @@
  * A PUBLISH on its way from one connection to all that want it.
  *
  * Who wants it is a list from the match cache. Work is measured in units, one per receiver, per KiB
- * copied, and per node of the subscription tree looked at; past a budget the rest is left for a
- * later turn, also in the middle of one PUBLISH: its packet stays with the connection, and the list
- * with the place in it.
+ * copied, and per node of the subscription tree beyond the usual; past a budget the rest is left
+ * for a later turn, also in the middle of one PUBLISH: its packet stays with the connection, and
+ * the list with the place in it.
  */
 import {
   D_PACKET_ID,

@@ -186,18 +186,20 @@ class Broker implements RunningBroker {
 
   #startAuthorization(): Authorization {
     const { engine, turn, log, access } = this.#plane();
+    const areSeveral = (): boolean =>
+      new Set(this.#settings.listeners.map((listener) => listener.access)).size > 1;
     const ofPort = (port: number): AccessDomain | null => {
       const { listeners } = this.#settings;
       // Where one decides for all it does not matter which way the client came.
-      const isOne = new Set(listeners.map((listener) => listener.access)).size === 1;
-      const listener = isOne ? listeners[0] : listeners.find((one) => one.port === port);
+      const listener = areSeveral() ? listeners.find((one) => one.port === port) : listeners[0];
       return listener === undefined ? null : access.of(listener.access);
     };
     const isActive = (): boolean =>
       this.#settings.listeners.some((one) => access.of(one.access).authorizer !== null);
     const checksSources = (): boolean => this.#settings.retainSourceChecked;
     const of = (settings: AccessSettings): AccessDomain => access.of(settings);
-    return new Authorization({ engine, turn, log }, { of, ofPort, isActive, checksSources });
+    const decidings = { of, ofPort, areSeveral, isActive, checksSources };
+    return new Authorization({ engine, turn, log }, decidings);
   }
 
   get listeners(): RunningBroker["listeners"] {

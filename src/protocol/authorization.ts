@@ -38,6 +38,8 @@ export interface Decidings {
   isActive(): boolean;
   /** Whether a retained message is delivered only while its publisher may write there. */
   checksSources(): boolean;
+  /** Whether listeners have access settings of their own. */
+  areSeveral(): boolean;
 }
 
 /** What is known of a connection whose client may not do everything. */
@@ -104,7 +106,10 @@ export class Authorization {
     const { authorizer, deniesSubscribe } = this.#decidings.of(connection.rules.access);
     const userBytes = engine.scratch.write(identity.userName);
     const rules = identity.rules ?? authorizer?.rulesOf(identity) ?? null;
-    const port = identity.rules === null ? listenerPortOf(connection) : OWN_RULES;
+    // Where nobody decides, on no listener, it does not matter, and is not kept.
+    const matters = authorizer !== null || this.#decidings.areSeveral();
+    const own = matters ? listenerPortOf(connection) : 0;
+    const port = identity.rules === null ? own : OWN_RULES;
     const isKnown = engine.calls.setUser(session, abi.SCRATCH, userBytes, port) === 0;
     if (!isKnown || !this.#setRules(session, rules)) {
       throw new ProtocolError(QUOTA_EXCEEDED, "no memory for what it may do");

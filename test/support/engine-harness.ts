@@ -112,6 +112,7 @@ export class EngineHarness {
       ofPort: () => null,
       isActive: () => false,
       checksSources: () => false,
+      areSeveral: () => false,
     };
     this.authorization = new Authorization({ engine, turn, log }, decidings);
     const { authorization } = this;

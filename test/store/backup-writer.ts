@@ -7,8 +7,9 @@
  * the position, and then lets go of the pages.
  */
 import { join } from "node:path";
-import { open } from "lmdb";
+import { Environment, type Table } from "../../src/store/environment.ts";
 import { Journal } from "../../src/store/journal.ts";
+import { INDEX_TABLES } from "../../src/store/tables.ts";
 import { page as pageOf, STORE_ID } from "./check-store.ts";
 
 const ROWS = 16;
@@ -20,13 +21,7 @@ const YOUNG_PAGES = 400;
 /** Rows of nothing, so that the index takes a while to copy. */
 const FILLER_ROWS = 4_000;
 
-const BINARY = { encoding: "binary", keyEncoding: "binary" } as const;
 const directory = process.argv[2] ?? "";
-
-function environment(name: string) {
-  const path = join(directory, name);
-  return open<Buffer, Buffer>({ ...BINARY, path, noSubdir: true, maxDbs: 16, noSync: true });
-}
 
 function u64(value: number): Buffer {
   const bytes = Buffer.alloc(8);
@@ -34,10 +29,10 @@ function u64(value: number): Buffer {
   return bytes;
 }
 
-const index = environment("index.mdb");
-const meta = index.openDB<Buffer, Buffer>("meta", BINARY);
-const sessions = index.openDB<Buffer, Buffer>("sessions", BINARY);
-const messages = index.openDB<Buffer, Buffer>("messages", BINARY);
+const index = new Environment(directory, "index.mdb", INDEX_TABLES, { mayCreate: false });
+const [meta, sessions, messages] = ["meta", "sessions", "messages"].map((name) =>
+  index.table(name),
+) as [Table, Table, Table];
 
 const journal = new Journal({
   ...{ path: join(directory, "journal"), storeId: STORE_ID, isSynced: false },
@@ -47,11 +42,13 @@ const journal = new Journal({
 });
 await journal.startAt(0);
 
-for (let row = 0; row < FILLER_ROWS; row++) {
-  await (row % 100 === 99
-    ? messages.put(u64(row), Buffer.alloc(4_000, row))
-    : Promise.race([messages.put(u64(row), Buffer.alloc(4_000, row)), null]));
-}
+await index.write(
+  Array.from({ length: FILLER_ROWS }, (_, row) => ({
+    table: messages,
+    key: u64(row),
+    value: Buffer.alloc(4_000, row),
+  })),
+);
 
 /** The newest committed page. */
 let page = 0;
@@ -71,13 +68,15 @@ for (;;) {
   for (let count = 0; count < CYCLE_PAGES; count++) await commitPage();
   const until = Math.max(0, page - YOUNG_PAGES);
   for (let row = 0; row < ROWS; row += 4) {
-    const written = [0, 1, 2, 3].map((more) =>
-      sessions.put(Buffer.from([row + more]), u64(values[row + more] ?? 0)),
-    );
-    await Promise.all(written);
+    const written = [row, row + 1, row + 2, row + 3].map((each) => ({
+      table: sessions,
+      key: Buffer.from([each]),
+      value: u64(values[each] ?? 0),
+    }));
+    await index.write(written);
     await commitPage();
   }
-  await meta.put(Buffer.from("position"), u64(until));
+  await index.write([{ table: meta, key: Buffer.from("position"), value: u64(until) }]);
   await journal.deleteUpTo(until);
   if (until > 0 && !isTold) process.stdout.write("writing\n");
   isTold = until > 0;

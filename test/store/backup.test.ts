@@ -108,8 +108,13 @@ test("copies made while a process writes are each of one moment", { timeout: 60_
   const writer = spawn(process.execPath, [WRITER, store.directory], {
     stdio: ["ignore", "pipe", "inherit"],
   });
+  const exited = once(writer, "exit");
+  const ended = exited.then(([code, signal]) => {
+    throw new Error(`the writer ended: ${code ?? signal}`);
+  });
+  ended.catch(() => undefined); // It does, in the end.
   try {
-    await once(writer.stdout, "data");
+    await Promise.race([once(writer.stdout, "data"), ended]);
     let before = 0;
     for (let backup = 0; backup < BACKUPS; backup++) {
       const copy = join(destination, `${backup}`);
@@ -123,6 +128,6 @@ test("copies made while a process writes are each of one moment", { timeout: 60_
     }
   } finally {
     writer.kill("SIGKILL");
-    await once(writer, "exit");
+    await exited;
   }
 });

@@ -123,9 +123,11 @@ export class Authorization {
    * that one may subscribe to: nobody would ask again.
    */
   isOfAnother(session: number, { clientId, rules, userName }: NetworkConnection): boolean {
+    // Nearly always it is the same user: only of another one are there rules to be made.
+    if (this.#identityOf(session).userName === userName) return false;
     const { authorizer } = this.#decidings.of(rules.access);
     const own = authorizer?.rulesOf({ clientId, userName, rules: null }) ?? null;
-    return own?.question !== undefined && this.#ownerOf(session).identity.userName !== userName;
+    return own !== null && own.question !== undefined;
   }
 
   /** Whether the client, whose rules end with its connection, may publish its will. */
@@ -324,17 +326,19 @@ export class Authorization {
     this.#setRules(session, this.#ownerOf(session).rules);
   }
 
-  /** Whose Session it is, as is kept with it, and what that client may do now. */
-  #ownerOf(session: number): { readonly identity: Identity; readonly rules: AccessRules | null } {
+  /** Whose Session it is, as is kept with it. */
+  #identityOf(session: number): Identity {
     const engine = this.#engine;
     const at = engine.word(session + abi.SESSION_ID_AT);
     const idBytes = engine.word(session + abi.SESSION_ID_BYTES);
-    const owner = engine.word(session + abi.SESSION_USER_BYTES);
-    const identity: Identity = {
-      clientId: engine.text(at, idBytes),
-      userName: engine.text(at + idBytes + 1, owner & 0xffff),
-      rules: null,
-    };
+    const userBytes = engine.word(session + abi.SESSION_USER_BYTES) & 0xffff;
+    const userName = engine.text(at + idBytes + 1, userBytes);
+    return { clientId: engine.text(at, idBytes), userName, rules: null };
+  }
+
+  /** The same, and what that client may do now. */
+  #ownerOf(session: number): { readonly identity: Identity; readonly rules: AccessRules | null } {
+    const identity = this.#identityOf(session);
     const port = this.#portOf(session);
     const deciding = this.#decidings.ofPort(port);
     // Of what was kept when nobody decided there is no port.

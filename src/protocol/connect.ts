@@ -404,8 +404,8 @@ export class Connecting {
         session = sessions.find(...clientId());
       }
     }
-    const isOfAnother = session !== 0 && this.#plane.authorization.isOfAnother(session, connection);
-    if (session !== 0 && (request.cleanStart || isOfAnother)) {
+    const { authorization } = this.#plane;
+    if (session !== 0 && (request.cleanStart || authorization.isOfAnother(session, connection))) {
       sessions.end(session);
       session = 0;
     }

@@ -7,9 +7,10 @@
  *
  * One per Topic Filter, in the order of the SUBSCRIBE. A Session whose connection ends keeps those
  * of QoS 1 and 2, without their cursors: an open one would keep the tree from shrinking. They go on
- * where they were, unless topics have come or gone meanwhile: then they begin anew.
+ * where they were, unless topics have come or gone meanwhile: then they begin anew. Those that are
+ * not done in the turn of their SUBSCRIBE are on record (retained-due.ts).
  */
-import { E_RETAINED, NO_MEMORY } from "./abi";
+import { E_RETAINED, NO_MEMORY, SCRATCH } from "./abi";
 import {
   C_FLAGS,
   C_RETAINED_BYTES,
@@ -23,9 +24,16 @@ import {
 import { alloc, free, memoryTight } from "./memory";
 import { releaseMessage } from "./message";
 import { cursorClose, cursorOpen } from "./retained-cursor";
+import { noteDue } from "./retained-due";
 import { retainedChanges, retainedCount } from "./retained-tree";
-import { SESSION_RETAINED } from "./session-layout";
-import { OPTION_QOS } from "./spec";
+import { SESSION_FLAGS, SESSION_OWES_RETAINED, SESSION_RETAINED } from "./session-layout";
+import { OPTION_QOS, OPTION_RETAINED_DUE } from "./spec";
+import {
+  filterOf,
+  nextSubscription,
+  subscriptionIdentifier,
+  subscriptionOptions,
+} from "./topic-tree";
 
 const J_NEXT: u32 = 0;
 export const J_CURSOR: u32 = 4;
@@ -81,13 +89,59 @@ function addJobBytes(record: usize, bytes: i32): void {
   store<u32>(record, load<u32>(record, C_RETAINED_BYTES) + bytes, C_RETAINED_BYTES);
 }
 
-/** The first job of the connection is done. */
+/** The first job of the connection is over. */
 export function endJob(record: usize): void {
   const job: usize = load<u32>(record, C_RETAINED_JOBS);
   addJobBytes(record, -(<i32>(J_FILTER + load<u32>(job, J_FILTER_BYTES))));
   store<u32>(record, load<u32>(job, J_NEXT), C_RETAINED_JOBS);
   stopJob(job);
   free(job);
+}
+
+/** All that the first job of the connection was to send is sent, or in the queue. */
+export function finishJob(record: usize, session: usize): void {
+  const job: usize = load<u32>(record, C_RETAINED_JOBS);
+  if (load<u32>(job, J_OPTIONS) & OPTION_RETAINED_DUE) {
+    noteDue(session, job + J_FILTER, load<u32>(job, J_FILTER_BYTES), false);
+  }
+  endJob(record);
+}
+
+/** The turn ends with jobs left: they are put on record. */
+export function recordJobs(record: usize, session: usize): void {
+  let job: usize = load<u32>(record, C_RETAINED_JOBS);
+  while (job !== 0) {
+    const options = load<u32>(job, J_OPTIONS);
+    if (
+      options & OPTION_QOS &&
+      !(options & OPTION_RETAINED_DUE) &&
+      noteDue(session, job + J_FILTER, load<u32>(job, J_FILTER_BYTES), true)
+    ) {
+      store<u32>(job, options | OPTION_RETAINED_DUE, J_OPTIONS);
+    }
+    job = load<u32>(job, J_NEXT);
+  }
+}
+
+/**
+ * Makes the jobs that a Session had when the broker ended, of its subscriptions. Filters pass
+ * through SCRATCH.
+ */
+export function startOwed(record: usize, session: usize): void {
+  const flags = load<u32>(session, SESSION_FLAGS);
+  if (!(flags & SESSION_OWES_RETAINED)) return;
+  store<u32>(session, flags & ~SESSION_OWES_RETAINED, SESSION_FLAGS);
+  let subscription = nextSubscription(session, 0);
+  while (subscription !== 0) {
+    const options = subscriptionOptions(subscription);
+    if (options & OPTION_RETAINED_DUE) {
+      const bytes = filterOf(subscription, SCRATCH);
+      const identifier = subscriptionIdentifier(subscription);
+      if (retainedCount() === 0) noteDue(session, SCRATCH, bytes, false);
+      else startRetained(connectionOf(record), SCRATCH, bytes, options, identifier);
+    }
+    subscription = nextSubscription(session, subscription);
+  }
 }
 
 /** Frees the jobs: the connection closes. */
@@ -117,14 +171,18 @@ export function isPast(job: usize): bool {
 /** Gives up what a job has beside itself. */
 function stopJob(job: usize): void {
   const cursor: usize = load<u32>(job, J_CURSOR);
-  if (cursor !== 0) cursorClose(cursor);
+  if (cursor === 0) return;
+  cursorClose(cursor);
   store<u32>(job, 0, J_CURSOR);
   const asked: usize = load<u32>(job, J_ASKED);
-  if (asked === 0) return;
-  // It was seen, and is to be asked about again.
-  store<u32>(job, load<u32>(job, J_SEEN) - 1, J_SEEN);
-  releaseMessage(asked);
-  store<u32>(job, 0, J_ASKED);
+  if (asked !== 0) {
+    // It was seen, and is to be asked about again.
+    store<u32>(job, load<u32>(job, J_SEEN) - 1, J_SEEN);
+    releaseMessage(asked);
+    store<u32>(job, 0, J_ASKED);
+  }
+  // It may end before it has passed over all that an earlier connection was sent.
+  store<u32>(job, max(load<u32>(job, J_SEEN), load<u32>(job, J_PASSED)), J_SEEN);
 }
 
 /** The connection of a Session that stays ends: what it is owed yet is kept with the Session. */
@@ -149,7 +207,7 @@ export function keepRetainedJobs(record: usize, session: usize): void {
 /** The Session has a connection again, which has no jobs yet. */
 export function takeRetainedJobs(session: usize, record: usize): void {
   let job: usize = load<u32>(session, SESSION_RETAINED);
-  if (job === 0) return;
+  if (job === 0 && !(load<u32>(session, SESSION_FLAGS) & SESSION_OWES_RETAINED)) return;
   store<u32>(session, 0, SESSION_RETAINED);
   store<u32>(record, <u32>job, C_RETAINED_JOBS);
   while (job !== 0) {
@@ -161,7 +219,7 @@ export function takeRetainedJobs(session: usize, record: usize): void {
   store<u32>(record, load<u32>(record, C_FLAGS) | C_RETAINED_WAITS, C_FLAGS);
 }
 
-/** The Session ends; so it is after the end of the broker, too: they are on no record. */
+/** The Session ends. */
 export function dropKeptJobs(session: usize): void {
   let job: usize = load<u32>(session, SESSION_RETAINED);
   store<u32>(session, 0, SESSION_RETAINED);

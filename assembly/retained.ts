@@ -52,12 +52,15 @@ import {
 } from "./retained-cursor";
 import {
   endJob,
+  finishJob,
   isPast,
   J_ASKED,
   J_CURSOR,
   J_IDENTIFIER,
   J_OPTIONS,
   openJob,
+  recordJobs,
+  startOwed,
 } from "./retained-jobs";
 import { askSource, noteSource, sourceAllows } from "./retained-source";
 import {
@@ -250,7 +253,7 @@ function sendRetained(record: usize, session: usize, job: usize, message: usize)
 }
 
 /**
- * Sends the next slice of the retained messages due.
+ * Sends the next slice of the retained messages due. SCRATCH is overwritten.
  *
  * @returns R_DONE, R_BUDGET (call again in a later turn), R_PAUSED until an E_RETAINED event, or
  *   R_ACCESS: call judgeSource(), then this again
@@ -258,10 +261,18 @@ function sendRetained(record: usize, session: usize, job: usize, message: usize)
 export function continueRetained(connection: u32): i32 {
   const record = recordOf(connection);
   store<u32>(record, load<u32>(record, C_FLAGS) & ~C_RETAINED_WAITS, C_FLAGS);
+  const session: usize = load<u32>(record, C_SESSION);
+  if (session === 0) return R_DONE;
+  startOwed(record, session);
+  const status = sendSlice(record, session);
+  if (status !== R_DONE) recordJobs(record, session);
+  return status;
+}
+
+/** @returns as continueRetained() */
+function sendSlice(record: usize, session: usize): i32 {
   let sent: u32 = 0;
   while (load<u32>(record, C_RETAINED_JOBS) !== 0) {
-    const session: usize = load<u32>(record, C_SESSION);
-    if (session === 0) return R_DONE;
     const job: usize = load<u32>(record, C_RETAINED_JOBS);
     if (
       load<u32>(record, C_OUT_BYTES) >= outgoingBytesMax ||
@@ -278,7 +289,7 @@ export function continueRetained(connection: u32): i32 {
     const found = asked !== 0 ? <u32>asked : cursorNext(load<u32>(job, J_CURSOR), STEPS_MAX);
     if (found === CURSOR_PAUSE) return R_BUDGET;
     const isOver = found !== CURSOR_END && asked === 0 && isPast(job);
-    if (found === CURSOR_END) endJob(record);
+    if (found === CURSOR_END) finishJob(record, session);
     else if (asked === 0 && !isOver && sourceAllows(found) < 0) {
       holdMessage(found);
       store<u32>(job, found, J_ASKED);

@@ -150,6 +150,8 @@ export const SESSION_IS_GROUP: u32 = 524288;
 export const SESSION_OWES_SHARED: u32 = 1048576;
 /** It is no client's any more: what it was owed as a member goes to other members. */
 export const SESSION_IS_LEAVING: u32 = 2097152;
+/** Since the broker started, a subscription of it may say OPTION_RETAINED_DUE (retained-due.ts). */
+export const SESSION_OWES_RETAINED: u32 = 4194304;
 /** Messages in its queue may expire. */
 export const SESSION_EXPIRES: u32 = 65536;
 /** Above this bit: the rule by whose bounds its episode ends (episode.ts). */

@@ -41,6 +41,8 @@ export const OPTION_NO_LOCAL: u32 = 0x04;
 export const OPTION_RETAIN_AS_PUBLISHED: u32 = 0x08;
 export const OPTION_RETAIN_HANDLING_SHIFT: u32 = 4;
 export const OPTION_RESERVED: u32 = 0xc0;
+/** Ours, where the standard has a reserved bit: retained messages are due yet (retained-due.ts). */
+export const OPTION_RETAINED_DUE: u32 = 0x40;
 
 // Protocol versions on the wire, §3.1.2.2.
 export const VERSION_3_1: u32 = 3;

@@ -6,8 +6,14 @@ import { endEmptied, isShared, subscribeShared, unsubscribeShared } from "./grou
 import { journalSubscribed, journalUnsubscribed } from "./journal";
 import { memoryTight } from "./memory";
 import { recordNow } from "./record";
-import { SESSION_DURABLE, SESSION_FLAGS, SESSION_SUBSCRIPTION_COUNT } from "./session-layout";
+import {
+  SESSION_DURABLE,
+  SESSION_FLAGS,
+  SESSION_OWES_RETAINED,
+  SESSION_SUBSCRIPTION_COUNT,
+} from "./session-layout";
 import { REFUSING_FULL, refusing } from "./settings";
+import { OPTION_RETAINED_DUE } from "./spec";
 import { subscribe, unsubscribe } from "./topic-tree";
 
 function isDurable(session: usize): bool {
@@ -22,7 +28,7 @@ function addCount(session: usize, change: i32): void {
 /**
  * Adds a subscription, or replaces the one with the same Topic Filter [MQTT-3.8.4-3].
  *
- * @param options  the Subscription Options byte
+ * @param options  the Subscription Options byte; of one from the store OPTION_RETAINED_DUE
  * @param identifier  Subscription Identifier; 0 = none
  * @returns 0 new, 1 replaced, NO_MEMORY
  */
@@ -41,6 +47,9 @@ export function addSubscription(
     : subscribe(session, filterAt, filterBytes, options, identifier);
   if (status < 0) return status;
   if (status === 0) addCount(session, 1);
+  if (options & OPTION_RETAINED_DUE) {
+    store<u32>(session, load<u32>(session, SESSION_FLAGS) | SESSION_OWES_RETAINED, SESSION_FLAGS);
+  }
   if (isDurable(session)) {
     recordNow(session);
     journalSubscribed(session, options, identifier, filterAt, filterBytes);

@@ -30,6 +30,7 @@ import { NO_MEMORY } from "./abi";
 import { dropMember } from "./members";
 import { alloc, free } from "./memory";
 import { SESSION_ID_AT, SESSION_ID_BYTES, SESSION_SUBSCRIPTIONS } from "./session-layout";
+import { OPTION_RETAINED_DUE } from "./spec";
 import { equalBytes, isHash, isPlus, levelEnd, NUMBER_SIGN, PLUS_SIGN, SLASH } from "./topic";
 import {
   TABLE_BYTES,
@@ -336,6 +337,17 @@ export function subscribe(
   if ((options & OPTION_GROUP) === 0) count++;
   epoch++;
   return 0;
+}
+
+/** The Session's subscription to a Topic Filter that is nobody's of a group, or 0. */
+export function subscriptionOf(session: usize, filterAt: usize, filterBytes: u32): usize {
+  return findEnd(filterAt, filterBytes, false) ? findSubscription(session) : 0;
+}
+
+/** Notes among its options whether retained messages of the subscription are due. */
+export function setDue(subscription: usize, isDue: bool): void {
+  const flags = load<u32>(subscription, SUBSCRIPTION_FLAGS) & ~OPTION_RETAINED_DUE;
+  store<u32>(subscription, isDue ? flags | OPTION_RETAINED_DUE : flags, SUBSCRIPTION_FLAGS);
 }
 
 /** Ends a subscription. @returns 0 removed, 1 there was none [MQTT-3.10.4-1] */

@@ -54,6 +54,7 @@ const CONNECTS: readonly (readonly [title: string, body: Part, reason: number])[
   ["other name [MQTT-3.1.2-1]", [field("MQTZ"), 4, 2, 0, 0, CLIENT], VERSION],
   ["name in lower case", [field("mqtt"), 4, 2, 0, 0, CLIENT], VERSION],
   ["empty name", [field(""), 4, 2, 0, 0, CLIENT], VERSION],
+  ["empty name, nothing behind it", [field("")], VERSION],
   ["longer name", [field("MQTTT"), 4, 2, 0, 0, CLIENT], VERSION],
   ["MQIsdq", [field("MQIsdq"), 3, 2, 0, 0, CLIENT], VERSION],
   ["other name, ill-formed", [field(0xff)], VERSION],

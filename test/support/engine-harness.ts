@@ -17,7 +17,7 @@ import type { Log } from "../../src/base/log.ts";
 import { configure } from "../../src/config/configuration.ts";
 import { NO_FLAGS, type Settings } from "../../src/config/settings.ts";
 import { Engine, type EngineBuild } from "../../src/engine/engine.ts";
-import { Authorization } from "../../src/protocol/authorization.ts";
+import { Authorization, type Decidings } from "../../src/protocol/authorization.ts";
 import { Dispatch } from "../../src/protocol/dispatch.ts";
 import type { Plane } from "../../src/protocol/plane.ts";
 import { KeepAlive } from "../../src/session/keep-alive.ts";
@@ -71,6 +71,8 @@ export class EngineHarness {
   readonly warnings: string[] = [];
   /** What was logged as a notice, where a test asks for it with an empty list. */
   notices: string[] | null = null;
+  /** The same of what is logged for debugging. */
+  debugs: string[] | null = null;
   /** Unix time of the engine, milliseconds. */
   nowMs = Date.now();
   /** Turns that have passed. */
@@ -83,6 +85,7 @@ export class EngineHarness {
     changes: HarnessSettings = {},
     credentials: ScramCredentials | null = null,
     authenticators: readonly Authenticator[] = [],
+    decide: Partial<Decidings> = {},
   ) {
     const defaults = configure(null, NO_FLAGS).settings;
     this.settings = {
@@ -113,6 +116,7 @@ export class EngineHarness {
       isActive: () => false,
       checksSources: () => false,
       areSeveral: () => false,
+      ...decide,
     };
     this.authorization = new Authorization({ engine, turn, log }, decidings);
     const { authorization } = this;
@@ -310,10 +314,11 @@ export class EngineHarness {
       warn: (text) => this.warnings.push(text),
       notice: (text) => this.notices?.push(text),
       info: ignore,
-      debug: ignore,
+      debug: (text) => this.debugs?.push(text),
       subscribe: ignore,
       unsubscribe: ignore,
-      has: (kind) => kind === "notice" && this.notices !== null,
+      has: (kind) =>
+        (kind === "notice" && this.notices !== null) || (kind === "debug" && this.debugs !== null),
       close: async () => undefined,
     };
   }

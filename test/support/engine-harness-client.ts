@@ -1,6 +1,8 @@
 /** A client of the harness: packets as values, in and out. */
+import type { ListenerRules } from "../../src/session/network-connection.ts";
 import type { EngineHarness, Peer } from "./engine-harness.ts";
 import type { MemoryWire } from "./engine-harness-wire.ts";
+import { LISTENER_RULES } from "./listener-rules.ts";
 import { encode } from "./naive-encoder.ts";
 import { acknowledgement, connect, properties, publish, subscribe } from "./packets.ts";
 import type {
@@ -26,6 +28,8 @@ export interface ClientOptions {
   readonly topicAliasMaximum?: number;
   readonly packetBytesMax?: number;
   readonly connect?: Partial<ConnectPacket>;
+  /** What its listener has of its own. */
+  readonly listener?: Partial<ListenerRules>;
 }
 
 export class HarnessClient {
@@ -38,9 +42,9 @@ export class HarnessClient {
   /** What came and does not make a whole packet yet. */
   #rest = Buffer.alloc(0);
 
-  constructor(harness: EngineHarness, version: Version) {
+  constructor(harness: EngineHarness, version: Version, listener: Partial<ListenerRules> = {}) {
     this.harness = harness;
-    this.peer = harness.open();
+    this.peer = harness.open({ ...LISTENER_RULES, ...listener });
     this.version = version;
   }
 
@@ -127,7 +131,7 @@ export function beginClient(
 ): HarnessClient {
   const { version = 5, clean = true, expirySeconds, receiveMaximum } = options;
   const { topicAliasMaximum, packetBytesMax } = options;
-  const client = new HarnessClient(harness, version);
+  const client = new HarnessClient(harness, version, options.listener);
   const list = properties({
     ...(expirySeconds === undefined ? {} : { session_expiry_interval: expirySeconds }),
     ...(receiveMaximum === undefined ? {} : { receive_maximum: receiveMaximum }),

@@ -21,7 +21,7 @@ import { Authorization, type Decidings } from "../../src/protocol/authorization.
 import { Dispatch } from "../../src/protocol/dispatch.ts";
 import type { Plane } from "../../src/protocol/plane.ts";
 import { KeepAlive } from "../../src/session/keep-alive.ts";
-import type { NetworkConnection } from "../../src/session/network-connection.ts";
+import type { ListenerRules, NetworkConnection } from "../../src/session/network-connection.ts";
 import { Sessions } from "../../src/session/sessions.ts";
 import { Turn } from "../../src/session/turn.ts";
 import { Wills } from "../../src/session/wills.ts";
@@ -41,6 +41,9 @@ const QUEUED_MAX = 2 ** 30;
 
 /** Turns after which a broker that still has something to do is taken for stuck. */
 const TURNS_MAX = 100_000;
+
+/** Turns between the answer to a promise and what comes of it, at most. */
+const LATE_TURNS = 8;
 
 /** How far advance() has moved the time of this process, milliseconds. */
 let shiftedMs = 0;
@@ -196,9 +199,9 @@ export class EngineHarness {
   }
 
   /** A new Network Connection, before its CONNECT. */
-  open(): Peer {
+  open(listener: ListenerRules = LISTENER_RULES): Peer {
     const wire = new MemoryWire(this.engine, this.turn);
-    const connection = this.turn.open(wire, LISTENER_RULES);
+    const connection = this.turn.open(wire, listener);
     if (connection === null) throw new Error("no connection is free");
     wire.connection = connection;
     const peer = { connection, wire };
@@ -250,6 +253,14 @@ export class EngineHarness {
       if (this.turnCount === before && ![...this.#senders].some(canBeRead)) return;
     }
     throw new Error(`the broker is not done after ${TURNS_MAX} turns`);
+  }
+
+  /** The same where promises settle, which are acted on behind the turn in which they do. */
+  async settleLate(): Promise<void> {
+    for (let turn = 0; turn < LATE_TURNS; turn++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      await this.settle();
+    }
   }
 
   /** The peer is gone without a word. */

@@ -16,10 +16,9 @@ import {
   beginClient,
   type ClientOptions,
   connectClient,
-  HarnessClient,
+  type HarnessClient,
 } from "../support/engine-harness-client.ts";
-import { LISTENER_RULES } from "../support/listener-rules.ts";
-import { connect, subscribe, unsubscribe, will } from "../support/packets.ts";
+import { subscribe, unsubscribe, will } from "../support/packets.ts";
 
 const ALL = READ | WRITE | SUBSCRIBE | UNSUBSCRIBE;
 const EVERYTHING: AccessRules = { rules: [], defaults: ALL };
@@ -91,10 +90,7 @@ describe("the port by which a client came", () => {
   async function kept(listenerPort: number, more: Partial<Decidings>, isActive = true) {
     const { harness, present } = decided(EVERYTHING, more);
     present.isActive = isActive;
-    const client = new HarnessClient(harness, 5);
-    Object.assign(client.peer.connection, { rules: { ...LISTENER_RULES, port: listenerPort } });
-    client.send(connect({ version: 5, clientIdentifier: "c" }));
-    await harness.settle();
+    await connectClient(harness, "c", { ...LASTING, listener: { port: listenerPort } });
     return portOf(harness, "c");
   }
 

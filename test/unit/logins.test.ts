@@ -42,21 +42,13 @@ function begin(harness: EngineHarness, name: string, password = "p"): HarnessCli
   });
 }
 
-/** Verdicts are acted on behind the turn in which they come. */
-async function settle(harness: EngineHarness): Promise<void> {
-  for (let turn = 0; turn < 8; turn++) {
-    await new Promise((resolve) => setImmediate(resolve));
-    await harness.settle();
-  }
-}
-
 test("a check that fails is nobody's failure: 0x88, and the log says why", async () => {
   const { harness, slow } = asking();
   harness.notices = [];
   const client = begin(harness, "c");
   await harness.settle();
   slow.failAll(new Error("the server burns"));
-  await settle(harness);
+  await harness.settleLate();
   const [connack] = client.take();
   expect(connack).toMatchObject({ type: "connack", reasonCode: 0x88 });
   expect(harness.notices).toEqual([
@@ -84,7 +76,7 @@ test("whoever hangs up meanwhile is let in nowhere", async () => {
   await harness.settle();
   expect(slow.requests.map(({ isGone }) => isGone?.())).toEqual([true, false]);
   slow.grantAll();
-  await settle(harness);
+  await harness.settleLate();
   stays.expectConnack();
   expect(harness.sessionOf("gone")).toBe(0);
 });
@@ -95,7 +87,7 @@ test("verdicts that come at once are acted on in several turns, each of them", a
   const clients = Array.from({ length: count }, (_, index) => begin(harness, `c${index}`));
   await harness.settle();
   slow.grantAll();
-  await settle(harness);
+  await harness.settleLate();
   for (const client of clients) client.expectConnack();
 });
 
@@ -104,7 +96,7 @@ test("a connection ends with what it showed, unless it has ended before", async 
   const [stays, gone] = [begin(harness, "stays"), begin(harness, "gone")];
   await harness.settle();
   slow.grantAll(harness.nowSeconds + 10);
-  await settle(harness);
+  await harness.settleLate();
   stays.expectConnack();
   gone.expectConnack();
   gone.hangUp();

@@ -119,6 +119,23 @@ describe("the log", () => {
     ]);
   });
 
+  test("says of who is still connected that it is taken over, and of nobody else", async () => {
+    const harness = new EngineHarness();
+    const lasting = { clean: false, expirySeconds: 60 };
+    (await connectClient(harness, "c", lasting)).hangUp();
+    harness.notices = [];
+    await connectClient(harness, "c", lasting);
+    expect(harness.notices.splice(0)).toEqual([
+      "New client connected from memory as c (p5, c0, k0).",
+    ]);
+    await connectClient(harness, "c", lasting);
+    expect(harness.notices).toEqual([
+      "Client c already connected, closing old connection.",
+      "Client c [memory] disconnected: session taken over.",
+      "New client connected from memory as c (p5, c0, k0).",
+    ]);
+  });
+
   test("is left alone where connection_messages is off", async () => {
     const harness = new EngineHarness({ connectionMessages: false });
     harness.notices = [];

@@ -20,11 +20,12 @@ const LEFT_OUT = /^test\/(?:tidy|bench|mutation|transport|durability)\//;
 /** Which test files are about a source: they come first as if they had killed much of it. */
 const ABOUT: readonly (readonly [source: RegExp, tests: RegExp])[] = [
   [/auth\.ts/, /authentication/],
-  [/authorization\.ts/, /(?:acl|21-access|22-http)/],
+  [/authorization\.ts/, /(?:unit\/authorization|acl|21-access|22-http)/],
   [/logins|waiting/, /(?:unit\/logins|passwords|refusal|connect\.|16-connect|15-error)/],
   [/farewell|concerned|control/, /unit\/(?:farewell|concerned|control)/],
-  [/con(?:nect|nack)\.ts/, /\/(?:01-|16-(?:connect|server)|refusal|logins|connect\.)/],
+  [/con(?:nect|nack)\.ts/, /\/(?:01-|16-(?:connect|server)|refusal|logins|connect[.-])/],
   [/subscribe\.ts/, /\/(?:04-sub|21-access|16-(?:sub|unsub|server)|15-shared-subscriptions\.)/],
+  [/wills/, /(?:06-will|14-expiry-wills|16-wills)/],
   [/dispatch\.ts/, /\/(?:08-|15-error|16-wills|06-|connect\.)/],
   [/reasons|packet-writer|will-properties/, /refusal/],
   [/decode\.ts/, /unit\/decode/],

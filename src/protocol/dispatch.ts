@@ -57,7 +57,7 @@ export class Dispatch implements TurnHandlers {
   readonly #connecting: Connecting;
   readonly #subscribing: Subscribing;
   readonly controlTopics: ControlTopics;
-  /** Whether DECODED is of the connection being closed. */
+  /** Whether a CONNECT of the connection being closed is in DECODED, as far as it was read. */
   #isConnectAtHand = false;
 
   /** Bytes of all packets that wait for an answer about their Topic Filters. */
@@ -109,7 +109,7 @@ export class Dispatch implements TurnHandlers {
       status = this.#plane.engine.calls.resume(connection.number);
     }
     if (status < 0) {
-      this.#isConnectAtHand = true;
+      this.#isConnectAtHand = this.#plane.engine.decoded(abi.D_TYPE) === CONNECT;
       this.close(connection, -status);
       this.#isConnectAtHand = false;
     } else if (status === abi.R_DONE) connection.wire.resumeReading();
@@ -403,7 +403,7 @@ export class Dispatch implements TurnHandlers {
   #refusedVersion(connection: NetworkConnection, reasonCode: number): number | null {
     const { engine } = this.#plane;
     if (connection.version !== 0) return connection.version;
-    if (!this.#isConnectAtHand || engine.decoded(abi.D_TYPE) !== CONNECT) return null;
+    if (!this.#isConnectAtHand) return null;
     if (reasonCode === UNSUPPORTED_PROTOCOL_VERSION) {
       return engine.decoded(abi.D_LEVEL) >= 5 ? 5 : 0;
     }

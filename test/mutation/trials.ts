@@ -21,7 +21,10 @@ const LEFT_OUT = /^test\/(?:tidy|bench|mutation|transport|durability)\//;
 const ABOUT: readonly (readonly [source: RegExp, tests: RegExp])[] = [
   [/auth\.ts/, /authentication/],
   [/authorization\.ts/, /(?:unit\/authorization|acl|21-access|22-http)/],
-  [/logins|waiting/, /(?:unit\/logins|passwords|refusal|connect\.|16-connect|15-error)/],
+  [
+    /logins|waiting/,
+    /(?:unit\/(?:logins|authentication)|passwords|refusal|connect\.|16-connect|15-error)/,
+  ],
   [/farewell|concerned|control/, /unit\/(?:farewell|concerned|control)/],
   [/con(?:nect|nack)\.ts/, /\/(?:01-|16-(?:connect|server)|refusal|logins|connect[.-])/],
   [/subscribe\.ts/, /\/(?:04-sub|21-access|16-(?:sub|unsub|server)|15-shared-subscriptions\.)/],

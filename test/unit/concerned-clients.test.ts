@@ -85,15 +85,18 @@ test("a fleet ends in several turns, each once", async () => {
   clients.disconnect(concernedUsers("user"), null);
   expect(expelledCount).toBe(EXPELLED_PER_TURN_MAX);
   await all;
+  // Then there is nothing to be done any more.
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(process.getActiveResourcesInfo()).not.toContain("Immediate");
 });
 
 test("addresses are those of who is open, by user", () => {
   const harness = new EngineHarness();
-  connectionsOf(harness, ["connecting", "waiting", "open", "open"]);
+  connectionsOf(harness, ["connecting", "waiting", "open", "open", "open"]);
   const clients = new ConcernedClients({
     ...EVERYBODY,
     turn: harness.turn,
     expel: () => undefined,
   });
-  expect([...clients.addresses()]).toEqual([["user", ["memory", "memory"]]]);
+  expect([...clients.addresses()]).toEqual([["user", ["memory", "memory", "memory"]]]);
 });

@@ -136,6 +136,20 @@ describe("the log", () => {
     ]);
   });
 
+  test("says why one left whose will is sent all the same", async () => {
+    const harness = new EngineHarness();
+    const asked = await connectClient(harness, "asked", { connect: { will: WILL } });
+    const left = await connectClient(harness, "left", { connect: { will: WILL } });
+    harness.notices = [];
+    asked.sendBytes(Buffer.of(0xe0, 1, 4));
+    left.sendBytes(Buffer.of(0xe0, 1, 0));
+    await harness.settle();
+    expect(harness.notices).toEqual([
+      "Client asked [memory] disconnected: its will was asked for.",
+      "Client left [memory] disconnected.",
+    ]);
+  });
+
   test("is left alone where connection_messages is off", async () => {
     const harness = new EngineHarness({ connectionMessages: false });
     harness.notices = [];
@@ -158,6 +172,30 @@ test("a CONNECT for whose will there is no memory is refused", async () => {
     "Client <unknown> [memory] disconnected: quota exceeded: no memory for the will (as c).",
   ]);
   expect(harness.sessionOf("c")).toBe(0);
+});
+
+test("refusals are counted apart from connections that end, by Reason Code", async () => {
+  const harness = new EngineHarness({}, new ScramCredentials(new Map()));
+  const { tallies } = harness.dispatch;
+  // No CONNECT, one of another version, one that is malformed, one that ends while it proves itself.
+  new HarnessClient(harness, 5).sendBytes(Buffer.of(0xc0, 0));
+  new HarnessClient(harness, 5).sendBytes(Buffer.from("100c00044d5154540602003c0000", "hex"));
+  new HarnessClient(harness, 5).sendBytes(Buffer.from("100200ff", "hex"));
+  const proving = new HarnessClient(harness, 5);
+  proving.sendBytes(authConnect("c", new ScramClient("truck", "diesel").first()));
+  await harness.settle();
+  expect([...tallies.refused]).toEqual([
+    [0x84, 1],
+    [0x81, 1],
+  ]);
+  expect([...tallies.ended]).toEqual([[0x82, 1]]);
+  harness.dispatch.close(proving.peer.connection, 0x87);
+  expect(tallies.refused.get(0x87)).toBe(1);
+  const open = await connectClient(harness, "open");
+  open.sendBytes(Buffer.of(0xc1, 0));
+  await harness.settle();
+  expect(tallies.ended.get(0x81)).toBe(1);
+  expect(tallies.refused.get(0x81)).toBe(1);
 });
 
 describe("DISCONNECT", () => {

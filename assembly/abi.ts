@@ -212,11 +212,11 @@ export const SESSION_DROPS: u32 = 228;
 /** What it may do: see access.ts. */
 export const SESSION_ACCESS: u32 = 244;
 /**
- * u16 bytes of its user name, which stands behind the Client Identifier and a zero; u16 port of the
- * listener that its client came by last.
+ * u16 bytes of its user name, which stands behind the Client Identifier and a zero; u16 key of the
+ * listener that its client came by last (src/config/listener-keys.ts).
  */
 export const SESSION_USER_BYTES: u32 = 248;
-export const SESSION_PORT: u32 = 250;
+export const SESSION_LISTENER: u32 = 250;
 /** Counters of the block at SESSION_DROPS, u32 each. */
 export const DROPS_QUEUE_FULL: u32 = 0;
 export const DROPS_EXPIRED: u32 = 4;

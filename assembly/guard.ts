@@ -126,14 +126,15 @@ function drop(slot: usize): void {
  */
 export function setRules(session: usize, set: usize): void {
   const before = rulesOfSession(session);
+  const guard = guardOf(session);
+  // Who was asked may answer otherwise now, whatever the rules say.
+  if (guard !== 0) forget(guard);
   if (before === set) {
     if (set !== 0) releaseRules(set);
     return;
   }
-  const guard = guardOf(session);
   if (guard !== 0) {
     store<u32>(guard, <u32>set, GUARD_RULES);
-    forget(guard);
   } else {
     store<u32>(session, <u32>set, SESSION_ACCESS);
   }

@@ -53,8 +53,8 @@ import {
   SESSION_FLAGS,
   SESSION_ID_AT,
   SESSION_ID_BYTES,
+  SESSION_LISTENER,
   SESSION_NUMBER,
-  SESSION_PORT,
   SESSION_USER_BYTES,
   SESSION_VERSION,
 } from "./session-layout";
@@ -268,7 +268,7 @@ export function journalUser(session: usize): void {
   const bytes = <u32>load<u16>(session, SESSION_USER_BYTES);
   const at = record(J_USER, session, 8 + bytes);
   if (at === 0) return;
-  store<u32>(at, <u32>load<u16>(session, SESSION_PORT));
+  store<u32>(at, <u32>load<u16>(session, SESSION_LISTENER));
   store<u32>(at, bytes, 4);
   const name = load<u32>(session, SESSION_ID_AT) + load<u32>(session, SESSION_ID_BYTES) + 1;
   memory.copy(at + 8, name, bytes);

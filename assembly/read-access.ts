@@ -3,10 +3,20 @@
  * message goes only to one that may read it, and Sessions whose messages waited.
  */
 import { mayRead, receiverMayRead, ruleSetCount } from "./access";
-import { AWAY, FULL, firstMember, hasMembers, nextMember, READY, sessionOfMember } from "./members";
+import {
+  AWAY,
+  FULL,
+  firstMember,
+  flagsOfMember,
+  hasMembers,
+  nextMember,
+  READY,
+  sessionOfMember,
+} from "./members";
 import { M_TOPIC_BYTES, topicOf } from "./message";
 import { E_MESSAGE } from "./queue";
 import { SESSION_ACCESS } from "./session-layout";
+import { OPTION_QOS } from "./spec";
 
 /** Members that are asked, of a group that nobody was found in: more are taken to have one. */
 const ASKED_MAX: u32 = 4096;
@@ -41,6 +51,19 @@ export function groupMayRead(group: usize, at: usize, bytes: u32): bool {
 /** Whether somebody of those whose clients are there may read it. @see startReceivers */
 export function presentMayRead(group: usize, at: usize, bytes: u32): bool {
   return someMayRead(group, FULL, at, bytes);
+}
+
+/** A member with QoS 1 or 2 whose client is away that may read it, or 0. @see startReceivers */
+export function absentReader(group: usize, at: usize, bytes: u32): usize {
+  let member = firstMember(group, AWAY);
+  for (let asked: u32 = 0; member !== 0 && asked < ASKED_MAX; asked++) {
+    const session = sessionOfMember(member);
+    const isFree = load<u32>(session, SESSION_ACCESS) === 0;
+    const isAcknowledging = (flagsOfMember(member) & OPTION_QOS) !== 0;
+    if (isAcknowledging && (isFree || receiverMayRead(session, at, bytes))) return member;
+    member = nextMember(member);
+  }
+  return 0;
 }
 
 /**

@@ -57,7 +57,7 @@ import {
   isGapFirst,
   unqueue,
 } from "./queue";
-import { memberMayRead, presentMayRead } from "./read-access";
+import { absentReader, memberMayRead, presentMayRead } from "./read-access";
 import { hasKeepingRules, hasRules } from "./rules";
 import { hashOf } from "./session";
 import {
@@ -350,18 +350,23 @@ export function drain(group: usize): void {
     const publisherBytes = idBytesOfPublisher(message);
     const hash = publisherBytes === 0 ? 0 : hashOf(publisherOf(message), publisherBytes);
     describeStored(message);
-    const member = choose(group, hash);
+    let member = choose(group, hash);
     if (member === 0) {
       rounds++;
       if (!someIsDenied) continue;
       startReceivers();
-      // Somebody else's turn comes with room for it; if nobody there may read it, it waits in vain.
+      // Somebody else's turn comes with room for it.
       if (presentMayRead(group, topicAt, topicBytes)) {
         isStuck = true;
         break;
       }
-      dropQueued(group, S_DENIED_READ, DROPS_DENIED);
-      continue;
+      // Nobody who is there may read it: what is behind it is not to wait.
+      const isKept = (load<u32>(first, E_FLAGS) & M_QOS) !== 0;
+      if (isKept) member = absentReader(group, topicAt, topicBytes);
+      if (member === 0) {
+        dropQueued(group, S_DENIED_READ, DROPS_DENIED);
+        continue;
+      }
     }
     const entry = unqueue(group);
     const flags = load<u32>(entry, E_FLAGS);

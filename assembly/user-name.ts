@@ -1,5 +1,5 @@
 /**
- * Whose a Session is: the user that its client proved to be last, and the port it came by. Kept as
+ * Whose a Session is: the user that its client proved to be last, and the listener it came by. Kept as
  * long as the Session, also in the store, since what it may read is judged while it is away.
  *
  *   block at SESSION_ID_AT      ┌───────────────────┬───┬───────────┐   the zero and the name only
@@ -17,7 +17,7 @@ import {
   SESSION_FLAGS,
   SESSION_ID_AT,
   SESSION_ID_BYTES,
-  SESSION_PORT,
+  SESSION_LISTENER,
   SESSION_SUBSCRIPTIONS,
   SESSION_USER_BYTES,
 } from "./session-layout";
@@ -33,13 +33,13 @@ export function userNameOf(session: usize): usize {
  * Notes whose the Session is.
  *
  * @param at  the user name, copied; 0 bytes: it has none
- * @param port  of the listener; 0: it does not matter
+ * @param listener  its key; 0: it does not matter
  * @returns 0, or NO_MEMORY with nothing changed
  */
-export function setUser(session: usize, at: usize, bytes: u32, port: u32): i32 {
+export function setUser(session: usize, at: usize, bytes: u32, listener: u32): i32 {
   const before = <u32>load<u16>(session, SESSION_USER_BYTES);
   const isSame = before === bytes && memory.compare(userNameOf(session), at, bytes) === 0;
-  if (isSame && <u32>load<u16>(session, SESSION_PORT) === port) return 0;
+  if (isSame && <u32>load<u16>(session, SESSION_LISTENER) === listener) return 0;
   if (!isSame) {
     const idBytes = load<u32>(session, SESSION_ID_BYTES);
     const block = alloc(max(idBytes + 1 + bytes, 1));
@@ -53,12 +53,18 @@ export function setUser(session: usize, at: usize, bytes: u32, port: u32): i32 {
     // What another user may read is to be judged anew, by the same rules as well.
     if (load<u32>(session, SESSION_SUBSCRIPTIONS) !== 0) treeChanged();
   }
-  store<u16>(session, <u16>port, SESSION_PORT);
+  store<u16>(session, <u16>listener, SESSION_LISTENER);
   if (load<u32>(session, SESSION_FLAGS) & SESSION_DURABLE) journalUser(session);
   return 0;
 }
 
-/** Who published, for what is stored of it. */
+/** In place of a listener: the client's rules came with its login (src/protocol/authorization.ts). */
+const OWN_RULES: u32 = 0xffff;
+
+/**
+ * Who published, for what is stored of it: of a retained message also the user, by whose rules it
+ * is judged later. Rules that came with a login are gone then: nobody is asked.
+ */
 export function describePublisher(session: usize, qos: u32, first: u32): void {
   const flags = qos | (first & FLAG_RETAIN ? M_RETAIN : 0);
   if (session === 0) {
@@ -66,7 +72,8 @@ export function describePublisher(session: usize, qos: u32, first: u32): void {
     return;
   }
   let bytes = load<u32>(session, SESSION_ID_BYTES);
-  if (first & FLAG_RETAIN && sourceEpoch !== 0) {
+  const isJudged = sourceEpoch !== 0 && <u32>load<u16>(session, SESSION_LISTENER) !== OWN_RULES;
+  if (first & FLAG_RETAIN && isJudged) {
     bytes += 1 + <u32>load<u16>(session, SESSION_USER_BYTES);
   }
   describeOrigin(flags, load<u32>(session, SESSION_ID_AT), bytes);

@@ -305,8 +305,7 @@ export function resendReleases(session: usize): void {
   const cursor = load<u64>(session, SESSION_CURSOR);
   for (let sequence = load<u64>(session, SESSION_HEAD); sequence < cursor; sequence++) {
     if ((load<u32>(slotAt(session, sequence)) & STATE) !== AWAITS_PUBCOMP) continue;
-    const identifier = identifierOf(session, sequence);
-    if (!writeAcknowledgement(record, PUBREL, identifier, 0)) {
+    if (!writeAcknowledgement(record, PUBREL, identifierOf(session, sequence), 0)) {
       broken(record);
       return;
     }
@@ -330,9 +329,13 @@ function resendOne(session: usize, record: usize): bool {
   if (state === DONE) return true;
   store<u32>(session, load<u32>(session, SESSION_IN_FLIGHT) + 1, SESSION_IN_FLIGHT);
   if (state === AWAITS_PUBCOMP) return true; // resendReleases() did it.
-  const identifier = identifierOf(session, sequence);
   const entry: usize = load<u32>(slot) & ~STATE;
-  const status = sendEntry(record, entry, identifier, true);
+  if (isDenied(session, entry)) {
+    finish(session, sequence);
+    countDrop(session, S_DENIED_READ, DROPS_DENIED);
+    return true;
+  }
+  const status = sendEntry(record, entry, identifierOf(session, sequence), true);
   if (status === NO_MEMORY) broken(record);
   if (status === TOO_LARGE) finishTooLarge(session, sequence);
   return true;

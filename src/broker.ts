@@ -188,17 +188,17 @@ class Broker implements RunningBroker {
     const { engine, turn, log, access } = this.#plane();
     const areSeveral = (): boolean =>
       new Set(this.#settings.listeners.map((listener) => listener.access)).size > 1;
-    const ofPort = (port: number): AccessDomain | null => {
+    const ofListener = (key: number): AccessDomain | null => {
       const { listeners } = this.#settings;
       // Where one decides for all it does not matter which way the client came.
-      const listener = areSeveral() ? listeners.find((one) => one.port === port) : listeners[0];
+      const listener = areSeveral() ? listeners.find((one) => one.key === key) : listeners[0];
       return listener === undefined ? null : access.of(listener.access);
     };
     const isActive = (): boolean =>
       this.#settings.listeners.some((one) => access.of(one.access).authorizer !== null);
     const checksSources = (): boolean => this.#settings.retainSourceChecked;
     const of = (settings: AccessSettings): AccessDomain => access.of(settings);
-    const decidings = { of, ofPort, areSeveral, isActive, checksSources };
+    const decidings = { of, ofListener, areSeveral, isActive, checksSources };
     return new Authorization({ engine, turn, log }, decidings);
   }
 

@@ -6,6 +6,7 @@
  */
 import { accessOf } from "./access.ts";
 import { type Findings, linesOf, type Section, sectionsOf, valueIn } from "./entries.ts";
+import { listenerKeys } from "./listener-keys.ts";
 import { OPTIONS, type OptionName } from "./options.ts";
 import type { Entry } from "./parse.ts";
 import { pluginsOf } from "./plugins.ts";
@@ -110,7 +111,8 @@ export function listenersOf(
   }
   checkPlaces(listeners, findings);
   warnOfListeners(entries, listeners, flags, findings);
-  return listeners;
+  const keys = listenerKeys(listeners.map((one) => ({ port: one.port, name: nameOfPlace(one) })));
+  return listeners.map((one, index) => ({ ...one, key: keys[index] ?? 0 }));
 }
 
 /**
@@ -191,6 +193,7 @@ function listenerOf(
     protocol: valueIn(own, "protocol") === "websockets" ? "websockets" : "mqtt",
     address,
     port,
+    key: 0, // Known when all listeners are.
     socketPath,
     bindInterface: valueIn(own, "bind_interface") ?? "",
     socketDomain: valueIn(own, "socket_domain") ?? "any",

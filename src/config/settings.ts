@@ -13,6 +13,8 @@ export interface ListenerSettings {
   readonly address: string;
   /** 1 … 65535; 0: the system chooses a free port. */
   readonly port: number;
+  /** Under which Sessions remember by which listener their client came: listener-keys.ts. */
+  readonly key: number;
   /** The path of a Unix socket, which is listened on instead; null: TCP. */
   readonly socketPath: string | null;
   /** The network interface it is bound to; "": none. */

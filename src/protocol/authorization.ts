@@ -32,8 +32,8 @@ export interface Deciding {
 
 export interface Decidings {
   of(settings: AccessSettings): Deciding;
-  /** Of Sessions whose client is away: the port it came by; null: no listener has it. */
-  ofPort(port: number): Deciding | null;
+  /** Of Sessions whose client is away: the key of the listener it came by; null: it is gone. */
+  ofListener(key: number): Deciding | null;
   /** Whether anybody decides anything. */
   isActive(): boolean;
   /** Whether a retained message is delivered only while its publisher may write there. */
@@ -56,10 +56,10 @@ export type FilterVerdicts = readonly boolean[] | null;
 const NOTHING: AccessRules = { rules: [], defaults: 0 };
 
 /** No listener has it. */
-const NO_PORT = -1;
+const NO_KEY = -1;
 
 /**
- * In place of a port: what the client may do came with its login, a token's claims, and is known as
+ * In place of a key: what the client may do came with its login, a token's claims, and is known as
  * long as its connection lasts.
  */
 const OWN_RULES = 0xffff;
@@ -108,9 +108,9 @@ export class Authorization {
     const rules = identity.rules ?? authorizer?.rulesOf(identity) ?? null;
     // Where nobody decides, on no listener, it does not matter, and is not kept.
     const matters = authorizer !== null || this.#decidings.areSeveral();
-    const own = matters ? listenerPortOf(connection) : 0;
-    const port = identity.rules === null ? own : OWN_RULES;
-    const isKnown = engine.calls.setUser(session, abi.SCRATCH, userBytes, port) === 0;
+    const own = matters ? connection.rules.key : 0;
+    const key = identity.rules === null ? own : OWN_RULES;
+    const isKnown = engine.calls.setUser(session, abi.SCRATCH, userBytes, key) === 0;
     if (!isKnown || !this.#setRules(session, rules)) {
       throw new ProtocolError(QUOTA_EXCEEDED, "no memory for what it may do");
     }
@@ -180,7 +180,7 @@ export class Authorization {
   judgeWill({ topicAt, topicBytes }: Will, session: number): WillVerdict {
     const { calls } = this.#engine;
     // Judged when it came: see allowsWill().
-    if (this.#portOf(session) === OWN_RULES) return true;
+    if (this.#keyOf(session) === OWN_RULES) return true;
     const judged = calls.mayPublishWill(session, topicAt, topicBytes);
     if (judged >= 0) return judged === 1;
     const { identity, rules } = this.#ownerOf(session);
@@ -199,7 +199,7 @@ export class Authorization {
     const [clientId = "", userName = ""] = publisher.split("\0");
     const identity = { clientId, userName, rules: null };
     // Where several decide it is not known which of them did: then nobody does.
-    const rules = this.#decidings.ofPort(NO_PORT)?.authorizer?.rulesOf(identity) ?? null;
+    const rules = this.#decidings.ofListener(NO_KEY)?.authorizer?.rulesOf(identity) ?? null;
     const isAllowed = rules === null || mayWrite(rules, identity, topic);
     engine.calls.judgeSource(engine.word(abi.SCRATCH + abi.A_FIRST), isAllowed ? 1 : 0);
   }
@@ -322,7 +322,7 @@ export class Authorization {
     // It is no client's: its members are judged.
     if (idBytes > 0 && engine.bytes[at] === 0) return;
     // What it may read is judged again when its client is back, by what that shows then.
-    if (this.#portOf(session) === OWN_RULES) return;
+    if (this.#keyOf(session) === OWN_RULES) return;
     this.#setRules(session, this.#ownerOf(session).rules);
   }
 
@@ -339,21 +339,16 @@ export class Authorization {
   /** The same, and what that client may do now. */
   #ownerOf(session: number): { readonly identity: Identity; readonly rules: AccessRules | null } {
     const identity = this.#identityOf(session);
-    const port = this.#portOf(session);
-    const deciding = this.#decidings.ofPort(port);
-    // Of what was kept when nobody decided there is no port.
-    if (deciding === null) return { identity, rules: port === 0 ? null : NOTHING };
+    const key = this.#keyOf(session);
+    const deciding = this.#decidings.ofListener(key);
+    // Of what was kept when nobody decided there is no key.
+    if (deciding === null) return { identity, rules: key === 0 ? null : NOTHING };
     return { identity, rules: deciding.authorizer?.rulesOf(identity) ?? null };
   }
 
-  #portOf(session: number): number {
+  #keyOf(session: number): number {
     return this.#engine.word(session + abi.SESSION_USER_BYTES) >>> 16;
   }
-}
-
-/** The port by which the client came. */
-function listenerPortOf({ rules: { port } }: NetworkConnection): number {
-  return port === OWN_RULES ? 0 : port;
 }
 
 /** Who cannot be asked allows nothing. */

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { until } from "../support/await.ts";
 import { TestClient } from "../support/client.ts";
+import { type Opener, openTcp } from "../support/client-transport.ts";
 import { startRestartableBroker } from "../support/restartable-broker.ts";
 import { freePorts, startBroker } from "../support/running-broker.ts";
 
@@ -103,4 +104,89 @@ test("per_listener_settings: away from a listener without rules is no reason for
   await back.receive({ payload: "behind a reload" });
   await back.receive({ payload: "behind a restart" });
   await restartable.end();
+});
+
+test("per_listener_settings: two listeners on one port are two, whose clients are away or not", async () => {
+  const [port = 0] = await freePorts(1);
+  const configuration = [
+    "per_listener_settings true",
+    `listener ${port} 127.0.0.1`,
+    "allow_anonymous true",
+    `listener ${port} 127.0.0.2`,
+    "allow_anonymous true",
+    aclFile("second-listener", "topic read yes\ntopic write will/yes\n"),
+  ];
+  const broker = await startBroker({ configuration });
+  const address = { port, webSocketPort: 0 };
+  const watching = await TestClient.connect(address);
+  await watching.subscribe("will/#", { qos: 1 });
+  const transport: Opener = (events) => openTcp(port, events, "127.0.0.2");
+  const options = (clientId: string) => ({
+    clientId,
+    transport,
+    clean: false,
+    properties: { sessionExpiryInterval: 600 },
+    will: {
+      topic: `will/${clientId}`,
+      payload: Buffer.from("gone"),
+      qos: 1 as const,
+      retain: false,
+      properties: { willDelayInterval: 1 },
+    },
+  });
+  for (const clientId of ["no", "yes"]) {
+    const away = await TestClient.connect(address, options(clientId));
+    for (const topic of ["yes", "no"]) await away.subscribe(topic, { qos: 1 });
+    away.destroy();
+  }
+  process.kill(broker.pid, "SIGHUP");
+  await until("SIGHUP", () => broker.output().includes("SIGHUP: no option"));
+  await watching.receive({ topic: "will/yes" });
+  await watching.expectNothing();
+  for (const topic of ["no", "yes"]) await watching.publish(topic, "", { qos: 1 });
+  const back = await TestClient.connect(address, options("no"));
+  await back.receive({ topic: "yes" });
+  await back.expectNothing();
+  await broker.stop();
+});
+
+test("what was sent and not acknowledged is not sent again to who may not read it", async () => {
+  const path = aclFile("in-flight", "user root\ntopic readwrite #\npattern read data/%u/#\n");
+  const broker = await startBroker({ configuration: [path] });
+  const options = { clientId: "shared", clean: false, version: 4 } as const;
+  const publisher = await TestClient.connect(broker, { userName: "root" });
+  const alice = await TestClient.connect(broker, { ...options, userName: "alice" });
+  await alice.subscribe("data/#", { qos: 2 });
+  for (const qos of [1, 2] as const) {
+    await publisher.publish("data/alice/x", `${qos}`, { qos });
+    await alice.expectPublish({ payload: `${qos}` });
+  }
+  const bob = await TestClient.connect(broker, { ...options, userName: "bob" });
+  expect(bob.connack?.sessionPresent).toBe(true);
+  await bob.expectNothing();
+  for (const qos of [1, 2] as const) await publisher.publish("data/bob/x", "bob", { qos });
+  for (let i = 0; i < 2; i++) await bob.receive({ topic: "data/bob/x" });
+  await broker.stop();
+});
+
+test("a group's message that only a member who is away may read waits for it", async () => {
+  const users = "user a\ntopic read x/a\nuser b\ntopic read x/b\n";
+  const path = aclFile("group", `user root\ntopic readwrite #\n${users}`);
+  const broker = await startBroker({ configuration: [path] });
+  const publisher = await TestClient.connect(broker, { userName: "root" });
+  const lasting = { clean: false, properties: { sessionExpiryInterval: 600 } };
+  const member = (userName: string) =>
+    TestClient.connect(broker, { ...lasting, userName, clientId: userName });
+  const b = await member("b");
+  await b.subscribe("$share/g/x/#", { qos: 1 });
+  await b.disconnect();
+  const a = await member("a");
+  await a.subscribe("$share/g/x/#", { qos: 1 });
+  for (const topic of ["x/b", "x/a", "x/b"]) await publisher.publish(topic, topic, { qos: 1 });
+  await a.receive({ topic: "x/a" });
+  await a.expectNothing(publisher);
+  const back = await member("b");
+  for (let i = 0; i < 2; i++) await back.receive({ topic: "x/b" });
+  await back.expectNothing();
+  await broker.stop();
 });

@@ -26,9 +26,13 @@ export interface TransportEvents {
 /** Any other way to the broker. */
 export type Opener = (events: TransportEvents) => Promise<ClientTransport>;
 
-/** A TCP connection to 127.0.0.1. */
-export function openTcp(port: number, events: TransportEvents): Promise<ClientTransport> {
-  const socket = connectSocket({ port, host: "127.0.0.1", noDelay: true });
+/** A TCP connection, to 127.0.0.1 if nothing else is said. */
+export function openTcp(
+  port: number,
+  events: TransportEvents,
+  host = "127.0.0.1",
+): Promise<ClientTransport> {
+  const socket = connectSocket({ port, host, noDelay: true });
   return openSocket(socket, "connect", `TCP connection to port ${port}`, events);
 }
 

@@ -115,7 +115,7 @@ export class EngineHarness {
     const access = { of: () => domain };
     const decidings = {
       ...access,
-      ofPort: () => null,
+      ofListener: () => null,
       isActive: () => false,
       checksSources: () => false,
       areSeveral: () => false,

@@ -32,11 +32,11 @@ const RENEWED_AT_ONCE = 64;
 interface Present {
   rules: AccessRules | null;
   isActive: boolean;
-  ofPort: "same" | null;
+  ofListener: "same" | null;
 }
 
 function decided(rules: AccessRules | null, more: Partial<Decidings> = {}) {
-  const present: Present = { rules, isActive: true, ofPort: "same" };
+  const present: Present = { rules, isActive: true, ofListener: "same" };
   const authorizer = { rulesOf: () => present.rules };
   const deciding = () => ({
     authorizer: present.isActive ? authorizer : null,
@@ -44,7 +44,7 @@ function decided(rules: AccessRules | null, more: Partial<Decidings> = {}) {
   });
   const harness = new EngineHarness({ memoryBytesMax: MEMORY_BYTES_MAX }, null, [], {
     of: deciding,
-    ofPort: () => (present.ofPort === null ? null : deciding()),
+    ofListener: () => (present.ofListener === null ? null : deciding()),
     isActive: () => present.isActive,
     ...more,
   });
@@ -71,11 +71,6 @@ function tooManyRules(): AccessRules {
   return { rules: Array.from({ length: 1_000 }, () => rule), defaults: 0 };
 }
 
-function portOf(harness: EngineHarness, clientId: string): number {
-  const session = harness.sessionOf(clientId);
-  return harness.engine.word(session + abi.SESSION_USER_BYTES) >>> 16;
-}
-
 async function published(client: HarnessClient, topic: string): Promise<number> {
   client.publish(topic, 1, { packetIdentifier: 9 });
   const answers = await client.answers();
@@ -84,25 +79,17 @@ async function published(client: HarnessClient, topic: string): Promise<number> 
   return puback.reasonCode;
 }
 
-describe("the port by which a client came", () => {
-  const port = 21_883;
-
-  async function kept(listenerPort: number, more: Partial<Decidings>, isActive = true) {
+test("by which listener a client came is kept where somebody decides", async () => {
+  const kept = async (more: Partial<Decidings>, isActive = true): Promise<number> => {
     const { harness, present } = decided(EVERYTHING, more);
     present.isActive = isActive;
-    await connectClient(harness, "c", { ...LASTING, listener: { port: listenerPort } });
-    return portOf(harness, "c");
-  }
-
-  test("is kept where somebody decides, there or on another listener", async () => {
-    expect(await kept(port, {})).toBe(port);
-    expect(await kept(port, { areSeveral: () => true }, false)).toBe(port);
-    expect(await kept(port, {}, false)).toBe(0);
-  });
-
-  test("is not where it stands for a client that brings its rules", async () => {
-    expect(await kept(0xffff, {})).toBe(0);
-  });
+    await connectClient(harness, "c", { ...LASTING, listener: { key: 54_321 } });
+    const session = harness.sessionOf("c");
+    return harness.engine.word(session + abi.SESSION_USER_BYTES) >>> 16;
+  };
+  expect(await kept({})).toBe(54_321);
+  expect(await kept({ areSeveral: () => true }, false)).toBe(54_321);
+  expect(await kept({}, false)).toBe(0);
 });
 
 describe("without memory for rules", () => {
@@ -130,7 +117,7 @@ describe("another user's Session", () => {
 
   async function present(rules: AccessRules, users: readonly string[]) {
     const deciding = () => ({ authorizer: { rulesOf: () => rules }, deniesSubscribe: false });
-    const decide = { of: deciding, ofPort: deciding, isActive: () => true };
+    const decide = { of: deciding, ofListener: deciding, isActive: () => true };
     const harness = new EngineHarness({}, null, [granting(null)], decide);
     let isPresent: boolean | undefined;
     for (const userName of users) {
@@ -170,7 +157,7 @@ describe("the will of a client that brings its rules", () => {
     ["does not where they do not", NOTHING, []],
   ] as const)("%s", async ([, rules, topics]) => {
     const deciding = () => ({ authorizer: null, deniesSubscribe: false });
-    const decide = { of: deciding, ofPort: deciding, isActive: () => true };
+    const decide = { of: deciding, ofListener: deciding, isActive: () => true };
     const harness = new EngineHarness({}, null, [granting(rules, "c"), granting(null)], decide);
     const watching = await connectClient(harness, "watching");
     watching.subscribe("#", 0);
@@ -198,6 +185,24 @@ test("a will that a rule denies is not asked about", async () => {
   expect(asked).toEqual(["t"]);
   await harness.settle();
   expect(harness.engine.calls.retainedCount()).toBe(1);
+});
+
+test("what a client retained by rules of its own is not judged by others", async () => {
+  const deciding = () => ({ authorizer: { rulesOf: () => NOTHING }, deniesSubscribe: false });
+  const harness = new EngineHarness({}, null, [granting(EVERYTHING)], {
+    of: deciding,
+    ofListener: deciding,
+    isActive: () => true,
+    checksSources: () => true,
+  });
+  const publisher = await connectClient(harness, "c");
+  publisher.publish("t", 1, { packetIdentifier: 1, retain: true, payload: Buffer.from("kept") });
+  await harness.settle();
+  await harness.authorization.renew();
+  const reader = await connectClient(harness, "reader");
+  reader.subscribe("t", 0);
+  await harness.settle();
+  expect(reader.takePublished()).toMatchObject([{ topicName: "t", retain: true }]);
 });
 
 describe("SUBSCRIBE where all that a filter matches has to be allowed", () => {
@@ -234,6 +239,17 @@ describe("an answer about a topic", () => {
     const client = await connectClient(harness, "c");
     for (let i = 0; i < 3; i++) expect(await published(client, "t")).toBe(0x10);
     expect(asked).toBe(times);
+  });
+
+  test("holds until rules are renewed, though they are the same", async () => {
+    let isAllowed = true;
+    const { harness } = decided(question(() => isAllowed));
+    const client = await connectClient(harness, "c");
+    expect(await published(client, "t")).toBe(0x10);
+    isAllowed = false;
+    expect(await published(client, "t")).toBe(0x10);
+    await harness.authorization.renew();
+    expect(await published(client, "t")).toBe(0x87);
   });
 
   test("that fails is a no", async () => {
@@ -331,7 +347,7 @@ describe("when rules change", () => {
   test("a Session of a listener that is gone reads nothing, one of none everything", async () => {
     const { harness, present } = decided(EVERYTHING);
     await away(harness, 1);
-    present.ofPort = null;
+    present.ofListener = null;
     await harness.authorization.renew();
     expect(mayRead(harness, "away0")).toBe(false);
     const open = decided(null, {});
@@ -339,7 +355,7 @@ describe("when rules change", () => {
     await away(open.harness, 1);
     open.present.isActive = true;
     open.present.rules = NOTHING;
-    open.present.ofPort = null;
+    open.present.ofListener = null;
     await open.harness.authorization.renew();
     expect(mayRead(open.harness, "away0")).toBe(true);
   });

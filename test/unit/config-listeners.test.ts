@@ -186,6 +186,26 @@ test("two listeners on one address and port are an error", () => {
   ]);
 });
 
+test("each listener has a key, over restarts: its port where no other before it has that", () => {
+  const keys = (content: string) =>
+    configure({ name: "m.conf", content }, NO_FLAGS).settings.listeners.map(({ key }) => key);
+  const lines = [
+    "listener 1883 127.0.0.2",
+    "listener 0 /run/a.sock",
+    "listener 1883 127.0.0.1",
+    "listener 65535",
+    "listener 0 /run/b.sock",
+    "listener 0 127.0.0.1",
+    "listener 1884",
+  ];
+  const all = keys(lines.join("\n"));
+  expect(all).toMatchObject({ 0: 1883, 6: 1884 });
+  expect(new Set(all).size).toBe(lines.length);
+  expect(Math.min(...all)).toBeGreaterThan(0);
+  expect(Math.max(...all)).toBeLessThan(65_535);
+  expect(keys(lines.slice(3).join("\n"))).toEqual(all.slice(3));
+});
+
 test("a listener that can admit nobody is warned of", () => {
   expect(read("listener 1883\n").warnings).toEqual([
     expect.stringContaining("the listener on port 1883 refuses every client"),

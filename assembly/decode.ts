@@ -57,6 +57,7 @@ import {
   DISCONNECT,
   DISCONNECT_WITH_WILL,
   IMPLEMENTATION_SPECIFIC_ERROR,
+  LEVEL_BRIDGE,
   MALFORMED_PACKET,
   MESSAGE_RATE_TOO_HIGH,
   OPTION_QOS,
@@ -139,19 +140,28 @@ const RETAIN_HANDLING_BITS: u32 = 3 << OPTION_RETAIN_HANDLING_SHIFT;
 let cursor: usize = 0;
 let limit: usize = 0;
 
+/** PUBREL, SUBSCRIBE and UNSUBSCRIBE with DUP: so MQTT 3.1 sends them again, §2.1. */
+function isRepeatOf31(version: u32, allowed: u32, flags: u32): bool {
+  return version === VERSION_3_1 && allowed === 1 << 2 && flags === 10;
+}
+
 /**
  * Finds the end of the packet that begins at `at`. Hot.
  *
  * @param end  first byte not at hand yet
  * @param packetBytesMax  largest packet taken, fixed header included
+ * @param version  protocol version of the Network Connection; 0: not known yet
  * @returns bytes of the packet, fixed header included; NEED_MORE; −0x81 as soon as no further byte
  *   can make it valid; −0x95 as soon as it is known to be too large
  */
-export function cutPacket(at: usize, end: usize, packetBytesMax: u32): i32 {
+export function cutPacket(at: usize, end: usize, packetBytesMax: u32, version: u32): i32 {
   if (at >= end) return NEED_MORE;
   const first = <u32>load<u8>(at);
   const allowed = <u32>load<u16>(flagsAllowed + ((first >> 4) << 1));
-  if (((allowed >> (first & 15)) & 1) === 0) return -MALFORMED_PACKET;
+  const flags = first & 15;
+  if (((allowed >> flags) & 1) === 0 && !isRepeatOf31(version, allowed, flags)) {
+    return -MALFORMED_PACKET;
+  }
   if (end - at < 2) return NEED_MORE;
   let packetBytes = <u32>load<u8>(at, 1) + 2;
   if (packetBytes >= 2 + 0x80) {
@@ -197,7 +207,12 @@ function takeEnd(): i32 {
   return cursor === limit ? 0 : -MALFORMED_PACKET;
 }
 
-/** Protocol Name and Protocol Version, §3.1.2.1, §3.1.2.2. @returns 3, 4 or 5, or −Reason Code */
+/**
+ * Protocol Name and Protocol Version, §3.1.2.1, §3.1.2.2. mosquitto's bridges say by the high bit
+ * of a version before 5 that they are bridges.
+ *
+ * @returns 3, 4 or 5, or −Reason Code
+ */
 function takeProtocol(): i32 {
   if (limit - cursor < 2) return -MALFORMED_PACKET;
   const nameBytes = readTwoBytes(cursor);
@@ -210,7 +225,8 @@ function takeProtocol(): i32 {
   if (cursor < limit) store<u32>(DECODED, <u32>load<u8>(cursor), D_LEVEL);
   if (!mqtt && !mqIsdp) return -UNSUPPORTED_PROTOCOL_VERSION; // [MQTT-3.1.2-1]
   if (cursor === limit) return -MALFORMED_PACKET;
-  const version = <u32>load<u8>(cursor++);
+  const level = <u32>load<u8>(cursor++);
+  const version = level === (LEVEL_BRIDGE | VERSION_5) ? level : level & ~LEVEL_BRIDGE;
   const known = mqtt ? version === VERSION_3_1_1 || version === VERSION_5 : version === VERSION_3_1;
   return known ? version : -UNSUPPORTED_PROTOCOL_VERSION; // [MQTT-3.1.2-2]
 }
@@ -251,12 +267,20 @@ function takeWill(version: u32): i32 {
   return takeField(D_WILL_PAYLOAD_AT);
 }
 
+/** MQTT 3.1 §3.1: what the flags announce may be missing at the end of the packet. */
+function withoutMissing(version: i32, flags: i32, fields: u32): i32 {
+  if (version !== VERSION_3_1 || cursor !== limit) return flags;
+  const present = flags & ~fields;
+  store<u32>(DECODED, present, D_CONNECT_FLAGS);
+  return present;
+}
+
 /** CONNECT, §3.1. */
 function decodeConnect(): i32 {
   const version = takeProtocol();
   if (version < 0) return version;
   store<u32>(DECODED, version, D_VERSION);
-  const flags = takeConnectFlags(version);
+  let flags = takeConnectFlags(version);
   if (flags < 0) return flags;
   let status = <u32>version === VERSION_5 ? takeProperties(CONNECT) : 0;
   if (status < 0) return status;
@@ -264,8 +288,10 @@ function decodeConnect(): i32 {
   if (status < 0) return status;
   if ((flags & CONNECT_WILL) !== 0) status = takeWill(version);
   if (status < 0) return status;
+  flags = withoutMissing(version, flags, CONNECT_USER_NAME | CONNECT_PASSWORD);
   if ((flags & CONNECT_USER_NAME) !== 0) status = takeText(D_USER_NAME_AT); // [MQTT-3.1.3-12]
   if (status < 0) return status;
+  flags = withoutMissing(version, flags, CONNECT_PASSWORD);
   if ((flags & CONNECT_PASSWORD) !== 0) status = takeField(D_PASSWORD_AT);
   return status < 0 ? status : takeEnd();
 }
@@ -348,7 +374,8 @@ function decodeAuth(version: u32): i32 {
  * @returns 0, or −Reason Code of the first rule broken
  */
 export function decodePacket(version: u32, at: usize, end: usize): i32 {
-  assert(cutPacket(at, end, u32.MAX_VALUE) === <i32>(end - at), "decodePacket: not one packet");
+  const whole = cutPacket(at, end, u32.MAX_VALUE, version) === <i32>(end - at);
+  assert(whole, "decodePacket: not one packet");
   const type = <u32>load<u8>(at) >> 4;
   memory.fill(DECODED, 0, D_VALUES);
   store<u32>(DECODED, type, D_TYPE);

@@ -256,7 +256,7 @@ function consume(): i32 {
   while (true) {
     const version = load<u32>(record, C_VERSION);
     const limit = version === 0 ? min(CONNECT_BYTES_MAX, packetBytesMax) : packetBytesMax;
-    const bytes = cutPacket(at, end, limit);
+    const bytes = cutPacket(at, end, limit, version);
     if (bytes < 0) {
       store<u32>(DECODED, 0, D_TYPE);
       return bytes === NEED_MORE && beginsOtherwise(version) ? -PROTOCOL_ERROR : bytes;

@@ -48,6 +48,8 @@ export const OPTION_RETAINED_DUE: u32 = 0x40;
 export const VERSION_3_1: u32 = 3;
 export const VERSION_3_1_1: u32 = 4;
 export const VERSION_5: u32 = 5;
+/** mosquitto's own, beside a version before 5: the client is another broker's bridge. */
+export const LEVEL_BRIDGE: u32 = 0x80;
 
 // Property identifiers, §2.2.2.2.
 export const PAYLOAD_FORMAT_INDICATOR: u32 = 0x01;

@@ -1,6 +1,6 @@
 /**
- * Whose a Session is: the user that its client proved to be last, and the listener it came by. Kept as
- * long as the Session, also in the store, since what it may read is judged while it is away.
+ * Whose a Session is: the user that its client proved to be last, and the listener it came by. Kept
+ * as long as the Session, also in the store: what it may read is judged while it is away.
  *
  *   block at SESSION_ID_AT      ┌───────────────────┬───┬───────────┐   the zero and the name only
  *                               │ Client Identifier │ 0 │ user name │   where there is a name
@@ -58,7 +58,7 @@ export function setUser(session: usize, at: usize, bytes: u32, listener: u32): i
   return 0;
 }
 
-/** In place of a listener: the client's rules came with its login (src/protocol/authorization.ts). */
+/** In place of a listener: the rules came with the login (src/protocol/authorization.ts). */
 const OWN_RULES: u32 = 0xffff;
 
 /**

@@ -203,7 +203,7 @@ interface EngineExports {
   match(at: number, bytes: number): number;
   lookup(at: number, bytes: number): number;
   releaseList(list: number): void;
-  cutPacket(at: number, end: number, packetBytesMax: number): number;
+  cutPacket(at: number, end: number, packetBytesMax: number, version: number): number;
   decodePacket(version: number, at: number, end: number): number;
   decodePublish(version: number, at: number, end: number): number;
   topicNameStatus(at: number, bytes: number): number;

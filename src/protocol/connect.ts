@@ -13,6 +13,7 @@ import {
   CONNECT_WILL,
   CONNECT_WILL_QOS_SHIFT,
   CONNECT_WILL_RETAIN,
+  LEVEL_BRIDGE,
   MAXIMUM_PACKET_SIZE,
   NOT_AUTHORIZED,
   PAYLOAD_FORMAT_INDICATOR,
@@ -206,6 +207,7 @@ export class Connecting {
     const { engine } = this.#plane;
     const version = engine.decoded(abi.D_VERSION);
     connection.version = version;
+    connection.isBridge = (engine.decoded(abi.D_LEVEL) & LEVEL_BRIDGE) !== 0;
     connection.packetBytesMax = engine.numberProperty(MAXIMUM_PACKET_SIZE, 0);
     connection.problemInformation = engine.numberProperty(REQUEST_PROBLEM_INFORMATION, 1) === 1;
     const cleanStart = (engine.decoded(abi.D_CONNECT_FLAGS) & CONNECT_CLEAN_START) !== 0;

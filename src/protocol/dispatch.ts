@@ -9,6 +9,7 @@ import {
   CONNECT,
   DISCONNECT,
   DISCONNECT_WITH_WILL,
+  LEVEL_BRIDGE,
   NOT_AUTHORIZED,
   PROTOCOL_ERROR,
   PUBLISH,
@@ -405,7 +406,8 @@ export class Dispatch implements TurnHandlers {
     if (connection.version !== 0) return connection.version;
     if (!this.#isConnectAtHand) return null;
     if (reasonCode === UNSUPPORTED_PROTOCOL_VERSION) {
-      return engine.decoded(abi.D_LEVEL) >= 5 ? 5 : 0;
+      const level = engine.decoded(abi.D_LEVEL);
+      return level >= 5 && level < LEVEL_BRIDGE ? 5 : 0;
     }
     return engine.decoded(abi.D_VERSION) === 5 ? 5 : null; // [MQTT-3.1.4-1 @3.1.1]
   }

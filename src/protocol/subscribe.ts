@@ -9,6 +9,7 @@ import {
   NOT_AUTHORIZED,
   OPTION_NO_LOCAL,
   OPTION_QOS,
+  OPTION_RETAIN_AS_PUBLISHED,
   OPTION_RETAIN_HANDLING_SHIFT,
   PROTOCOL_ERROR,
   QUOTA_EXCEEDED,
@@ -109,10 +110,13 @@ export class Subscribing {
   }
 
   /** The Subscription Options of the entry at hand, with a QoS that the listener grants. */
-  #grantable(connection: NetworkConnection): number {
+  #grantable({ isBridge, rules }: NetworkConnection): number {
     const options = this.#plane.engine.decoded(abi.D_FILTER_OPTIONS);
-    const qos = Math.min(options & OPTION_QOS, connection.rules.qosMax); // [MQTT-3.2.2-10]
-    return (options & ~OPTION_QOS) | qos;
+    const qos = Math.min(options & OPTION_QOS, rules.qosMax); // [MQTT-3.2.2-10]
+    const granted = (options & ~OPTION_QOS) | qos;
+    if (!isBridge) return granted;
+    // As in mosquitto; no shared subscription may have No Local [MQTT-3.8.3-4].
+    return granted | OPTION_RETAIN_AS_PUBLISHED | (this.#isShared() ? 0 : OPTION_NO_LOCAL);
   }
 
   #subscribeOne(

@@ -34,6 +34,8 @@ export class NetworkConnection {
   phase: Phase = "connecting";
   /** Protocol version, 3, 4 or 5; 0 before CONNECT. */
   version = 0;
+  /** Another broker's bridge, before 5.0: what it publishes does not come back to it. */
+  isBridge = false;
   /** Address of its Session in the engine; 0 = none. */
   session = 0;
   clientId = "";

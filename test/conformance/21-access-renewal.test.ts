@@ -106,7 +106,7 @@ test("per_listener_settings: away from a listener without rules is no reason for
   await restartable.end();
 });
 
-test("per_listener_settings: two listeners on one port are two, whose clients are away or not", async () => {
+test("per_listener_settings: listeners on one port are told apart", async () => {
   const [port = 0] = await freePorts(1);
   const configuration = [
     "per_listener_settings true",

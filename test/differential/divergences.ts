@@ -104,8 +104,8 @@ export const LAXER: readonly Laxer[] = [
   { rule: "Authentication Data without Method", forms: [""], why: "no rules across properties" },
   {
     rule: "protocol level",
-    forms: ["MQTT with 3", "MQIsdp with 4", "bridge bit"],
-    why: "name and level are judged apart, and 0x80 marks a bridge",
+    forms: ["MQTT with 3", "MQIsdp with 4"],
+    why: "name and level are judged apart",
   },
   { rule: "Will QoS 3", forms: [""], why: "Will QoS is read, not judged" },
   { rule: "password without user name", forms: [""], why: "no rules across Connect Flags" },
@@ -153,7 +153,26 @@ export interface Stricter {
   readonly why: string;
 }
 
-export const STRICTER: readonly Stricter[] = [];
+export const STRICTER: readonly Stricter[] = [
+  {
+    error: /Cannot parse username/,
+    version: 3,
+    bytes: '10 0f 00 06 "MQIsdp" 03 82 00 3c 00 01 "a"',
+    why: "MQTT 3.1 lets a user name be missing that the flags announce",
+  },
+  {
+    error: /Cannot parse password/,
+    version: 3,
+    bytes: '10 12 00 06 "MQIsdp" 03 c2 00 3c 00 01 "a" 00 01 "u"',
+    why: "MQTT 3.1 lets a password be missing that the flags announce",
+  },
+  {
+    error: /Invalid header flag bits/,
+    version: 3,
+    bytes: '8a 06 12 34 00 01 "a" 00',
+    why: "MQTT 3.1 sends with DUP what has QoS 1",
+  },
+];
 
 /** A valid packet that mqtt-packet reads, or writes, otherwise than it stands. */
 export interface Otherwise {

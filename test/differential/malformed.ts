@@ -132,7 +132,7 @@ const CONNECT: readonly Malformed[] = [
   row("protocol level", 4, '10 0d 00 04 "MQTT" 03 02 00 3c 00 01 "a"', "MQTT with 3"),
   row("protocol level", 4, '10 0e 00 04 "MQTT" 06 02 00 3c 00 00 01 "a"', "MQTT with 6"),
   row("protocol level", 4, '10 0f 00 06 "MQIsdp" 04 02 00 3c 00 01 "a"', "MQIsdp with 4"),
-  row("protocol level", 4, '10 0d 00 04 "MQTT" 84 02 00 3c 00 01 "a"', "bridge bit"),
+  row("protocol level", 4, '10 0d 00 04 "MQTT" 85 02 00 3c 00 01 "a"', "bridge bit"),
   row("reserved Connect Flag", 4, '10 0d 00 04 "MQTT" 04 03 00 3c 00 01 "a"'),
   row(
     "Will QoS or Will Retain without Will Flag",

@@ -53,7 +53,7 @@ export interface CodecExports {
   /** 0 or 1. */
   readonly hasProperty: (identifier: number) => number;
   readonly readProperties: (kind: number, at: number, end: number) => number;
-  readonly cutPacket: (at: number, end: number, packetBytesMax: number) => number;
+  readonly cutPacket: (at: number, end: number, packetBytesMax: number, version: number) => number;
   readonly decodePacket: (version: number, at: number, end: number) => number;
   readonly firstFilter: () => number;
   readonly nextFilter: () => number;

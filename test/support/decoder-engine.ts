@@ -53,8 +53,8 @@ export function engineDecoder(build: Build): Decoder {
     Math.abs(codec.decodePacket(version, placeAtEnd(codec, bytes), end));
   return {
     name: `engine, ${build}`,
-    cut: (bytes, packetBytesMax): Cut => {
-      const status = codec.cutPacket(placeAtEnd(codec, bytes), end, packetBytesMax);
+    cut: (bytes, packetBytesMax, version = 5): Cut => {
+      const status = codec.cutPacket(placeAtEnd(codec, bytes), end, packetBytesMax, version);
       if (status === NEED_MORE) return "need more";
       return status < 0 ? { reasonCode: -status } : status;
     },

@@ -17,7 +17,7 @@ export type Cut = number | "need more" | { readonly reasonCode: number };
 /** `bytes` of `judge` and `decode` is one whole packet, fixed header included, as `cut` gave it. */
 export interface Decoder {
   readonly name: string;
-  readonly cut: (bytes: Uint8Array, packetBytesMax: number) => Cut;
+  readonly cut: (bytes: Uint8Array, packetBytesMax: number, version?: Version) => Cut;
   /** Reason Code of the packet; 0 if it is accepted. */
   readonly judge: (version: Version, bytes: Uint8Array) => number;
   /** The same with the packet's fields; properties of different names may come in any order. */
@@ -59,7 +59,7 @@ export function judgeStream(
   let packetCount = 0;
   while (at < bytes.length) {
     const rest = bytes.subarray(at);
-    const packetBytes = decoder.cut(rest, packetBytesMax);
+    const packetBytes = decoder.cut(rest, packetBytesMax, spoken);
     if (packetBytes === "need more") break;
     if (typeof packetBytes === "object") {
       return { packetCount, reasonCode: packetBytes.reasonCode, byteCount: at };
@@ -79,6 +79,6 @@ function connectVersion(packet: Uint8Array): Version | null {
   if (packet[0] !== 0x10) return null;
   const lengthBytes = packet.subarray(1).findIndex((byte) => byte < 0x80) + 1;
   const nameBytes = packet[2 + lengthBytes] ?? 0;
-  const level = packet[3 + lengthBytes + nameBytes];
+  const level = (packet[3 + lengthBytes + nameBytes] ?? 0) & 0x7f;
   return level === 3 ? 3 : level === 4 ? 4 : 5;
 }

@@ -118,7 +118,7 @@ class JudgedConnection {
   #refuseConnect(packet: Uint8Array, reasonCode: number): Ending {
     const { name, level } = protocolOf(packet);
     const isUnsupported = reasonCode === 0x84;
-    if (isUnsupported ? level >= 5 : name === "MQTT" && level === 5) {
+    if (isUnsupported ? level >= 5 && level < 0x80 : name === "MQTT" && level === 5) {
       this.version = 5;
       return { says: "connack", reasonCode };
     }
@@ -245,7 +245,7 @@ export function judgeConnection(bytes: Uint8Array, limits: JudgedLimits): Verdic
   let isWhole = true;
   for (let at = 0; at < bytes.length && ending === null; ) {
     const rest = bytes.subarray(at);
-    const packetBytes = referenceCut(rest, limits.packetBytesMax);
+    const packetBytes = referenceCut(rest, limits.packetBytesMax, connection.connect?.version ?? 5);
     isWhole = packetBytes !== "need more";
     if (packetBytes === "need more") {
       // What can be no CONNECT is not awaited [MQTT-3.1.0-1].

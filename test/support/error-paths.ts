@@ -329,13 +329,16 @@ function connectFlags(version: PathVersion): readonly ErrorPath[] {
   });
 }
 
-/** All 256 Protocol Versions, and other names. A version too new is told in the form of 5.0. */
+/**
+ * All Protocol Versions, but those of mosquitto's bridges, and other names. A version too new is
+ * told in the form of 5.0, and not to what says that it is a bridge.
+ */
 function protocols(): readonly ErrorPath[] {
   const sample = connectSample(4);
   const levels = Array.from({ length: 256 }, (_, level) => level)
-    .filter((level) => level !== 4 && level !== 5)
+    .filter((level) => level !== 4 && level !== 5 && level !== 0x84)
     .map((level): ErrorPath => {
-      const version = level > 5 ? 5 : 4;
+      const version = level > 5 && level < 0x80 ? 5 : 4;
       const body = replaced(sample, 1, Buffer.of(level));
       return { ...row(sample, `Protocol Version ${level}`, body, UNSUPPORTED_VERSION), version };
     });

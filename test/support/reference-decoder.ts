@@ -60,10 +60,14 @@ export type ReferenceCut = number | "need more" | { readonly reasonCode: number;
  *
  * @param bytes  of one Network Connection, from the first byte of a packet on
  */
-export function referenceCut(bytes: Uint8Array, packetBytesMax: number): ReferenceCut {
+export function referenceCut(
+  bytes: Uint8Array,
+  packetBytesMax: number,
+  version: Version = 5,
+): ReferenceCut {
   const first = bytes[0];
   if (first === undefined) return "need more";
-  const broken = brokenFirstByte(first);
+  const broken = brokenFirstByte(first, version);
   if (broken !== null) return { reasonCode: RULES[broken], rule: broken };
   let remainingLength = 0;
   for (let index = 0; index < 4; index++) {
@@ -80,10 +84,12 @@ export function referenceCut(bytes: Uint8Array, packetBytesMax: number): Referen
   return { reasonCode: 0x81, rule: "Remaining Length over four bytes" };
 }
 
-function brokenFirstByte(first: number): Rule | null {
+function brokenFirstByte(first: number, version: Version): Rule | null {
   const type = PACKET_TYPES[first >> 4] ?? null;
   const flags = first & 0x0f;
   if (type === null) return "packet type 0";
+  // MQTT 3.1 §2.1: what has QoS 1 may have DUP.
+  if (version === 3 && flags === 0x0a && fixedHeaderFlags(type) === 2) return null;
   if (type !== "publish") return flags === fixedHeaderFlags(type) ? null : "fixed-header flags";
   const qos = (flags >> 1) & 3;
   if (qos === 3) return "PUBLISH with QoS 3";
@@ -97,7 +103,7 @@ function brokenFirstByte(first: number): Rule | null {
  */
 export function referenceDecode(version: Version, bytes: Uint8Array): ReferenceOutcome {
   try {
-    const packetBytes = referenceCut(bytes, Number.POSITIVE_INFINITY);
+    const packetBytes = referenceCut(bytes, Number.POSITIVE_INFINITY, version);
     if (typeof packetBytes === "object") refuse(packetBytes.rule);
     if (packetBytes !== bytes.length) refuse("not exactly one packet");
     return { ok: true, packet: decodePacket(version, bytes) };
@@ -152,7 +158,9 @@ export function behindFixedHeader(bytes: Uint8Array): Cursor {
 function decodeConnect(cursor: Cursor): ConnectPacket {
   const name = new TextDecoder("latin1").decode(readBinary(cursor));
   refuseIf(name !== "MQTT" && name !== "MQIsdp", "protocol name");
-  const level = readByte(cursor);
+  const read = readByte(cursor);
+  // The high bit says that a mosquitto bridges.
+  const level = read === 0x83 || read === 0x84 ? read - 0x80 : read;
   const version: Version =
     level === 3 || level === 4 || level === 5 ? level : refuse("protocol level");
   refuseIf((name === "MQIsdp") !== (version === 3), "protocol level");
@@ -162,8 +170,10 @@ function decodeConnect(cursor: Cursor): ConnectPacket {
   const properties = version === 5 ? readProperties(cursor, "connect", "client") : [];
   const clientIdentifier = readString(cursor);
   const will = (flags & 0x04) !== 0 ? readWill(version, qos, (flags & 0x20) !== 0, cursor) : null;
-  const userName = (flags & 0x80) !== 0 ? readString(cursor) : null;
-  const password = (flags & 0x40) !== 0 ? readBinary(cursor) : null;
+  // MQTT 3.1 §3.1: they may be missing at the end.
+  const isMissing = (): boolean => version === 3 && isAtEnd(cursor);
+  const userName = (flags & 0x80) !== 0 && !isMissing() ? readString(cursor) : null;
+  const password = (flags & 0x40) !== 0 && !isMissing() ? readBinary(cursor) : null;
   expectEnd(cursor);
   const cleanStart = (flags & 0x02) !== 0;
   const session = { version, cleanStart, keepAliveSeconds, properties, clientIdentifier };

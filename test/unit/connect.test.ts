@@ -177,7 +177,7 @@ test("a CONNECT for whose will there is no memory is refused", async () => {
 test("refusals are counted apart from connections that end, by Reason Code", async () => {
   const harness = new EngineHarness({}, new ScramCredentials(new Map()));
   const { tallies } = harness.dispatch;
-  // No CONNECT, one of another version, one that is malformed, one that ends while it proves itself.
+  // No CONNECT, one of another version, one that is malformed, and one that is being proved.
   new HarnessClient(harness, 5).sendBytes(Buffer.of(0xc0, 0));
   new HarnessClient(harness, 5).sendBytes(Buffer.from("100c00044d5154540602003c0000", "hex"));
   new HarnessClient(harness, 5).sendBytes(Buffer.from("100200ff", "hex"));

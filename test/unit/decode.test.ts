@@ -62,7 +62,10 @@ const CONNECTS: readonly (readonly [title: string, body: Part, reason: number])[
   ["level cut off", [MQTT], MALFORMED],
   ["MQTT, level 3 [MQTT-3.1.2-2]", [MQTT, 3, 2, 0, 0, CLIENT], VERSION],
   ["MQTT, level 6 [MQTT-3.1.2-2]", [MQTT, 6], VERSION],
-  ["MQTT, level 0x84", [MQTT, 0x84, 2, 0, 0, CLIENT], VERSION],
+  ["a bridge of 3.1.1", [MQTT, 0x84, 2, 0, 0, CLIENT], OK],
+  ["a bridge of 3.1", [field("MQIsdp"), 0x83, 2, 0, 0, CLIENT], OK],
+  ["no bridge of 5.0 says so", [MQTT, 0x85, 2, 0, 0, NONE, CLIENT], VERSION],
+  ["a bridge of another level", [MQTT, 0x83, 2, 0, 0, CLIENT], VERSION],
   ["MQIsdp, level 4", [field("MQIsdp"), 4, 2, 0, 0, CLIENT], VERSION],
   ["flags cut off", [MQTT, 4], MALFORMED],
   ["reserved flag [MQTT-3.1.2-3]", connect(4, 3, CLIENT), MALFORMED],
@@ -88,6 +91,10 @@ const CONNECTS: readonly (readonly [title: string, body: Part, reason: number])[
   ["user name missing [MQTT-3.1.2-17]", connect(4, 0x82, CLIENT), MALFORMED],
   ["user name left over [MQTT-3.1.2-16]", connect(4, 2, CLIENT, field("u")), MALFORMED],
   ["user name ill-formed [MQTT-3.1.3-12]", connect(4, 0x82, CLIENT, field(0xc0)), MALFORMED],
+  ["user name missing, 3.1", connect(3, 0x82, CLIENT), OK],
+  ["user name and password missing, 3.1", connect(3, 0xc2, CLIENT), OK],
+  ["password missing, 3.1", connect(3, 0xc2, CLIENT, field("u")), OK],
+  ["user name cut off, 3.1", connect(3, 0x82, CLIENT, 0), MALFORMED],
   ["user name alone", connect(3, 0x82, CLIENT, field("u")), OK],
   ["password missing [MQTT-3.1.2-19]", connect(4, 0xc2, CLIENT, field("u")), MALFORMED],
   ["password of any bytes", connect(4, 0xc2, CLIENT, field("u"), field(0, 0xff)), OK],
@@ -444,6 +451,8 @@ describe.each(BUILDS)("decode, %s build", (build) => {
     for (const [title, version, first, body, reason] of ROWS) {
       const whole = joined(body);
       if (reason !== OK || whole.length === 0) continue;
+      // MQTT 3.1: user name and password may be left out.
+      if (first === 0x10 && whole[1] === 6 && whole[8] === 3) continue;
       for (let size = 0; size < whole.length; size++) {
         const judged = judge(codec, version, packet(first, whole.subarray(0, size)));
         if (judged === OK) expect([title, first]).toEqual([title, shortened(first, version)]);

@@ -53,7 +53,7 @@ describe.each(BUILDS)("varint, %s build", (build) => {
   const codec = loadCodec(build);
   const cut = (bytes: Uint8Array, packetBytesMax = 0x10000000): number => {
     const at = placeAtEnd(codec, bytes);
-    return codec.cutPacket(at, at + bytes.length, packetBytesMax);
+    return codec.cutPacket(at, at + bytes.length, packetBytesMax, 5);
   };
 
   test.each(EDGES)("%i is read, measured and written [MQTT-1.5.5-1]", (value, bytes) => {

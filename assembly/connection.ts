@@ -40,8 +40,12 @@ export const C_PACKET_BYTES_MAX: u32 = 56;
 export const C_HELD_AT: u32 = 60;
 export const C_HELD_FIRST: u32 = 64;
 export const C_HELD_CAPACITY: u32 = 72;
-/** PUBACKs that are held: they count against our Receive Maximum. */
+/**
+ * u16 each: PUBACKs that are held, which count against our Receive Maximum; messages of QoS 2 of
+ * earlier connections that were not released when this one began, which do not.
+ */
 export const C_HELD_PUBACKS: u32 = 76;
+export const C_RECEIVED_BEFORE: u32 = 78;
 /** Topic Alias table: topicAliasMaximum addresses of {u32 bytes, text}. */
 export const C_ALIASES: u32 = 80;
 export const C_DIRTY_NEXT: u32 = 84;

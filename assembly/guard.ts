@@ -37,6 +37,7 @@ import {
 import { GUARD_RULES, IS_GUARD, judge, MAY_WRITE, releaseRules, rulesOfSession } from "./access";
 import { lookedUpHash } from "./match-cache";
 import { alloc, free, heapBytesCap, memoryTight } from "./memory";
+import { isReserved } from "./reserved-names";
 import { SESSION_ACCESS, SESSION_CONNECTION, SESSION_SUBSCRIPTIONS } from "./session-layout";
 import { nowMs } from "./settings";
 import { MESSAGE_RATE_TOO_HIGH } from "./spec";
@@ -374,6 +375,7 @@ export function answerAccess(
  * @returns 1, 0, or −1: that is to be asked outside
  */
 export function mayPublishWill(session: usize, at: usize, bytes: u32): i32 {
+  if (isReserved(at, bytes)) return 0;
   const set = rulesOfSession(session);
   return set === 0 ? 1 : judge(set, session, MAY_WRITE, at, bytes);
 }

@@ -97,7 +97,7 @@ function push(record: usize, untilTurn: u32, word: u32, block: u32): bool {
   store<u32>(at, block, 8);
   store<u32>(record, held + 1, C_HELD_COUNT);
   if (word >> 24 === PUBACK) {
-    store<u32>(record, load<u32>(record, C_HELD_PUBACKS) + 1, C_HELD_PUBACKS);
+    store<u16>(record, load<u16>(record, C_HELD_PUBACKS) + 1, C_HELD_PUBACKS);
   }
   const flags = load<u32>(record, C_FLAGS);
   if (!(flags & C_HOLDS)) {
@@ -232,7 +232,7 @@ function releaseHeld(record: usize): bool {
     } else {
       whole = writeAcknowledgement(record, word >> 24, word & 0xffff, (word >> 16) & 0xff);
       if (word >> 24 === PUBACK) {
-        store<u32>(record, load<u32>(record, C_HELD_PUBACKS) - 1, C_HELD_PUBACKS);
+        store<u16>(record, load<u16>(record, C_HELD_PUBACKS) - 1, C_HELD_PUBACKS);
       }
       if (block !== 0) letGo(block);
     }
@@ -288,5 +288,5 @@ export function dropHeld(record: usize): void {
   store<u32>(record, 0, C_HELD_COUNT);
   store<u32>(record, 0, C_HELD_CAPACITY);
   store<u32>(record, 0, C_HELD_FIRST);
-  store<u32>(record, 0, C_HELD_PUBACKS);
+  store<u16>(record, 0, C_HELD_PUBACKS);
 }

@@ -43,6 +43,7 @@ export {
   closeConnection,
   committed,
   flushDone,
+  isParked,
   limitQos,
   openConnection,
   setAuthenticating,

@@ -28,6 +28,7 @@ import {
   C_OUT_BYTES,
   C_OUT_HEAD,
   C_PACKET_BYTES_MAX,
+  C_PARKED,
   C_PAUSED,
   C_QOS_DENIED_SHIFT,
   C_RETAINED_WAITS,
@@ -107,6 +108,11 @@ export function limitQos(connection: u32, qosMax: u32): void {
   const record = recordOf(connection);
   const flags = load<u32>(record, C_FLAGS) & ~(3 << C_QOS_DENIED_SHIFT);
   store<u32>(record, flags | ((2 - qosMax) << C_QOS_DENIED_SHIFT), C_FLAGS);
+}
+
+/** Whether bytes of the connection wait for resume(). */
+export function isParked(connection: u32): bool {
+  return (load<u32>(recordOf(connection), C_FLAGS) & C_PARKED) !== 0;
 }
 
 /**

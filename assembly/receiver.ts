@@ -24,6 +24,8 @@ export let receiverQos: u32 = 0;
 export let receiverRetain: bool = false;
 export let receiverSeveral: bool = false;
 export let receiverIdentifiers: u32 = 0;
+/** How many subscriptions were looked at for it. */
+export let receiverLookedAt: u32 = 0;
 
 /**
  * Merges a receiver's several subscriptions; those with No Local do not count for the publisher.
@@ -31,6 +33,7 @@ export let receiverIdentifiers: u32 = 0;
 function mergeSeveral(list: usize, entry: usize, own: bool): bool {
   const raw = list + load<u32>(entry, ENTRY_IDENTIFIERS);
   const total = load<u32>(raw);
+  receiverLookedAt = total;
   let identifiers: u32 = 0;
   let any = false;
   receiverQos = 0;
@@ -56,6 +59,7 @@ function mergeSeveral(list: usize, entry: usize, own: bool): bool {
 /** How this receiver wants the message. @returns false where it does not. Hot. */
 export function receiverOptions(list: usize, entry: usize, own: bool): bool {
   const bits = load<u32>(entry, ENTRY_BITS);
+  receiverLookedAt = 1;
   if (own && bits & ENTRY_NO_LOCAL) {
     if (bits & ENTRY_NO_LOCAL_ALL || !(bits & ENTRY_SEVERAL)) return false;
     return mergeSeveral(list, entry, true);

@@ -9,24 +9,13 @@ import { mayPublish } from "./guard";
 import { lookup, match, releaseList } from "./match-cache";
 import { isMounted, mountTopic } from "./mount";
 import { hasProperty } from "./properties";
+import { isReserved } from "./reserved-names";
 import { SESSION_ACCESS } from "./session-layout";
 import { TOPIC_ALIAS, VERSION_5 } from "./spec";
-import { DOLLAR_SIGN, equalBytes, levelEnd, SLASH } from "./topic";
 import { topicNameStatus } from "./utf8";
 
 /** findReceivers(): the client may not publish to this topic. */
 export const DENIED: i32 = -3;
-
-/** `$SYS/`, `$share/`; `$SYS/broker/connection/`, `/state`. */
-const SYS: usize = memory.data<u8>([0x24, 0x53, 0x59, 0x53]);
-const SHARE: usize = memory.data<u8>([0x24, 0x73, 0x68, 0x61, 0x72, 0x65]);
-const BRIDGE: usize = memory.data<u8>([
-  0x24, 0x53, 0x59, 0x53, 0x2f, 0x62, 0x72, 0x6f, 0x6b, 0x65, 0x72, 0x2f, 0x63, 0x6f, 0x6e, 0x6e,
-  0x65, 0x63, 0x74, 0x69, 0x6f, 0x6e, 0x2f,
-]);
-const BRIDGE_BYTES: u32 = 23;
-const STATE: usize = memory.data<u8>([0x2f, 0x73, 0x74, 0x61, 0x74, 0x65]);
-const STATE_BYTES: u32 = 6;
 
 /**
  * Finds who wants the topic in DECODED, resolves its alias, and asks whether the client may publish
@@ -106,29 +95,7 @@ export function mountDecoded(record: usize, version: u32): i32 {
 
 /** Whether the client may publish to the topic in DECODED. @returns as mayPublish(). Hot. */
 function admitTopic(session: usize, first: u32): i32 {
-  if (isReserved()) return 0;
-  return load<u32>(session, SESSION_ACCESS) === 0 ? 1 : mayPublish(session, first);
-}
-
-function beginsWith(at: usize, bytes: u32, prefix: usize, prefixBytes: u32): bool {
-  return bytes >= prefixBytes && equalBytes(at, prefix, prefixBytes);
-}
-
-/**
- * Whether the topic in DECODED is one that no client may publish to: `$SYS`, but for the state of a
- * bridge, which the other broker tells; what looks like a shared subscription. Hot.
- */
-function isReserved(): bool {
   const at: usize = load<u32>(DECODED, D_TOPIC_AT);
-  return load<u8>(at) === DOLLAR_SIGN && isReservedName(at, load<u32>(DECODED, D_TOPIC_BYTES));
-}
-
-function isReservedName(at: usize, bytes: u32): bool {
-  if (beginsWith(at, bytes, SHARE, 6)) return true;
-  if (!beginsWith(at, bytes, SYS, 4)) return false;
-  if (!beginsWith(at, bytes, BRIDGE, BRIDGE_BYTES)) return true;
-  const end = at + bytes;
-  const stop = levelEnd(at + BRIDGE_BYTES, end);
-  if (<u32>(end - stop) !== STATE_BYTES || load<u8>(stop) !== SLASH) return true;
-  return !equalBytes(stop, STATE, STATE_BYTES);
+  if (isReserved(at, load<u32>(DECODED, D_TOPIC_BYTES))) return 0;
+  return load<u32>(session, SESSION_ACCESS) === 0 ? 1 : mayPublish(session, first);
 }

@@ -32,6 +32,7 @@ import {
   filterOf,
   nextSubscription,
   subscriptionIdentifier,
+  subscriptionOf,
   subscriptionOptions,
 } from "./topic-tree";
 
@@ -96,6 +97,11 @@ export function endJob(record: usize): void {
   store<u32>(record, load<u32>(job, J_NEXT), C_RETAINED_JOBS);
   stopJob(job);
   free(job);
+}
+
+/** Whether the subscription that the job was made for is still there [MQTT-3.10.4-2]. */
+export function isSubscribed(job: usize, session: usize): bool {
+  return subscriptionOf(session, job + J_FILTER, load<u32>(job, J_FILTER_BYTES)) !== 0;
 }
 
 /** All that the first job of the connection was to send is sent, or in the queue. */

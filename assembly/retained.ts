@@ -54,6 +54,7 @@ import {
   endJob,
   finishJob,
   isPast,
+  isSubscribed,
   J_ASKED,
   J_CURSOR,
   J_IDENTIFIER,
@@ -272,6 +273,7 @@ export function continueRetained(connection: u32): i32 {
 /** @returns as continueRetained() */
 function sendSlice(record: usize, session: usize): i32 {
   let sent: u32 = 0;
+  let begun: usize = 0;
   while (load<u32>(record, C_RETAINED_JOBS) !== 0) {
     const job: usize = load<u32>(record, C_RETAINED_JOBS);
     if (
@@ -281,21 +283,23 @@ function sendSlice(record: usize, session: usize): i32 {
       store<u32>(record, load<u32>(record, C_FLAGS) | C_RETAINED_WAITS, C_FLAGS);
       return R_PAUSED;
     }
-    if (load<u32>(job, J_CURSOR) === 0 && !openJob(job)) {
+    const isOver = job !== begun && !isSubscribed(job, session);
+    if (isOver || (load<u32>(job, J_CURSOR) === 0 && !openJob(job))) {
       endJob(record);
       continue;
     }
+    begun = job;
     const asked: usize = load<u32>(job, J_ASKED);
     const found = asked !== 0 ? <u32>asked : cursorNext(load<u32>(job, J_CURSOR), STEPS_MAX);
     if (found === CURSOR_PAUSE) return R_BUDGET;
-    const isOver = found !== CURSOR_END && asked === 0 && isPast(job);
+    const wasSent = found !== CURSOR_END && asked === 0 && isPast(job);
     if (found === CURSOR_END) finishJob(record, session);
-    else if (asked === 0 && !isOver && sourceAllows(found) < 0) {
+    else if (asked === 0 && !wasSent && sourceAllows(found) < 0) {
       holdMessage(found);
       store<u32>(job, found, J_ASKED);
       askSource(found);
       return R_ACCESS;
-    } else if (!isOver) {
+    } else if (!wasSent) {
       store<u32>(job, 0, J_ASKED);
       sendRetained(record, session, job, found);
       if (asked !== 0) releaseMessage(asked);

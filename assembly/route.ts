@@ -46,6 +46,7 @@ import {
   C_OUT_BYTES,
   C_PAUSED,
   C_QOS_DENIED_SHIFT,
+  C_RECEIVED_BEFORE,
   C_SESSION,
   C_SLICE_HELD,
   C_SLICE_INDEX,
@@ -75,6 +76,7 @@ import { decodePublish } from "./publish-decode";
 import { addReceived, isReceived, removeReceived } from "./received";
 import {
   receiverIdentifiers,
+  receiverLookedAt,
   receiverOptions,
   receiverQos,
   receiverRetain,
@@ -135,6 +137,8 @@ import { allowFresh, owe, queueUnacknowledged } from "./window";
 
 /** Units of work that one call may do: a slice of well under a millisecond. */
 const BUDGET_UNITS: u32 = 8192;
+/** So many subscriptions that are looked at for one receiver cost as much as a delivery. */
+const LOOKED_AT_SHIFT: u32 = 5;
 
 let unitsLeft: i32 = 0;
 /**
@@ -206,7 +210,9 @@ export function deliver(publisher: usize, list: usize, from: u32, qos: u32, reta
       if (giveToGroup(session, qos, retained, publisher)) holdAcknowledgement = true;
       continue;
     }
-    if (!receiverOptions(list, entry, session === publisher)) continue;
+    const wants = receiverOptions(list, entry, session === publisher);
+    unitsLeft -= receiverLookedAt >> LOOKED_AT_SHIFT;
+    if (!wants) continue;
     const effective = min(qos, receiverQos); // [MQTT-3.8.4-8]
     if (effective === 0) {
       deliverUnacknowledged(session, retained);
@@ -290,8 +296,12 @@ function admitQos(record: usize, session: usize, version: u32, qos: u32): i32 {
   // [MQTT-3.2.2-11]
   if (qos + ((flags >> C_QOS_DENIED_SHIFT) & 3) > 2) return -QOS_NOT_SUPPORTED;
   if (qos === 2 && isReceived(session, load<u32>(DECODED, D_PACKET_ID))) return 1;
-  const unfinished = load<u32>(session, SESSION_RECEIVED_COUNT) + load<u32>(record, C_HELD_PUBACKS);
-  if (version === VERSION_5 && unfinished >= receiveMaximum) return -RECEIVE_MAXIMUM_EXCEEDED;
+  if (version !== VERSION_5) return 0;
+  // Of earlier connections there may be more: the quota begins anew with each [§4.9].
+  const received = load<u32>(session, SESSION_RECEIVED_COUNT);
+  const before = min(<u32>load<u16>(record, C_RECEIVED_BEFORE), received);
+  const unfinished = received - before + <u32>load<u16>(record, C_HELD_PUBACKS);
+  if (unfinished >= receiveMaximum) return -RECEIVE_MAXIMUM_EXCEEDED;
   return 0;
 }
 

@@ -5,14 +5,17 @@
  *         │ entry address, or 0  │ state │   u32; the state is its low 3 bits
  *         └──────────────────────┴───────┘
  */
+import { C_RECEIVED_BEFORE } from "./connection";
 import { alloc, free } from "./memory";
 import {
+  SESSION_CONNECTION,
   SESSION_CURSOR,
   SESSION_HEAD,
   SESSION_HEAD_IDENTIFIER,
   SESSION_IN_FLIGHT,
   SESSION_NEXT,
   SESSION_RECEIVE_MAXIMUM,
+  SESSION_RECEIVED_COUNT,
   SESSION_RESEND,
   SESSION_RING,
   SESSION_RING_MASK,
@@ -164,6 +167,8 @@ export function startWindow(session: usize): void {
 export function restartWindow(session: usize): void {
   store<u64>(session, load<u64>(session, SESSION_HEAD), SESSION_RESEND);
   store<u32>(session, 0, SESSION_IN_FLIGHT);
+  const record: usize = load<u32>(session, SESSION_CONNECTION);
+  store<u16>(record, <u16>load<u32>(session, SESSION_RECEIVED_COUNT), C_RECEIVED_BEFORE);
 }
 
 /** Moves the head past what is done: after a recovery there may be such. */

@@ -75,6 +75,9 @@ export const CONNECTIONS_MAX = 262_143;
  */
 export const ADMITTED_PER_TURN_MAX = 8;
 
+/** How long what a peer had sent before it closed is still acted on, milliseconds. */
+export const GONE_MILLISECONDS_MAX = 10_000;
+
 /** How long a closed connection may still take what was written to it, milliseconds. */
 export const LINGER_MILLISECONDS_MAX = 2_000;
 

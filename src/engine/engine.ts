@@ -76,6 +76,7 @@ interface EngineExports {
   inject(at: number, bytes: number): number;
   slicesLeft(): number;
   park(): number;
+  isParked(connection: number): number;
   receive(connection: number, bytes: number): number;
   resume(connection: number): number;
   flush(): number;

@@ -29,6 +29,7 @@ import {
 import { FailedLogins } from "../access/failed-logins.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { ASKED_BYTES_MAX, FILTERS_PER_PACKET_MAX } from "../base/limits.ts";
+import { GoneWire } from "../session/gone-wire.ts";
 import type { ListenerRules, NetworkConnection } from "../session/network-connection.ts";
 import type { TurnHandlers } from "../session/turn.ts";
 import { Admission } from "./admission.ts";
@@ -434,6 +435,7 @@ export class Dispatch implements TurnHandlers {
   /** The peer is gone. */
   lost(connection: NetworkConnection, reason: string): void {
     if (connection.phase === "closed" || connection.closesAfterCommit) return;
+    if (this.#hasMore(connection, reason)) return;
     if (connection.phase !== "closing") {
       connection.closeReason = reason;
       this.#log(connection, SUCCESS);
@@ -442,6 +444,19 @@ export class Dispatch implements TurnHandlers {
       this.#dropWill(connection);
     }
     this.#plane.turn.drop(connection);
+  }
+
+  /**
+   * Whether something that the peer sent before it closed waits for its turn, a DISCONNECT perhaps:
+   * then the connection is lost once that is acted on.
+   */
+  #hasMore(connection: NetworkConnection, reason: string): boolean {
+    const { number, phase, wire } = connection;
+    if (wire instanceof GoneWire) return !wire.isRead;
+    const isAccepted = phase === "open" || phase === "waiting";
+    if (!isAccepted || this.#plane.engine.calls.isParked(number) === 0) return false;
+    connection.wire = new GoneWire(wire, () => this.lost(connection, reason));
+    return true;
   }
 
   #log(connection: NetworkConnection, reasonCode: number): void {

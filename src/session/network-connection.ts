@@ -29,7 +29,8 @@ export interface Redirect {
 export class NetworkConnection {
   /** Index of its record in the engine, 1 … CONNECTIONS_MAX. */
   readonly number: number;
-  readonly wire: Wire;
+  /** A GoneWire once the peer has closed before all that it sent was acted on. */
+  wire: Wire;
   readonly rules: ListenerRules;
   phase: Phase = "connecting";
   /** Protocol version, 3, 4 or 5; 0 before CONNECT. */

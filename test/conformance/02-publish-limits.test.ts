@@ -199,6 +199,25 @@ describe("the broker's Receive Maximum", () => {
     await client.expectDisconnect(0x93);
   });
 
+  test("what earlier connections left open does not count [§4.9]", async () => {
+    const lasting = { clientId: "forgetful", clean: false };
+    const properties = { sessionExpiryInterval: 60 };
+    for (let round = 0; round < 3; round++) {
+      const client = await narrow.connect({ ...lasting, properties });
+      for (let i = 0; i < 4; i++) {
+        const packetIdentifier = 100 * round + i + 1;
+        client.sendPublish("n", "x", { qos: 2, packetIdentifier });
+        await client.expect("pubrec", packetIdentifier);
+      }
+      expect(await client.publish("n", "y", { qos: 1, packetIdentifier: 999 })).toBe(0x10);
+      await client.drop();
+    }
+    const last = await narrow.connect({ ...lasting, properties });
+    for (let i = 0; i < 6; i++) last.sendPublish("n", "x", { qos: 2, packetIdentifier: 5000 + i });
+    expect((await last.expect("disconnect")).reasonCode).toBe(0x93);
+    await last.closed();
+  });
+
   test("QoS 1 counts while its PUBACK waits, QoS 2 with it [MQTT-3.3.4-7]", async () => {
     const keeper = { clientId: "away", properties: { sessionExpiryInterval: 60 } };
     const away = await narrow.connect(keeper);

@@ -3,6 +3,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { elapse } from "../support/await.ts";
+import type { TestClient } from "../support/client.ts";
 import { startChapter } from "./chapter.ts";
 
 const chapter = startChapter();
@@ -223,4 +224,40 @@ describe("Message Expiry Interval", () => {
     expect(properties.messageExpiryInterval).toBeLessThanOrEqual(98);
     await subscriber.expectNothing();
   });
+});
+
+test("behind UNSUBACK come those under way, and no others, ever [MQTT-3.10.4-2]", async () => {
+  const publisher = await chapter.connect();
+  const count = 300;
+  for (let i = 0; i < count; i++) {
+    await publisher.publish(`unwanted/${i}`, "x", { qos: 1, retain: true });
+  }
+  const options = {
+    clientId: "unwilling",
+    clean: false,
+    properties: { sessionExpiryInterval: 60, receiveMaximum: 1 },
+  };
+  const client = await chapter.connect(options);
+  await client.subscribe("unwanted/#", { qos: 1 });
+  const first = await client.expectPublish();
+  await client.unsubscribe("unwanted/#");
+  await client.acknowledge(first);
+  let taken = 1;
+  const takeAll = async (from: TestClient) => {
+    for (let quiet = 0; quiet < 3; quiet++) {
+      for (const delivery of from.takeDeliveries()) {
+        quiet = 0;
+        taken++;
+        await from.acknowledge(delivery);
+      }
+      await from.ping();
+    }
+  };
+  await takeAll(client);
+  await client.drop();
+  await takeAll(await chapter.connect(options));
+  expect(taken).toBeLessThan(count / 2);
+  for (let i = 0; i < count; i++) {
+    await publisher.publish(`unwanted/${i}`, "", { qos: 1, retain: true });
+  }
 });

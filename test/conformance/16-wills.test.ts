@@ -200,3 +200,23 @@ describe("when the broker stops", () => {
     await again.disconnect();
   });
 });
+
+test("no will goes to $SYS, kept or not, with rules or without [§4.7.2]", async () => {
+  const observer = await connect();
+  await observer.subscribe("$SYS/broker/version", { qos: 1 });
+  const version = await observer.receive({ topic: "$SYS/broker/version" });
+  await observer.subscribe("$SYS/broker/other", { qos: 1 });
+  const client = await connect(mortal("$SYS/broker/version", { retain: true }));
+  const other = await connect(mortal("$SYS/broker/other"));
+  client.destroy();
+  other.destroy();
+  const behind = await connect(mortal("behind"));
+  await observer.subscribe("behind");
+  behind.destroy();
+  await observer.receive({ topic: "behind" });
+  const late = await connect();
+  await late.subscribe("$SYS/broker/version");
+  await late.receive({ topic: "$SYS/broker/version", payload: version.payload });
+  const gone = observer.takeDeliveries().filter(({ payload }) => payload === "gone");
+  expect(gone).toEqual([]);
+});

@@ -1,6 +1,6 @@
 /** A turn of the event loop: long work is cut into slices, and nobody waits for somebody else's. */
-import { describe, expect, test } from "vitest";
-import { ADMITTED_PER_TURN_MAX } from "../../src/base/limits.ts";
+import { describe, expect, test, vi } from "vitest";
+import { ADMITTED_PER_TURN_MAX, GONE_MILLISECONDS_MAX } from "../../src/base/limits.ts";
 import { EngineHarness } from "../support/engine-harness.ts";
 import {
   beginClient,
@@ -99,7 +99,7 @@ describe("long work is sliced", () => {
     expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
   });
 
-  test("so does one whose message is stored for its receivers", async () => {
+  test("so does one whose message is stored for its receivers: all have it", async () => {
     const harness = new EngineHarness();
     const receivers: HarnessClient[] = [];
     for (let i = 0; i < 9; i++) {
@@ -113,7 +113,7 @@ describe("long work is sliced", () => {
     publisher.publish("all", 1, { payload: new Uint8Array(1023 * 1024) });
     publisher.hangUp();
     await harness.settle();
-    expect(receivers.filter((receiver) => receiver.takePublished().length === 1)).toHaveLength(8);
+    expect(receivers.filter((receiver) => receiver.takePublished().length === 1)).toHaveLength(9);
     await harness.clear();
     expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
   });
@@ -194,4 +194,21 @@ describe("one write for each connection", () => {
     expect(client.take()).toEqual([{ type: "pingresp" }]);
     expect(harness.turn.openCount).toBe(0);
   });
+});
+
+test("who closes while the store is not done is gone after a while, whatever it had sent", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const harness = new EngineHarness();
+  // A disk that never answers: the CONNACK waits, and what stands behind the CONNECT.
+  const never = new Promise<void>(() => undefined);
+  harness.turn.useStore({ commit: () => never, load: () => undefined }, 0);
+  const client = beginClient(harness, "c", { clean: false, expirySeconds: 60 });
+  client.send({ type: "pingreq" });
+  await harness.settle();
+  client.hangUp();
+  vi.advanceTimersByTime(GONE_MILLISECONDS_MAX - 1);
+  expect(harness.turn.openCount).toBe(1);
+  vi.advanceTimersByTime(1);
+  expect(harness.turn.openCount).toBe(0);
+  vi.useRealTimers();
 });

@@ -30,16 +30,21 @@ export function readPasswordLines(content: string): PasswordUsers | string {
     const line = written.trim();
     if (line === "" || line.startsWith("#")) continue;
     const colon = line.indexOf(":");
-    const user = line.slice(0, colon);
+    const user = withoutBlanks(line.slice(0, colon));
     const fault = colon === -1 ? "expected user:hash" : faultOfUser(user);
     if (fault !== null) return `${index + 1}: ${fault}`;
-    const stored = line.slice(colon + 1);
+    const stored = withoutBlanks(line.slice(colon + 1));
     const read = readPasswordHash(stored);
     // What stands behind the colon may be a password: it is not repeated.
     if (typeof read === "string") return `${index + 1}: the user ${user}: ${read}`;
     users.set(user, stored);
   }
   return users;
+}
+
+/** Blanks around a user name or a hash do not count, as in mosquitto: those of `isspace`. */
+export function withoutBlanks(text: string): string {
+  return text.replace(/^[ \t\v\f\r\n]+|[ \t\v\f\r\n]+$/g, "");
 }
 
 /** @returns why this is no user name for a password file; null: it is one */

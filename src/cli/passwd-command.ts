@@ -3,7 +3,7 @@
  * what can check one.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { faultOfUser, NAME_BYTES_MAX } from "../access/password-file.ts";
+import { faultOfUser, NAME_BYTES_MAX, withoutBlanks } from "../access/password-file.ts";
 import { hashPassword, readPasswordHash } from "../access/password-hash.ts";
 import { FileFault, guarded, replaceLines, reportChange } from "./file-change.ts";
 import type { PasswdCommand } from "./passwd-flags.ts";
@@ -55,7 +55,7 @@ async function upgrade(command: PasswdCommand): Promise<string> {
   let hashed = 0;
   for (const [index, line] of lines.entries()) {
     const { user, rest } = partsOf(line);
-    if (user === "" || typeof readPasswordHash(rest) !== "string") continue;
+    if (user === "" || typeof readPasswordHash(withoutBlanks(rest)) !== "string") continue;
     if (rest === "") throw new FileFault(`${command.file}:${index + 1}: ${user} has no password`);
     lines[index] = await lineOf(user, rest, command);
     hashed++;
@@ -80,7 +80,7 @@ function partsOf(line: string): { readonly user: string; readonly rest: string }
   const trimmed = line.trim();
   const colon = trimmed.indexOf(":");
   if (trimmed.startsWith("#") || colon === -1) return { user: "", rest: "" };
-  return { user: trimmed.slice(0, colon), rest: trimmed.slice(colon + 1) };
+  return { user: withoutBlanks(trimmed.slice(0, colon)), rest: trimmed.slice(colon + 1) };
 }
 
 function isOf(line: string, user: string): boolean {

@@ -126,6 +126,16 @@ describe("holdfast passwd", () => {
     expect(await fits(file, "bike", "a:b c")).toBe(true);
   });
 
+  test("blanks around a user and a hash are none of theirs", async () => {
+    const file = freshFile();
+    await runToEnd(["passwd", "-c", "-b", file, "truck", "diesel"]);
+    writeFileSync(file, readFileSync(file, "utf8").replace(":", " :\t"));
+    expect((await runToEnd(["passwd", "-U", file])).stdout).toContain("0 passwords are hashed");
+    expect(await fits(file, "truck", "diesel")).toBe(true);
+    const { stdout } = await runToEnd(["passwd", "-D", file, "truck"]);
+    expect(stdout).toBe(`truck is removed from ${file}\n`);
+  });
+
   test("-c - prints the line; the password is the first line of standard input", () => {
     const { status, stdout, stderr } = withInput("die sel\nmore\n", "-c", "-", "truck");
     expect([status, stderr]).toEqual([0, ""]);

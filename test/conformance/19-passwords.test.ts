@@ -46,8 +46,10 @@ const known = [
   // Slow enough that what happens meanwhile does.
   await line("slow", hashOf(PASSWORDS.slow, "sha512-pbkdf2", 300_000)),
 ];
+const spaced = (await hashOf(PASSWORDS.truck, "sha512-pbkdf2", 101)).padStart(200);
+const blanks = [`behind \t:${spaced.trim()}`, `before:${spaced}`, `\t both\t :\t${spaced} \t`];
 const passwordFile = join(directory, "users");
-writeFileSync(passwordFile, `# users\n${known.join("\n")}\n`, { mode: 0o600 });
+writeFileSync(passwordFile, `# users\n${[...known, ...blanks].join("\n")}\n`, { mode: 0o600 });
 const newerFile = join(directory, "newer");
 const argon = await line("arg", hashOf(PASSWORDS.arg, "argon2id"));
 writeFileSync(newerFile, `${[...known, argon].join("\n")}\n`, { mode: 0o600 });
@@ -57,6 +59,10 @@ const CLIENTS: Readonly<Record<string, ConnectOptions>> = {
   "a right password": { userName: "truck", password: PASSWORDS.truck },
   "a right password, SHA-512": { userName: "bike", password: PASSWORDS.bike },
   "a wrong password": { userName: "truck", password: WRONG },
+  "blanks behind the user in the file": { userName: "behind", password: PASSWORDS.truck },
+  "a user name that ends in a blank": { userName: "behind ", password: PASSWORDS.truck },
+  "blanks before the hash": { userName: "before", password: PASSWORDS.truck },
+  "blanks around both": { userName: "both", password: PASSWORDS.truck },
   "an unknown user": { userName: "nobody", password: WRONG },
   "no password": { userName: "truck" },
   "an unknown user without password": { userName: "nobody" },

@@ -49,9 +49,12 @@ export class HttpBackend implements Authenticator {
     }
   }
 
-  authenticate(request: ConnectRequest): Promise<Verdict | null> | null {
+  authenticate(request: ConnectRequest): Verdict | Promise<Verdict> | null {
     const { userName, password } = request;
-    return userName === null ? null : this.#login(userName, password ?? Buffer.alloc(0), request);
+    if (userName === null) return null;
+    // As go-auth: a server that looks at the name alone is not asked. An empty password is one.
+    if (password === null) return withoutPassword(userName);
+    return this.#login(userName, password, request);
   }
 
   async #login(
@@ -134,6 +137,10 @@ export class HttpBackend implements Authenticator {
     this.#isDown = false;
     this.#log.notice(`${this.#settings.origin} answers again`);
   }
+}
+
+function withoutPassword(userName: string): Verdict {
+  return { refused: NOT_AUTHORIZED, reason: `no password of user ${userName}` };
 }
 
 function refusal(answer: Answer, userName: string): Verdict {

@@ -153,7 +153,8 @@ function httpOf(reader: Reader): HttpAccessSettings {
     method: reader.oneOf("http_method", ["GET", "POST", "PUT"], "POST"),
     paramsMode: reader.oneOf("http_params_mode", ["json", "form"], "json"),
     responseMode: reader.oneOf("http_response_mode", ["status", "json", "text"], "status"),
-    timeoutSeconds: reader.seconds("http_timeout", TIMEOUT_SECONDS),
+    // 0 is no time-out in go-auth; here it is the longest one that could be written.
+    timeoutSeconds: reader.seconds("http_timeout", TIMEOUT_SECONDS) || SECONDS_MAX,
     userAgent: reader.text("http_user_agent", "mosquitto"),
     authCacheSeconds: isCached ? reader.seconds("auth_cache_seconds", CACHE_SECONDS) : 0,
     aclCacheSeconds: isCached ? reader.seconds("acl_cache_seconds", CACHE_SECONDS) : 0,

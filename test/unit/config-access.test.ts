@@ -199,6 +199,11 @@ test("go-auth: all that the HTTP backend knows", () => {
   });
 });
 
+test("go-auth: a time-out of 0 is none there, and the longest here", () => {
+  const { access } = accepted(`${GO_AUTH}auth_opt_http_timeout 0\n`);
+  expect(access?.http?.timeoutSeconds).toBe(86_400);
+});
+
 test("go-auth: what changes nothing is told, and what is wrong is refused", () => {
   const { warnings } = accepted(`${GO_AUTH}auth_opt_log_level debug\nauth_opt_hasher bcrypt\n`);
   expect(warnings).toEqual([

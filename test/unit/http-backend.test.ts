@@ -95,7 +95,7 @@ function loginAs(
   backend: HttpBackend,
   userName: string | null,
   more: Partial<ConnectRequest> = {},
-): Promise<Verdict | null> | null {
+): Verdict | Promise<Verdict> | null {
   return backend.authenticate({
     clientId: "c1",
     userName,
@@ -109,7 +109,7 @@ function loginAs(
 }
 
 /** `yes`, or the Reason Code. */
-async function outcome(verdict: Promise<Verdict | null> | null): Promise<"yes" | number> {
+async function outcome(verdict: Verdict | Promise<Verdict> | null): Promise<"yes" | number> {
   const settled = await verdict;
   if (settled === null) throw new Error("it was passed on");
   return "granted" in settled ? "yes" : settled.refused;
@@ -166,6 +166,15 @@ describe("what is asked", () => {
       method: "PUT",
       body: '{"username":"truck","clientid":"c1","topic":"a/b","acc":2}',
     });
+  });
+
+  test("not of who has no password: 0x87; an empty one is one", async () => {
+    const { state, origin } = await serve(status(200));
+    const { backend } = backendOf(origin);
+    expect(await outcome(loginAs(backend, "truck", { password: null }))).toBe(0x87);
+    expect(state.asked).toEqual([]);
+    expect(await outcome(loginAs(backend, "truck", { password: Buffer.alloc(0) }))).toBe("yes");
+    expect(state.asked[0]?.body).toContain('"password":""');
   });
 
   test("not of who has no name", async () => {

@@ -2,13 +2,7 @@
 import type { AccessRule, AccessRules, Authorizer } from "./access-rules.ts";
 import { SUBSCRIBE, UNSUBSCRIBE } from "./access-rules.ts";
 import type { AclFile } from "./acl-file.ts";
-import type { Identity } from "./identity.ts";
-
-/**
- * With such a name a client could be more than itself where patterns hold it: patterns give it
- * nothing.
- */
-const WILDCARD = /[+#]/;
+import { hasWildcardInNames, type Identity } from "./identity.ts";
 
 /** An ACL file says nothing of SUBSCRIBE: what may not be read is not delivered. */
 const DEFAULTS = SUBSCRIBE | UNSUBSCRIBE;
@@ -27,9 +21,10 @@ export class AclAuthorizer implements Authorizer {
   }
 
   rulesOf(identity: Identity): AccessRules {
-    const { clientId, userName } = identity;
+    const { userName } = identity;
     const own = userName === "" ? this.#file.anonymous : this.#file.users.get(userName);
-    if (WILDCARD.test(userName) || WILDCARD.test(clientId)) return this.#rules(own ?? [], false);
+    // Patterns give it nothing.
+    if (hasWildcardInNames(identity)) return this.#rules(own ?? [], false);
     if (own === undefined) return this.#ofOthers;
     if (userName === "") {
       this.#ofAnonymous ??= this.#rules(own, true);

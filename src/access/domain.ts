@@ -16,6 +16,7 @@ import type { Authorizer } from "./access-rules.ts";
 import { AclAuthorizer } from "./acl-authorizer.ts";
 import { readAclFile } from "./acl-file.ts";
 import { type DynamicSecurities, securedBy } from "./dynamic-securities.ts";
+import { GoAuthAuthorizer } from "./go-auth-authorizer.ts";
 import { HttpAuthorizer } from "./http-authorizer.ts";
 import { HttpBackend } from "./http-backend.ts";
 import type { Authenticator, ConnectRequest, Verdict } from "./identity.ts";
@@ -182,7 +183,11 @@ export function loadAccessFiles(
     http === null
       ? file
       : new HttpAuthorizer(http.authenticator, file, http.settings.aclCacheSeconds);
-  const authorizer = security === null ? asked : securedBy(security, asked);
+  const mosquittos = settings.aclIsGoAuths ? null : file;
+  const others = settings.usesGoAuth
+    ? new GoAuthAuthorizer(asked, mosquittos, settings.deniesWildcardNames)
+    : asked;
+  const authorizer = security === null ? others : securedBy(security, others);
   const deniesSubscribe = settings.aclDeniesSubscribe;
   return { credentials, authenticators, authorizer, deniesSubscribe, tokens, http };
 }

@@ -10,7 +10,13 @@ import { addressKey } from "./address-key.ts";
 import { AnswerCache } from "./answer-cache.ts";
 import { BUSY, FairWork, type IsGone } from "./fair-queue.ts";
 import { HttpClient, type HttpFields, HttpUnavailable } from "./http-client.ts";
-import type { Authenticator, ConnectRequest, Identity, Verdict } from "./identity.ts";
+import {
+  type Authenticator,
+  type ConnectRequest,
+  hasWildcardInNames,
+  type Identity,
+  type Verdict,
+} from "./identity.ts";
 import { HTTP_ANSWERS_KEPT_MAX, HTTP_QUEUED_MAX, HTTP_UNDERWAY_MAX } from "./limits.ts";
 
 /** What a superuser may do. */
@@ -62,7 +68,7 @@ export class HttpBackend implements Authenticator {
     password: Uint8Array,
     { clientId: clientid, remoteAddress, isGone }: ConnectRequest,
   ): Promise<Verdict> {
-    const { authCacheSeconds, superuserUri, userUri } = this.#settings;
+    const { authCacheSeconds, deniesWildcardNames, superuserUri, userUri } = this.#settings;
     const address = addressKey(remoteAddress);
     const ask = (uri: string, fields: HttpFields): Promise<Answer> =>
       this.#ask({
@@ -75,8 +81,9 @@ export class HttpBackend implements Authenticator {
     if (isUser !== true) return refusal(isUser, username);
     const isSuperuser = superuserUri === "" ? false : await ask(superuserUri, { username });
     if (typeof isSuperuser !== "boolean") return refusal(isSuperuser, username);
-    const rules = isSuperuser ? EVERYTHING : null;
-    return { granted: { clientId: clientid, userName: username, rules } };
+    const granted = { clientId: clientid, userName: username, rules: null };
+    if (!isSuperuser || (deniesWildcardNames && hasWildcardInNames(granted))) return { granted };
+    return { granted: { ...granted, rules: EVERYTHING } };
   }
 
   /**

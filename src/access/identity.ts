@@ -34,6 +34,16 @@ export interface Identity {
   readonly rules: AccessRules | null;
 }
 
+/**
+ * Whether it could be more than itself where its names become a part of Topic Filters.
+ */
+export function hasWildcardInNames({
+  clientId,
+  userName,
+}: Pick<Identity, "clientId" | "userName">): boolean {
+  return /[+#]/.test(userName) || /[+#]/.test(clientId);
+}
+
 /** `refused` is a Reason Code, `reason` a sentence for the log. */
 export type Verdict =
   | {

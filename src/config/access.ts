@@ -32,16 +32,26 @@ export function accessOf(
     }
   }
   const fromPlugins = usePlugins(plugins, findings);
+  const aclLine = linesOf(entries, "acl_file").at(-1);
+  if (fromPlugins.aclIsGoAuths && aclLine?.value === fromPlugins.aclFile) {
+    findings.errors.push(
+      `${aclLine.at}: acl_file and auth_opt_files_acl_path are read in two ways; keep one of them`,
+    );
+  }
+  const deniesWildcardNames = valueIn(entries, "auth_plugin_deny_special_chars") ?? true;
   return {
     allowAnonymous: valueIn(entries, "allow_anonymous") ?? allowAnonymous,
     passwordFile: oneFile("password_file", entries, fromPlugins.passwordFile, findings),
     aclFile: oneFile("acl_file", entries, fromPlugins.aclFile, findings),
+    aclIsGoAuths: fromPlugins.aclIsGoAuths,
     scramFile: valueIn(entries, "scram_file"),
     dynamicSecurityFile: fromPlugins.dynamicSecurityFile,
     dynamicSecurityInitialPasswordFile: fromPlugins.dynamicSecurityInitialPasswordFile,
     aclDeniesSubscribe: valueIn(entries, "acl_check_subscribe") ?? false,
     jwt: jwtOf(entries, fromPlugins, findings),
-    http: fromPlugins.http,
+    usesGoAuth: fromPlugins.usesGoAuth,
+    deniesWildcardNames,
+    http: fromPlugins.http && { ...fromPlugins.http, deniesWildcardNames },
   };
 }
 

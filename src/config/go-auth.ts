@@ -3,8 +3,7 @@
  */
 import { parseInteger } from "../base/quantity.ts";
 import type { Findings } from "./entries.ts";
-import type { Plugin, PluginAccess } from "./plugins.ts";
-import type { HttpAccessSettings } from "./settings.ts";
+import { type Plugin, type PluginAccess, takeAclFile } from "./plugins.ts";
 import { shown } from "./values.ts";
 
 const BACKENDS = ["files", "http", "jwt"];
@@ -111,6 +110,7 @@ class Reader {
 
 /** Turns on the backends that the plugin's options name. */
 export function useGoAuth(plugin: Plugin, access: PluginAccess, findings: Findings): void {
+  access.usesGoAuth = true;
   const reader = new Reader(plugin, findings);
   const backends = reader
     .needed("backends")
@@ -132,13 +132,14 @@ export function useGoAuth(plugin: Plugin, access: PluginAccess, findings: Findin
   }
   if (backends.includes("files")) {
     access.passwordFile = reader.needed("files_password_path") || null;
-    access.aclFile = reader.text("files_acl_path", "") || null;
+    const aclPath = reader.text("files_acl_path", "");
+    if (aclPath !== "") takeAclFile(plugin.at, aclPath, true, access, findings);
   }
   access.wantsJwt = backends.includes("jwt");
   if (backends.includes("http")) access.http = httpOf(reader);
 }
 
-function httpOf(reader: Reader): HttpAccessSettings {
+function httpOf(reader: Reader): PluginAccess["http"] {
   const withTls = reader.isOn("http_with_tls", false);
   const port = reader.text("http_port", withTls ? "443" : "80");
   const isCached = reader.isOn("cache", false);

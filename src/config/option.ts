@@ -34,6 +34,8 @@ export const SECOND = "0.2.0";
 export const THIRD = "0.3.0";
 /** The version that takes the configuration of mosquitto, access control and TLS included. */
 export const FOURTH = "0.4.0";
+/** The version that takes the place of mosquitto's plugins in what they leave out, too. */
+export const FIFTH = "0.5.0";
 
 export const UINT16_MAX = 0xffff;
 export const UINT32_MAX = 0xffffffff;

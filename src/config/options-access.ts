@@ -1,5 +1,5 @@
 /** Options of who may connect, and what each may do. */
-import { access, FOURTH, global, TEXT_CHARACTERS_MAX, THIRD, UINT32_MAX } from "./option.ts";
+import { access, FIFTH, FOURTH, global, TEXT_CHARACTERS_MAX, THIRD, UINT32_MAX } from "./option.ts";
 import { integer, PLUGIN_LOAD, PLUGIN_OPTION, SWITCH, text, words } from "./values.ts";
 
 const PATH = text("path", TEXT_CHARACTERS_MAX);
@@ -63,6 +63,12 @@ export const ACCESS_OPTIONS = {
   ),
   plugin: access(PATH, null, `Stands for ${PLUGIN} see below.`, { ...NONE, repeats: true }),
   auth_plugin: access(PATH, null, "An older name of `plugin`.", { ...NONE, repeats: true }),
+  auth_plugin_deny_special_chars: access(
+    SWITCH,
+    true,
+    "Whether who has `+` or `#` in its names may do nothing, where go-auth decides.",
+    { since: FIFTH, reloadable: true },
+  ),
   global_plugin: access(PATH, null, "`plugin` for all listeners.", { ...NONE, repeats: true }),
   plugin_load: access(PLUGIN_LOAD, null, "`plugin` with a name, for `plugin_use`.", {
     ...NONE,

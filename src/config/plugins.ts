@@ -14,9 +14,13 @@ import { type PluginLoadValue, type PluginOptionValue, shown } from "./values.ts
 export interface PluginAccess {
   passwordFile: string | null;
   aclFile: string | null;
+  /** Whether that one is mosquitto-go-auth's. */
+  aclIsGoAuths: boolean;
   dynamicSecurityFile: string | null;
   dynamicSecurityInitialPasswordFile: string | null;
-  http: HttpAccessSettings | null;
+  /** Whether mosquitto-go-auth is one of them. */
+  usesGoAuth: boolean;
+  http: Omit<HttpAccessSettings, "deniesWildcardNames"> | null;
   /** Whether JSON Web Tokens are asked for. */
   wantsJwt: boolean;
 }
@@ -77,8 +81,10 @@ export function usePlugins(plugins: readonly Plugin[], findings: Findings): Plug
   const access: PluginAccess = {
     passwordFile: null,
     aclFile: null,
+    aclIsGoAuths: false,
     dynamicSecurityFile: null,
     dynamicSecurityInitialPasswordFile: null,
+    usesGoAuth: false,
     http: null,
     wantsJwt: false,
   };
@@ -129,10 +135,26 @@ function usePasswordFile(plugin: Plugin, access: PluginAccess, findings: Finding
 
 function useAclFile(plugin: Plugin, access: PluginAccess, findings: Findings): void {
   eachOption(plugin, findings, (key, value) => {
-    if (key === "acl_file") access.aclFile = value;
+    if (key === "acl_file") takeAclFile(plugin.at, value, false, access, findings);
     return key === "acl_file";
   });
   needs(plugin, "acl_file", access.aclFile, findings);
+}
+
+/** Two files, of two kinds or at two places, are not one's meaning. */
+export function takeAclFile(
+  at: string,
+  path: string,
+  isGoAuths: boolean,
+  access: PluginAccess,
+  findings: Findings,
+): void {
+  const { aclFile, aclIsGoAuths } = access;
+  if (aclFile !== null && aclIsGoAuths !== isGoAuths) {
+    findings.errors.push(`${at}: two plugins read ACL files, each in its way; keep one of them`);
+  }
+  access.aclFile = path;
+  access.aclIsGoAuths = isGoAuths;
 }
 
 function useDynamicSecurity(plugin: Plugin, access: PluginAccess, findings: Findings): void {

@@ -89,12 +89,18 @@ export interface AccessSettings {
   readonly allowAnonymous: boolean;
   readonly passwordFile: string | null;
   readonly aclFile: string | null;
+  /** Whether that one is meant as mosquitto-go-auth reads it, not as mosquitto does. */
+  readonly aclIsGoAuths: boolean;
   readonly scramFile: string | null;
   /** The JSON file of mosquitto's dynamic security plugin. */
   readonly dynamicSecurityFile: string | null;
   readonly dynamicSecurityInitialPasswordFile: string | null;
   /** Whether SUBSCRIBE itself is refused with 0x87 where reading is. */
   readonly aclDeniesSubscribe: boolean;
+  /** Whether backends of mosquitto-go-auth decide. */
+  readonly usesGoAuth: boolean;
+  /** Whether these let nobody do anything who has a wildcard in its names. */
+  readonly deniesWildcardNames: boolean;
   readonly jwt: JwtSettings | null;
   readonly http: HttpAccessSettings | null;
 }
@@ -128,6 +134,8 @@ export interface HttpAccessSettings {
   /** "": nobody is a superuser. */
   readonly superuserUri: string;
   readonly aclUri: string;
+  /** Whether nobody is a superuser who has a wildcard in its names. */
+  readonly deniesWildcardNames: boolean;
   readonly verifiesPeer: boolean;
   readonly method: "GET" | "POST" | "PUT";
   readonly paramsMode: "json" | "form";

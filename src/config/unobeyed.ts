@@ -27,11 +27,6 @@ const OF_BRIDGES: ReadonlySet<string> = new Set(wordsOf(BRIDGE_NAMES));
 
 const UNOBEYED: ReadonlyMap<string, string> = new Map([
   ["allow_duplicate_messages", "is not obeyed: subscriptions that overlap give one message"],
-  [
-    "auth_plugin_deny_special_chars",
-    "is not obeyed: names with + or # are refused where patterns of an acl_file use them, and " +
-      "nowhere else",
-  ],
   ["http_dir", "is not obeyed: holdfast serves no files; use a web server"],
   ["max_inflight_bytes", "is not obeyed; use max_inflight_messages and max_outgoing_bytes"],
   ["packet_buffer_size", `${NEEDLESS} packets are read from one buffer of all connections`],
@@ -56,7 +51,6 @@ export function reasonUnobeyed(name: string): string | null {
 /** Values of some of them that ask for what happens anyway. */
 const WHAT_HAPPENS: ReadonlyMap<string, readonly string[]> = new Map<string, string[]>([
   ["allow_duplicate_messages", ["false", "0"]],
-  ["auth_plugin_deny_special_chars", ["true", "1"]],
   ["max_inflight_bytes", ["0"]],
   ["upgrade_outgoing_qos", ["false", "0"]],
 ]);

@@ -15,6 +15,7 @@ import { ASKED_BYTES_MAX } from "../../src/base/limits.ts";
 import { until } from "../support/await.ts";
 import { TestClient } from "../support/client.ts";
 import { startRestartableBroker } from "../support/restartable-broker.ts";
+import { type RunningBroker, startBroker } from "../support/running-broker.ts";
 import { startChapter } from "./chapter.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "holdfast-go-auth-"));
@@ -37,7 +38,8 @@ const state = {
 function isAllowed(url: string, fields: Fields): boolean {
   if (url === "/user") return fields.password === `${fields.username}-Xh1`;
   if (url === "/superuser") return fields.username === "root";
-  return fields.topic?.startsWith(`home/${fields.username}/`) ?? false;
+  const { topic = "", username } = fields;
+  return topic.startsWith(`home/${username}/`) || topic.startsWith("all/");
 }
 
 const server = createServer(async (request, response) => {
@@ -126,6 +128,56 @@ describe("who may connect", () => {
     }
     expect(await code("oven", "oven-Xh1")).toBe(0);
   });
+});
+
+describe("names with wildcards", () => {
+  const NAMES = [
+    ["+", "c"],
+    ["lamp", "#"],
+    ["lamp", "a+b"],
+    ["root", "#"],
+  ] as const;
+
+  /** What a client may do: the codes of SUBACK and PUBACK. */
+  async function codesOf(broker: RunningBroker, userName: string, clientId: string) {
+    const user = { userName, password: `${userName}-Xh1`, clientId };
+    const client = await TestClient.connect(broker, user);
+    const suback = await client.subscribe("all/#");
+    const sent = client.sendPublish("all/on", "1", { qos: 1 });
+    const puback = (await client.expect("puback", sent)).reasonCode ?? 0;
+    client.destroy();
+    return [suback, puback];
+  }
+
+  test("may do nothing, and nobody is asked; also a superuser", async () => {
+    for (const [userName, clientId] of NAMES) {
+      state.asked.length = 0;
+      expect(await codesOf(chapter.broker(), userName, clientId)).toEqual([0x87, 0x87]);
+      expect(state.asked.filter((one) => one.startsWith("/acl"))).toEqual([]);
+    }
+  });
+
+  test("are as others with auth_plugin_deny_special_chars false", async () => {
+    const lines = [...configuration, "auth_plugin_deny_special_chars false"];
+    const broker = await startBroker({ configuration: lines });
+    for (const [userName, clientId] of NAMES) {
+      const codes = await codesOf(broker, userName, clientId);
+      expect(codes.every((code) => code < 0x80)).toBe(true);
+    }
+    await broker.stop();
+  });
+});
+
+test("clients without a user name may do nothing, and nobody is asked", async () => {
+  const lines = configuration.with(0, "allow_anonymous true");
+  const broker = await startBroker({ configuration: lines });
+  const client = await TestClient.connect(broker);
+  state.asked.length = 0;
+  expect(await client.subscribe("all/#")).toBe(0x87);
+  const sent = client.sendPublish("all/on", "1", { qos: 1 });
+  expect((await client.expect("puback", sent)).reasonCode).toBe(0x87);
+  expect(state.asked).toEqual([]);
+  await broker.stop();
 });
 
 describe("what each may do", () => {

@@ -163,6 +163,7 @@ test("go-auth: files and http, with its defaults", () => {
     userUri: "/user",
     superuserUri: "",
     aclUri: "/acl",
+    deniesWildcardNames: true,
     verifiesPeer: false,
     method: "POST",
     paramsMode: "json",
@@ -202,6 +203,30 @@ test("go-auth: all that the HTTP backend knows", () => {
 test("go-auth: a time-out of 0 is none there, and the longest here", () => {
   const { access } = accepted(`${GO_AUTH}auth_opt_http_timeout 0\n`);
   expect(access?.http?.timeoutSeconds).toBe(86_400);
+});
+
+test("go-auth: names with wildcards may do nothing, unless they are not to be looked at", () => {
+  expect(accepted(GO_AUTH).access).toMatchObject({ usesGoAuth: true, deniesWildcardNames: true });
+  const { access, warnings } = accepted(`${GO_AUTH}auth_plugin_deny_special_chars false\n`);
+  expect(access).toMatchObject({
+    deniesWildcardNames: false,
+    http: { deniesWildcardNames: false },
+  });
+  expect(warnings).toEqual([]);
+  expect(accepted(`${LISTENER}password_file /p\n`).access?.usesGoAuth).toBe(false);
+});
+
+test("go-auth: its ACL file is no other's", () => {
+  expect(accepted(GO_AUTH).access?.aclIsGoAuths).toBe(true);
+  expect(accepted(`${LISTENER}acl_file /acl\n`).access?.aclIsGoAuths).toBe(false);
+  const plugin = "plugin mosquitto_acl_file.so\nplugin_opt_acl_file /acl\n";
+  for (const [content, fault] of [
+    [`${GO_AUTH}acl_file /acl\n`, /^m\.conf:9: acl_file and auth_opt_files_acl_path are read in/],
+    [`${GO_AUTH}acl_file /other\n`, /^m\.conf:9: acl_file and a plugin name two files/],
+    [`${GO_AUTH}${plugin}`, /^m\.conf:9: two plugins read ACL files, each in its way/],
+  ] as const) {
+    expect(read(content).errors).toEqual([expect.stringMatching(fault)]);
+  }
 });
 
 test("go-auth: what changes nothing is told, and what is wrong is refused", () => {

@@ -121,19 +121,17 @@ test.each(ERRORS)("%j is refused: %s", (line, error) => {
   expect(errors[0]).toContain(error);
 });
 
-test.each([
-  "allow_duplicate_messages false",
-  "auth_plugin_deny_special_chars true",
-  "max_inflight_bytes 0",
-  "upgrade_outgoing_qos false",
-])("%j asks for what happens anyway: nothing is said", (line) => {
-  const { errors, warnings } = read(`${OPEN}${line}\n`);
-  expect([errors, warnings]).toEqual([[], []]);
-  const [name] = line.split(" ");
-  expect(read(`${OPEN}${name} 1\n${name} 0\n`).warnings).toEqual([
-    expect.stringContaining(`${name} is not obeyed`),
-  ]);
-});
+test.each(["allow_duplicate_messages false", "max_inflight_bytes 0", "upgrade_outgoing_qos false"])(
+  "%j asks for what happens anyway: nothing is said",
+  (line) => {
+    const { errors, warnings } = read(`${OPEN}${line}\n`);
+    expect([errors, warnings]).toEqual([[], []]);
+    const [name] = line.split(" ");
+    expect(read(`${OPEN}${name} 1\n${name} 0\n`).warnings).toEqual([
+      expect.stringContaining(`${name} is not obeyed`),
+    ]);
+  },
+);
 
 const WARNINGS: readonly (readonly [line: string, warning: string])[] = [
   [

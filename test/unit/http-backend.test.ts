@@ -75,6 +75,7 @@ function backendOf(origin: string, changes: Partial<HttpAccessSettings> = {}) {
     userUri: "/user",
     superuserUri: "",
     aclUri: "/acl",
+    deniesWildcardNames: true,
     verifiesPeer: true,
     method: "POST",
     paramsMode: "json",

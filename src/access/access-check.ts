@@ -4,7 +4,7 @@
  */
 import { type AccessRule, type AccessRules, READ, WRITE } from "./access-rules.ts";
 import type { Identity } from "./identity.ts";
-import { filterMatches, intersectionOf, isCovered } from "./topic-filters.ts";
+import { filterMatches, intersectionOf, isCovered, levelsMatch } from "./topic-filters.ts";
 
 /** What a rule says, or null where no rule matches and it is to be asked outside. */
 export type Answer = boolean | null;
@@ -48,12 +48,19 @@ export function mayUseFilter(
     const own = filterOf(rule, identity);
     if (own === null) continue;
     let isMatch = rule.meansWildcards === true && /[+#]/.test(plain);
-    if (rule.isLiteral) isMatch ||= own === filter || own === plain;
+    if (rule.comparesText !== undefined) isMatch ||= matchesAsText(rule, own, filter);
+    else if (rule.isLiteral) isMatch ||= own === filter || own === plain;
     else isMatch ||= isCovered(plain, [own]) || isCovered(filter, [own]);
     if (isMatch) return rule.allows;
   }
   if (rules.question !== undefined && (rules.question.actions & action) !== 0) return null;
   return (rules.defaults & action) !== 0;
+}
+
+/** @param own  the rule's filter with the names in it */
+function matchesAsText({ allows, comparesText }: AccessRule, own: string, filter: string): boolean {
+  if (comparesText === "all but #" && filter === "#") return false;
+  return levelsMatch(own, filter) || (!allows && levelsMatch(own, filterOfShared(filter)));
 }
 
 /** Whether a topic may be published to; what is to be asked outside is. */

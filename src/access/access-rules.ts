@@ -32,6 +32,12 @@ export interface AccessRule {
    * said the filter is taken as it stands.
    */
   readonly substitutes?: true;
+  /**
+   * Of SUBSCRIBE: wildcards of the Topic Filter asked for are levels as others are, so that `a/+`
+   * means `a/#`, too; shared subscriptions are denied also by what stands behind their name.
+   * "all but #": that filter is not meant.
+   */
+  readonly comparesText?: "all" | "all but #";
   /** Of SUBSCRIBE: whatever its filter, all Topic Filters with wildcards are meant. */
   readonly meansWildcards?: true;
 }

@@ -38,16 +38,17 @@ const FILTER_BYTES_MAX = 65_535;
 /** Longest part of a bad line that is repeated. */
 const SHOWN_CHARACTERS_MAX = 60;
 
-interface Lists {
+/** Rules of a section, as the lines come. */
+export interface RuleLists {
   readonly allowing: AccessRule[];
   readonly denying: AccessRule[];
 }
 
-function newLists(): Lists {
+export function newRuleLists(): RuleLists {
   return { allowing: [], denying: [] };
 }
 
-function inOrder({ allowing, denying }: Lists): AccessRule[] {
+function inOrder({ allowing, denying }: RuleLists): AccessRule[] {
   return [...denying, ...allowing];
 }
 
@@ -58,36 +59,46 @@ function inOrder({ allowing, denying }: Lists): AccessRule[] {
  *   it cannot be read
  */
 export function readAclFile(path: string, warn: (sentence: string) => void): AclFile {
-  let content: string;
-  try {
-    content = readFileSync(path, "utf8");
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new StartError(`acl_file ${path} cannot be read: ${why}`);
-  }
-  const file = parseAclFile(path, content);
+  const file = parseAclFile(path, readAclContent("acl_file", path));
   for (const sentence of file.warnings) warn(sentence);
   return file;
 }
 
-/** As readAclFile(), of a file's content; `path` is for its sentences only. */
-export function parseAclFile(path: string, content: string): AclFile {
-  const anonymous = newLists();
-  const users = new Map<string, Lists>();
-  const patterns = newLists();
-  const warnings: string[] = [];
-  let section = anonymous;
-  for (const [index, written] of content
-    .replace(/^\ufeff/, "")
-    .split("\n")
-    .entries()) {
-    const at = `${path}:${index + 1}`;
+/** @throws StartError, in which `option` names it, where it cannot be read */
+export function readAclContent(option: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new StartError(`${option} ${path} cannot be read: ${why}`);
+  }
+}
+
+/** The lines that say something, without white space around them. */
+export function* linesOfAcl(
+  path: string,
+  content: string,
+): Generator<{ readonly at: string; readonly line: string }> {
+  const lines = content.replace(/^\ufeff/, "").split("\n");
+  for (const [index, written] of lines.entries()) {
     const line = written.trim();
     if (written.startsWith("#") || line === "") continue;
+    yield { at: `${path}:${index + 1}`, line };
+  }
+}
+
+/** As readAclFile(), of a file's content; `path` is for its sentences only. */
+export function parseAclFile(path: string, content: string): AclFile {
+  const anonymous = newRuleLists();
+  const users = new Map<string, RuleLists>();
+  const patterns = newRuleLists();
+  const warnings: string[] = [];
+  let section = anonymous;
+  for (const { at, line } of linesOfAcl(path, content)) {
     const [, word = "", rest = ""] = /^([^ ]*) *(.*)$/s.exec(line) ?? [];
     if (word === "user") {
       if (rest === "") throw new StartError(`${at}: user needs a name: user NAME`);
-      section = users.get(rest) ?? newLists();
+      section = users.get(rest) ?? newRuleLists();
       users.set(rest, section);
     } else if (word === "topic" || word === "pattern") {
       const rule = ruleOf(at, word, rest);
@@ -99,7 +110,7 @@ export function parseAclFile(path: string, content: string): AclFile {
       const lists = word === "pattern" ? patterns : section;
       (rule.allows ? lists.allowing : lists.denying).push(rule);
     } else {
-      throw new StartError(`${at}: ${unknown(word)}`);
+      throw new StartError(`${at}: ${unknownAclWord(word)}`);
     }
   }
   return {
@@ -110,16 +121,18 @@ export function parseAclFile(path: string, content: string): AclFile {
   };
 }
 
-function shown(text: string): string {
+/** What is written in a file, as an error shows it. */
+export function shownAcl(text: string): string {
   if (text.length <= SHOWN_CHARACTERS_MAX) return text;
   return `${text.slice(0, SHOWN_CHARACTERS_MAX)}…`;
 }
 
-function unknown(word: string): string {
+/** What is said of a line that begins with no word of an ACL file. */
+export function unknownAclWord(word: string): string {
   const meant = nearest(word, WORDS);
   const guess = meant === null ? "" : `; did you mean ${meant}?`;
   const tab = word.includes("\t") ? "; a tab does not part words, use a blank" : "";
-  return `unknown word "${shown(word)}", expected topic, user or pattern${guess || tab}`;
+  return `unknown word "${shownAcl(word)}", expected topic, user or pattern${guess || tab}`;
 }
 
 function ruleOf(at: string, word: string, rest: string): AccessRule {
@@ -130,13 +143,18 @@ function ruleOf(at: string, word: string, rest: string): AccessRule {
   const decided = ACCESSES.get(access);
   if (decided === undefined) {
     const hint = `; a filter with blanks needs one of them first: ${word} readwrite ${rest}`;
-    throw new StartError(`${at}: "${shown(first)}" is none of ${FORMS}${shown(hint)}`);
+    throw new StartError(`${at}: "${shownAcl(first)}" is none of ${FORMS}${shownAcl(hint)}`);
   }
   const text = filter === "" ? first : filter;
-  const fault = faultOfFilter(text);
-  if (fault !== null) throw new StartError(`${at}: Topic Filter "${shown(text)}": ${fault}`);
+  checkFilter(at, text);
   const rule = { ...decided, filter: text, isLiteral: false } as const;
   return word === "pattern" && /%[cu]/.test(text) ? { ...rule, substitutes: true } : rule;
+}
+
+/** @throws StartError where this is no Topic Filter */
+export function checkFilter(at: string, text: string): void {
+  const fault = faultOfFilter(text);
+  if (fault !== null) throw new StartError(`${at}: Topic Filter "${shownAcl(text)}": ${fault}`);
 }
 
 /** @returns why this is no Topic Filter; null: it is one, §4.7 */

@@ -16,7 +16,8 @@ import type { Authorizer } from "./access-rules.ts";
 import { AclAuthorizer } from "./acl-authorizer.ts";
 import { readAclFile } from "./acl-file.ts";
 import { type DynamicSecurities, securedBy } from "./dynamic-securities.ts";
-import { GoAuthAuthorizer } from "./go-auth-authorizer.ts";
+import { readGoAuthAclFile } from "./go-auth-acl-file.ts";
+import { GoAuthAuthorizer, GoAuthFileAuthorizer } from "./go-auth-authorizer.ts";
 import { HttpAuthorizer } from "./http-authorizer.ts";
 import { HttpBackend } from "./http-backend.ts";
 import type { Authenticator, ConnectRequest, Verdict } from "./identity.ts";
@@ -162,6 +163,10 @@ export function loadAccessFiles(
   before: AccessFiles | null = null,
 ): AccessFiles {
   const warn = (sentence: string): void => log.warn(sentence);
+  const fileAuthorizer = (path: string): Authorizer =>
+    settings.aclIsGoAuths
+      ? new GoAuthFileAuthorizer(readGoAuthAclFile(path, users, warn))
+      : new AclAuthorizer(readAclFile(path, warn));
   const { aclFile, passwordFile, scramFile } = settings;
   const security = securities?.of(settings) ?? null;
   const users = passwordFile === null ? null : loadPasswordFile(passwordFile, warn);
@@ -178,7 +183,7 @@ export function loadAccessFiles(
   if (security !== null) authenticators.push(security);
   if (tokens !== null) authenticators.push(tokens.authenticator);
   if (http !== null) authenticators.push(http.authenticator);
-  const file = aclFile === null ? null : new AclAuthorizer(readAclFile(aclFile, warn));
+  const file = aclFile === null ? null : fileAuthorizer(aclFile);
   const asked =
     http === null
       ? file

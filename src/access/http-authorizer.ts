@@ -7,6 +7,7 @@
  */
 import {
   type AccessQuestion,
+  type AccessRule,
   type AccessRules,
   type Authorizer,
   READ,
@@ -46,11 +47,17 @@ export class HttpAuthorizer implements Authorizer {
     if (written === null) return this.#onlyAsked;
     const known = this.#combined.get(written);
     if (known !== undefined) return known;
-    const rules = written.rules.map((rule) =>
-      (rule.actions & READ) === 0 ? rule : { ...rule, actions: rule.actions | SUBSCRIBE },
-    );
+    const rules = written.rules.map(subscribingAsReading).filter(({ actions }) => actions !== 0);
     const combined = { rules, defaults: DEFAULTS, question: this.#question };
     this.#combined.set(written, combined);
     return combined;
   }
+}
+
+/** What a rule allows to subscribe to, all of that may be read. */
+function subscribingAsReading(rule: AccessRule): AccessRule {
+  const { actions } = rule;
+  if (!rule.allows) return actions & READ ? { ...rule, actions: actions | SUBSCRIBE } : rule;
+  const { comparesText: _, ...covering } = rule;
+  return { ...covering, actions: actions & READ ? actions | SUBSCRIBE : actions & ~SUBSCRIBE };
 }

@@ -12,6 +12,11 @@ const ANY_LEVEL = "\0";
 /** Whether a filter matches a Topic Name. */
 export function filterMatches(filter: string, topic: string): boolean {
   if (topic.startsWith("$") && !filter.startsWith("$")) return false; // [MQTT-4.7.2-1]
+  return levelsMatch(filter, topic);
+}
+
+/** The same, without regard to what begins with `$`. */
+export function levelsMatch(filter: string, topic: string): boolean {
   const wanted = filter.split("/");
   const levels = topic.split("/");
   for (const [index, level] of wanted.entries()) {

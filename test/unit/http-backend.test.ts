@@ -2,7 +2,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
+import { mayUseFilter } from "../../src/access/access-check.ts";
+import { SUBSCRIBE } from "../../src/access/access-rules.ts";
 import { AnswerCache } from "../../src/access/answer-cache.ts";
+import { parseGoAuthAclFile } from "../../src/access/go-auth-acl-file.ts";
+import { GoAuthFileAuthorizer } from "../../src/access/go-auth-authorizer.ts";
+import { HttpAuthorizer } from "../../src/access/http-authorizer.ts";
 import { HttpBackend } from "../../src/access/http-backend.ts";
 import type { ConnectRequest, Verdict } from "../../src/access/identity.ts";
 import {
@@ -238,6 +243,18 @@ describe("what counts", () => {
     server.closeIdleConnections();
     expect(await outcome(loginAs(backend, "truck"))).toBe("yes");
   });
+});
+
+test("beside go-auth's ACL file: of what may be read whole nobody is asked", () => {
+  const content = "topic subscribe s\ntopic read one/+\ntopic deny one/secret\n";
+  const file = new GoAuthFileAuthorizer(parseGoAuthAclFile("acl", content, null));
+  const { backend } = backendOf("http://127.0.0.1:1");
+  const identity = { clientId: "c1", userName: "truck", rules: null };
+  const rules = new HttpAuthorizer(backend, file, 0).rulesOf(identity);
+  const answers = (["one/x", "one/+", "one/#", "s", "one/secret", "other"] as const).map((filter) =>
+    mayUseFilter(rules, identity, SUBSCRIBE, filter),
+  );
+  expect(answers).toEqual([true, true, null, null, false, null]);
 });
 
 describe("what is kept", () => {

@@ -1,6 +1,7 @@
 /**
  * JSON Web Tokens as passwords, RFC 7519: the signature says who the client is, for as long as the
- * token lasts. A password that has not the form of a token is left to others.
+ * token lasts. A password that has not the form of a token is left to others. For mosquitto-go-auth
+ * the user name may be the token.
  */
 
 import { errors, type JWTPayload, jwtVerify } from "jose";
@@ -31,7 +32,12 @@ export class TokenAuthenticator implements Authenticator {
   }
 
   authenticate(request: ConnectRequest): Promise<Verdict> | null {
-    const token = request.password === null ? "" : Buffer.from(request.password).toString("latin1");
+    const { password, userName } = request;
+    // As go-auth: then the password is not looked at.
+    if (this.#settings.takenAsUserName && userName !== null && TOKEN.test(userName)) {
+      return this.#verify(userName, request);
+    }
+    const token = password === null ? "" : Buffer.from(password).toString("latin1");
     if (!TOKEN.test(token)) return null;
     return this.#verify(token, request);
   }

@@ -72,7 +72,7 @@ function oneFile(
 
 function jwtOf(
   entries: readonly Entry[],
-  { wantsJwt }: PluginAccess,
+  { wantsJwt, jwtUserClaim }: PluginAccess,
   findings: Findings,
 ): JwtSettings | null {
   const keyFile = valueIn(entries, "jwt_key_file");
@@ -96,7 +96,8 @@ function jwtOf(
     algorithms: valueIn(entries, "jwt_algorithms") ?? [],
     issuer: valueIn(entries, "jwt_issuer"),
     audience: valueIn(entries, "jwt_audience"),
-    userClaim: valueIn(entries, "jwt_user_claim") ?? "sub",
+    userClaim: linesOf(entries, "jwt_user_claim").at(-1)?.value ?? jwtUserClaim ?? "sub",
+    takenAsUserName: wantsJwt,
     aclClaim: valueIn(entries, "jwt_acl_claim"),
     clientIdClaim: valueIn(entries, "jwt_clientid_claim"),
     leewaySeconds: valueIn(entries, "jwt_leeway") ?? 0,

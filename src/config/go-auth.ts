@@ -22,11 +22,12 @@ const NEEDLESS: readonly (readonly [beginning: string, why: string])[] = [
   ["retry_count", "each question is asked once"],
 ];
 
-/** Options of the backend `http` and of the cache that are obeyed. */
+/** Options of the backends and of the cache that are obeyed. */
 const OBEYED = new Set([
   "backends",
   "files_password_path",
   "files_acl_path",
+  "jwt_userfield",
   "http_host",
   "http_port",
   "http_getuser_uri",
@@ -136,6 +137,8 @@ export function useGoAuth(plugin: Plugin, access: PluginAccess, findings: Findin
     if (aclPath !== "") takeAclFile(plugin.at, aclPath, true, access, findings);
   }
   access.wantsJwt = backends.includes("jwt");
+  // As go-auth: any other word means the subject.
+  if (reader.text("jwt_userfield", "") === "Username") access.jwtUserClaim = "username";
   if (backends.includes("http")) access.http = httpOf(reader);
 }
 

@@ -23,6 +23,8 @@ export interface PluginAccess {
   http: Omit<HttpAccessSettings, "deniesWildcardNames"> | null;
   /** Whether JSON Web Tokens are asked for. */
   wantsJwt: boolean;
+  /** The claim of these that is the user name; null: no plugin says. */
+  jwtUserClaim: string | null;
 }
 
 /** A plugin's line with its options. */
@@ -87,6 +89,7 @@ export function usePlugins(plugins: readonly Plugin[], findings: Findings): Plug
     usesGoAuth: false,
     http: null,
     wantsJwt: false,
+    jwtUserClaim: null,
   };
   for (const plugin of plugins) {
     const use = KNOWN.get(plugin.fileName);

@@ -107,6 +107,8 @@ export interface AccessSettings {
 
 /** JSON Web Tokens as passwords. */
 export interface JwtSettings {
+  /** Whether a user name may be the token, as for mosquitto-go-auth. */
+  readonly takenAsUserName: boolean;
   /** A shared secret, or a public key in PEM; null: there is `jwks`. */
   readonly keyFile: string | null;
   /** A file or an https URL; null: there is `keyFile`. */

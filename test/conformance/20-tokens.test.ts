@@ -120,6 +120,41 @@ describe("with a secret", () => {
   });
 });
 
+describe("as mosquitto-go-auth takes them", () => {
+  const chapter = startChapter({
+    configuration: [
+      "allow_anonymous false",
+      "failed_login_delay 0",
+      "auth_plugin /usr/share/mosquitto/go-auth.so",
+      "auth_opt_backends jwt",
+      "auth_opt_jwt_userfield Username",
+      `jwt_key_file ${file("go-auth-secret", `${SECRET}\n`)}`,
+    ],
+  });
+  const claims = { username: "truck8", sub: "nobody" };
+
+  test.each([4, 5] as const)("%i: the user name is the token, or the password", async (version) => {
+    const signed = await token(SECRET, claims);
+    for (const options of [
+      { userName: signed, password: "anything" },
+      { userName: "anything", password: signed },
+      // The password is not looked at.
+      { userName: signed, password: await token(`${SECRET}.`, claims) },
+    ]) {
+      const client = await chapter.connect({ ...options, version, clientId: "t8" });
+      await client.disconnect();
+    }
+    await logged(chapter, new RegExp(`as t8 \\(p${version}, .*u'truck8'`));
+  });
+
+  test("one that is not accepted: CONNACK 0x87, and it is not in the log", async () => {
+    for (const bad of [await token(`${SECRET}.`, claims), await token(SECRET, claims, -60)]) {
+      expect((await codeOf(chapter, "anything", { userName: bad })).code).toBe(0x87);
+    }
+    expect(chapter.broker().output()).not.toContain("eyJ");
+  });
+});
+
 describe("with a public key", () => {
   const pem = file("key.pem", rsa.pem);
   const chapter = startChapter({

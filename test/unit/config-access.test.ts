@@ -229,6 +229,17 @@ test("go-auth: its ACL file is no other's", () => {
   }
 });
 
+test("go-auth: tokens as user names, and the claim that names the user", () => {
+  const jwt = `${LISTENER}auth_plugin go-auth.so\nauth_opt_backends jwt\njwt_key_file /key\n`;
+  const jwtOf = (content: string) => accepted(content).access?.jwt;
+  expect(jwtOf(jwt)).toMatchObject({ takenAsUserName: true, userClaim: "sub" });
+  const named = `${jwt}auth_opt_jwt_userfield Username\n`;
+  expect(accepted(named).warnings).toEqual([]);
+  expect(jwtOf(named)).toMatchObject({ userClaim: "username" });
+  expect(jwtOf(`${named}jwt_user_claim sub\n`)).toMatchObject({ userClaim: "sub" });
+  expect(jwtOf(`${LISTENER}jwt_key_file /key\n`)).toMatchObject({ takenAsUserName: false });
+});
+
 test("go-auth: what changes nothing is told, and what is wrong is refused", () => {
   const { warnings } = accepted(`${GO_AUTH}auth_opt_log_level debug\nauth_opt_hasher bcrypt\n`);
   expect(warnings).toEqual([

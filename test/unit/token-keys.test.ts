@@ -40,6 +40,7 @@ function open(changes: Partial<JwtSettings>) {
     issuer: null,
     audience: null,
     userClaim: "sub",
+    takenAsUserName: false,
     aclClaim: null,
     clientIdClaim: null,
     leewaySeconds: 0,

@@ -195,7 +195,7 @@ describe("check_retain_source", () => {
     return seen.sort();
   }
 
-  // mosquitto 2.0.11 has the option, but sends all of them.
+  // mosquitto 2.0.11 sends all of them unless the option is set.
   test.each([
     ["true", ["a/2", "a/3"]],
     ["false", ["a/1", "a/2", "a/3", "both", "own/write"]],

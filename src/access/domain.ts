@@ -2,7 +2,7 @@
  * An access domain: who may connect by one set of access settings, which all listeners share or
  * each has of its own.
  *
- *   CONNECT ─▶ certificate ─▶ password file ─▶ dynamic security ─▶ token ─▶ HTTP ─▶ anonymous?
+ *   CONNECT ─▶ certificate ─▶ dynamic security ─▶ password file ─▶ token ─▶ HTTP ─▶ anonymous?
  *
  * Each authenticator grants, refuses, or passes on. Where all pass it on a client without a user
  * name may come in as anonymous; with one it is refused. Where nobody checks names, they are taken
@@ -179,8 +179,9 @@ export function loadAccessFiles(
   );
   const http = remoteOf(settings.http, before?.http, (backend) => new HttpBackend(backend, log));
   const authenticators: Authenticator[] = [];
-  if (users !== null) authenticators.push(new PasswordAuthenticator(users, hasher));
+  // As in mosquitto: a password that was changed or disabled there is not good for an old file's.
   if (security !== null) authenticators.push(security);
+  if (users !== null) authenticators.push(new PasswordAuthenticator(users, hasher));
   if (tokens !== null) authenticators.push(tokens.authenticator);
   if (http !== null) authenticators.push(http.authenticator);
   const file = aclFile === null ? null : fileAuthorizer(aclFile);

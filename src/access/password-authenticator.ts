@@ -1,4 +1,4 @@
-/** Users of the password file: who is in it is judged by it, whoever else comes after it. */
+/** Users of the password file: who is in it is judged by it, whoever comes after it. */
 import { NOT_AUTHORIZED, QUOTA_EXCEEDED } from "#assembly/spec";
 import { addressKey } from "./address-key.ts";
 import { BUSY } from "./fair-queue.ts";

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { until, withDeadline } from "./await.ts";
 import { TestClient } from "./client.ts";
+import type { BrokerAddress } from "./client-packets.ts";
 import { freePorts } from "./running-broker.ts";
 
 const HOLDFAST = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
@@ -141,7 +142,7 @@ export interface Asker {
   command(command: string, fields?: object): Promise<unknown>;
 }
 
-export async function startAsker(broker: SecuredBroker): Promise<Asker> {
+export async function startAsker(broker: BrokerAddress): Promise<Asker> {
   const client = await TestClient.connect(broker, { ...ADMIN, clientId: "asker" });
   await client.subscribe(`${CONTROL}/response`);
   const ask = async (request: string): Promise<string> => {

@@ -193,7 +193,7 @@ export function loadAccessFiles(
   const others = settings.usesGoAuth
     ? new GoAuthAuthorizer(asked, mosquittos, settings.deniesWildcardNames)
     : asked;
-  const authorizer = security === null ? others : securedBy(security, others);
+  const authorizer = security === null ? others : securedBy(security, others, mosquittos);
   const deniesSubscribe = settings.aclDeniesSubscribe;
   return { credentials, authenticators, authorizer, deniesSubscribe, tokens, http };
 }

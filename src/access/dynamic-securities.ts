@@ -4,15 +4,39 @@
  */
 import type { Log } from "../base/log.ts";
 import type { AccessSettings } from "../config/settings.ts";
-import type { Authorizer } from "./access-rules.ts";
+import type { AccessRules, Authorizer } from "./access-rules.ts";
 import { type ConcernedConnections, DynamicSecurity } from "./dynamic-security.ts";
+import { followedBy } from "./dynamic-security-rules.ts";
 import type { PasswordHasher } from "./password-hasher.ts";
 
-/** Whom dynamic security does not know is judged by what else there is. */
-export function securedBy(security: DynamicSecurity, others: Authorizer | null): Authorizer {
+/**
+ * Whom dynamic security does not know is judged by what else there is; where it leaves open what
+ * somebody may do whom it knows, the ACL file decides.
+ *
+ * @param others  null: nothing else
+ * @param file  null: there is none
+ */
+export function securedBy(
+  security: DynamicSecurity,
+  others: Authorizer | null,
+  file: Authorizer | null,
+): Authorizer {
   if (others === null) return security;
+  /** By the rules of dynamic security, then by those of the file. */
+  const combined = new WeakMap<AccessRules, WeakMap<AccessRules, AccessRules>>();
+  const withFile = (rules: AccessRules, written: AccessRules): AccessRules => {
+    const known = combined.get(rules) ?? new WeakMap<AccessRules, AccessRules>();
+    const both = known.get(written) ?? followedBy(rules, written);
+    combined.set(rules, known.set(written, both));
+    return both;
+  };
   return {
-    rulesOf: (identity) => (security.knows(identity) ? security : others).rulesOf(identity),
+    rulesOf: (identity) => {
+      if (!security.knows(identity)) return others.rulesOf(identity);
+      const rules = security.rulesOf(identity);
+      const written = file?.rulesOf(identity) ?? null;
+      return written === null ? rules : withFile(rules, written);
+    },
   };
 }
 

@@ -4,6 +4,7 @@
  *   roles of the client, then those of its groups, each by priority
  *     └─ of a role: what it says literally, then its patterns, each by priority
  *          └─ the defaults, which never open $CONTROL
+ *               └─ what they leave closed: an ACL file, if there is one
  *
  * Clients of the same roles share one set of rules, in which %c and %u stand for who asks.
  */
@@ -57,6 +58,34 @@ const NO_WILDCARDS: AccessRule = {
 };
 
 const NOTHING: AccessRules = { rules: [], defaults: 0 };
+
+/** Those of the rules, and that part of them, that are about some of these actions. */
+function about(actions: number, rules: readonly AccessRule[]): AccessRule[] {
+  const some = rules.filter((rule) => (rule.actions & actions) !== 0);
+  return some.map((rule) => ({ ...rule, actions: rule.actions & actions }));
+}
+
+/**
+ * Rules of dynamic security with those behind them that decide, as in mosquitto, where no role says
+ * anything and the defaults open nothing.
+ *
+ * @param others  without a question
+ */
+export function followedBy(rules: AccessRules, others: AccessRules): AccessRules {
+  if (rules === NOTHING) return rules;
+  const { defaults } = rules;
+  const ofRoles = rules.rules.filter((rule) => rule !== NO_CONTROL);
+  const ofControl = others.rules.filter(({ filter }) => filter.startsWith("$CONTROL/"));
+  return {
+    rules: [
+      ...ofRoles,
+      ...about(defaults, ofControl),
+      ...about(defaults & ~others.defaults, [NO_CONTROL]),
+      ...about(~defaults, others.rules),
+    ],
+    defaults: defaults | others.defaults,
+  };
+}
 
 /** Whether a level of the filter is one of the two that stand for who asks. */
 function isPersonal(filter: string): boolean {

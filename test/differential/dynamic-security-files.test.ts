@@ -1,6 +1,6 @@
 /**
- * Dynamic security beside a password file: who decides about whom, in mosquitto and in Holdfast
- * with the same files, and whatever stands first in the configuration.
+ * Dynamic security beside a password file and an ACL file: who decides about whom, in mosquitto and
+ * in Holdfast with the same files, and whatever stands first in the configuration.
  */
 import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -122,5 +122,98 @@ describe.each(["password_file", "plugin"])("a password file as well, %s first", 
     await change("disableClient", { username: "bare" });
     expect(await codes("bare", "file bare")).toEqual([0x87]);
     expect(await codes("nobody", "wrong")).toEqual([0x87]);
+  });
+});
+
+/** Lines for nobody, for one whom a role concerns as well, and for all. */
+const ACL = `
+topic readwrite anonymous/#
+topic read $CONTROL/anonymous/#
+user ruled
+topic deny both/deny
+topic readwrite both/#
+topic write file/write
+topic read file/read
+topic readwrite $CONTROL/file/#
+topic deny role/allows
+topic readwrite role/denies
+pattern readwrite user/%u/#
+pattern readwrite client/%c
+`;
+
+const TOPICS = [
+  ...["both/deny", "both/x", "file/write", "file/read", "role/allows", "role/denies", "other"],
+  ...["user/ruled/x", "user//x", "client/ruled", "client/plain", "anonymous/x"],
+  ...["$CONTROL/file/x", "$CONTROL/anonymous/x", "$CONTROL/other", "role/literal"],
+];
+
+const TYPES = ["publishClientSend", "publishClientReceive", "subscribe", "unsubscribe"];
+
+const WHO: Readonly<Record<string, ConnectOptions>> = {
+  "a client with a role": { clientId: "ruled", userName: "ruled", password: "x" },
+  "one without": { clientId: "plain", userName: "plain", password: "x" },
+  "one that is in the files only": { clientId: "filed", userName: "filed", password: "file filed" },
+  "one without a name": { clientId: "nameless" },
+};
+
+describe("an ACL file as well: it decides where no role does, and no default opens", () => {
+  beforeAll(async () => {
+    const hash = await hashPassword(Buffer.from("file filed"), "sha512-pbkdf2", 101);
+    await startBoth(({ directory }, plugin) => {
+      writeFileSync(`${directory}users`, `filed:${hash}\n`, { mode: 0o600 });
+      writeFileSync(`${directory}acl`, ACL);
+      return [...plugin, `password_file ${directory}users`, `acl_file ${directory}acl`];
+    });
+    const allow = (acltype: string, topic: string) => ({ acltype, topic, allow: true });
+    const deny = (acltype: string, topic: string) => ({ acltype, topic, allow: false });
+    await change("createRole", {
+      rolename: "rules",
+      acls: [
+        allow("publishClientSend", "role/allows"),
+        deny("publishClientSend", "role/denies"),
+        deny("publishClientReceive", "role/denies"),
+        deny("subscribeLiteral", "role/literal"),
+      ],
+    });
+    const all = ["#", "$CONTROL/#"].map((topic) => allow("publishClientSend", topic));
+    await change("createRole", { rolename: "writes", acls: all });
+    const roles = [{ rolename: "writes" }];
+    await change("createClient", { username: "writer", password: "x", roles });
+    await change("createClient", { username: "ruled", password: "x" });
+    await change("addClientRole", { username: "ruled", rolename: "rules" });
+    await change("createClient", { username: "plain", password: "x" });
+  });
+  afterAll(endBoth);
+
+  /** What a client may publish and subscribe to, and what it is sent. */
+  async function rightsOf({ side }: Secured, options: ConnectOptions): Promise<object> {
+    const client = await side.connect(options);
+    const writer = await side.connect({ userName: "writer", password: "x" });
+    const publishes: string[] = [];
+    for (const topic of TOPICS) {
+      if ((await client.publish(topic, "", { qos: 1 })) !== 0x87) publishes.push(topic);
+    }
+    const subscribes: number[] = [];
+    for (const filter of ["#", "$CONTROL/#", "role/literal", "other"]) {
+      subscribes.push(await client.subscribe(filter));
+    }
+    for (const topic of TOPICS) await writer.publish(topic, "new", { qos: 1 });
+    await client.ping();
+    const receives = new Set(client.takeDeliveries().map(({ topic }) => topic));
+    const unsubscribes = await client.unsubscribe("other");
+    for (const one of [client, writer]) await one.disconnect();
+    return { publishes, subscribes, receives, unsubscribes };
+  }
+
+  describe.each([undefined, true, false])("defaults: %s", (isAllowed) => {
+    beforeAll(async () => {
+      if (isAllowed === undefined) return;
+      const acls = TYPES.map((acltype) => ({ acltype, allow: isAllowed }));
+      await change("setDefaultACLAccess", { acls });
+    });
+
+    test.each(Object.entries(WHO))("%s", async (_who, options) => {
+      await same((one) => rightsOf(one, options));
+    });
   });
 });

@@ -387,6 +387,7 @@ class Broker implements RunningBroker {
     for (const sentence of this.#access.reloadSecurities()) {
       faults.push(`${sentence}; clients, groups and roles stay as they were`);
     }
+    this.#dispatch.expelOutdated();
     void this.#authorization.renew();
     this.#retainedSweep.setInterval(settings.retainedSweepMinutes);
     this.#sysDueSeconds = 0;

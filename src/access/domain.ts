@@ -20,9 +20,9 @@ import { readGoAuthAclFile } from "./go-auth-acl-file.ts";
 import { GoAuthAuthorizer, GoAuthFileAuthorizer } from "./go-auth-authorizer.ts";
 import { HttpAuthorizer } from "./http-authorizer.ts";
 import { HttpBackend } from "./http-backend.ts";
-import type { Authenticator, ConnectRequest, Verdict } from "./identity.ts";
+import type { Authenticator, ConnectRequest, Grounds, Identity, Verdict } from "./identity.ts";
 import { checkPassword, PasswordAuthenticator } from "./password-authenticator.ts";
-import { loadPasswordFile } from "./password-file.ts";
+import { loadPasswordFile, type PasswordUsers } from "./password-file.ts";
 import type { PasswordHasher } from "./password-hasher.ts";
 import { loadScramFile, type ScramCredentials } from "./scram-credentials.ts";
 import { TokenAuthenticator } from "./token-authenticator.ts";
@@ -46,6 +46,8 @@ export interface ListenerAccess {
 export interface AccessFiles {
   readonly credentials: ScramCredentials | null;
   readonly authenticators: readonly Authenticator[];
+  /** Of the password file. */
+  readonly users?: PasswordUsers | null;
   /** null: everything is allowed. */
   readonly authorizer: Authorizer | null;
   /** Whether SUBSCRIBE is refused where not all that the filter matches may be read. */
@@ -61,9 +63,12 @@ interface Remote<Settings, Kind extends Authenticator> {
   readonly authenticator: Kind;
 }
 
+const UNASKED: Grounds = { kind: "unasked" };
+
 export class AccessDomain {
   readonly #parts: AccessParts;
   #files: AccessFiles;
+  #edition = {};
 
   constructor(files: AccessFiles, parts: AccessParts) {
     this.#parts = parts;
@@ -84,6 +89,25 @@ export class AccessDomain {
     return this.#files.deniesSubscribe;
   }
 
+  /** Another object once reload() was called: verdicts of before are worth nothing. */
+  get edition(): object {
+    return this.#edition;
+  }
+
+  /** Whether who was let in on these grounds would be now. */
+  holds(
+    grounds: Grounds,
+    client: Pick<Identity, "clientId" | "userName">,
+    { allowAnonymous }: ListenerAccess,
+  ): boolean {
+    const { authenticators, credentials, users } = this.#files;
+    const { userName } = client;
+    if (grounds.kind === "scram") return credentials?.has(userName, grounds.credential) ?? false;
+    if (userName === "" || this.#isUnchecked) return allowAnonymous;
+    if (grounds.kind === "unasked" || users?.get(userName) !== grounds.stored) return false;
+    return !authenticators.some((one) => one.decides?.(client));
+  }
+
   /**
    * Decides who a client is.
    *
@@ -93,7 +117,7 @@ export class AccessDomain {
     if (listener.usesIdentityAsUserName || listener.usesSubjectAsUserName) {
       return byCertificate(request, listener.usesSubjectAsUserName);
     }
-    return this.#ask(request, 0, listener.allowAnonymous);
+    return this.#ask(request, 0, listener);
   }
 
   /**
@@ -102,6 +126,7 @@ export class AccessDomain {
    * @returns why they stay, a sentence each; empty: they do not
    */
   reload(settings: AccessSettings): readonly string[] {
+    this.#edition = {};
     try {
       const before = this.#files;
       this.#files = loadAccessFiles(settings, this.#parts, before);
@@ -121,28 +146,37 @@ export class AccessDomain {
     for (const one of this.#files.authenticators) one.close?.();
   }
 
-  #ask(request: ConnectRequest, from: number, allowAnonymous: boolean): Verdict | Promise<Verdict> {
+  #ask(
+    request: ConnectRequest,
+    from: number,
+    listener: ListenerAccess,
+  ): Verdict | Promise<Verdict> {
     const { authenticators } = this.#files;
     for (let index = from; index < authenticators.length; index++) {
       const verdict = authenticators[index]?.authenticate(request) ?? null;
       if (verdict instanceof Promise) {
-        return verdict.then((late) => late ?? this.#ask(request, index + 1, allowAnonymous));
+        return verdict.then((late) => late ?? this.#ask(request, index + 1, listener));
       }
       if (verdict !== null) return verdict;
     }
-    return this.#unknown(request, allowAnonymous);
+    return this.#unknown(request, listener.allowAnonymous);
+  }
+
+  /** Whether names are taken as they are. */
+  get #isUnchecked(): boolean {
+    const { authenticators, credentials } = this.#files;
+    return authenticators.length === 0 && credentials === null;
   }
 
   /** Nobody knows the client. */
   #unknown(request: ConnectRequest, allowAnonymous: boolean): Verdict | Promise<Verdict> {
-    const { authenticators, credentials } = this.#files;
+    const { authenticators } = this.#files;
     const { clientId, userName, password } = request;
-    const isUnchecked = authenticators.length === 0 && credentials === null;
-    if (allowAnonymous && (userName === null || isUnchecked)) {
-      return { granted: { clientId, userName: userName ?? "", rules: null } };
+    if (allowAnonymous && (userName === null || this.#isUnchecked)) {
+      return { granted: { clientId, userName: userName ?? "", rules: null }, grounds: UNASKED };
     }
     if (userName === null) return refuse("anonymous is not allowed");
-    if (isUnchecked) return refuse("no user is known, and anonymous is not allowed");
+    if (this.#isUnchecked) return refuse("no user is known, and anonymous is not allowed");
     const refusal = refuse(`unknown user ${userName}`);
     const decoy = authenticators.map((one) => one.decoy?.() ?? null).find((one) => one !== null);
     if (decoy === undefined || password === null) return refusal;
@@ -195,7 +229,7 @@ export function loadAccessFiles(
     : asked;
   const authorizer = security === null ? others : securedBy(security, others, mosquittos);
   const deniesSubscribe = settings.aclDeniesSubscribe;
-  return { credentials, authenticators, authorizer, deniesSubscribe, tokens, http };
+  return { credentials, authenticators, users, authorizer, deniesSubscribe, tokens, http };
 }
 
 /** The one of before, where nothing of its settings has changed. */

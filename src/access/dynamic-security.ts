@@ -190,6 +190,13 @@ export class DynamicSecurity implements Authenticator, Authorizer, ControlEndpoi
     return null;
   }
 
+  decides({ clientId, userName }: Pick<Identity, "clientId" | "userName">): boolean {
+    const client = this.#model.clients.get(userName);
+    if (client === undefined) return false;
+    const isOther = client.clientId !== null && client.clientId !== clientId;
+    return client.isDisabled || client.password !== null || isOther;
+  }
+
   /** Whether it is for dynamic security to say what a client may do. */
   knows({ userName }: Identity): boolean {
     return userName === "" || this.#model.clients.has(userName);

@@ -4,6 +4,7 @@
 import type { PeerIdentity } from "../engine/wire.ts";
 import type { AccessRules } from "./access-rules.ts";
 import type { StoredPassword } from "./password-hash.ts";
+import type { ScramCredential } from "./scram-file.ts";
 
 export type { PeerIdentity };
 
@@ -44,12 +45,23 @@ export function hasWildcardInNames({
   return /[+#]/.test(userName) || /[+#]/.test(clientId);
 }
 
+/** Why a client was let in, as far as a file or an option can take it back. */
+export type Grounds =
+  /** The password file has this of it. */
+  | { readonly kind: "password"; readonly stored: StoredPassword }
+  /** The SCRAM file has this of it. */
+  | { readonly kind: "scram"; readonly credential: ScramCredential }
+  /** Nobody was asked: it has no name, or names were not checked. */
+  | { readonly kind: "unasked" };
+
 /** `refused` is a Reason Code, `reason` a sentence for the log. */
 export type Verdict =
   | {
       readonly granted: Identity;
       /** Unix time, seconds, at which the proof is worth nothing any more; left out: never. */
       readonly until?: number;
+      /** Left out: no reload of files takes it back. */
+      readonly grounds?: Grounds;
     }
   | { readonly refused: number; readonly reason: string };
 
@@ -61,6 +73,8 @@ export interface Authenticator {
    * that of another; null: nothing.
    */
   decoy?(): StoredPassword | null;
+  /** Whether no other behind it is asked about this client, who has a user name. */
+  decides?(client: Pick<Identity, "clientId" | "userName">): boolean;
   /** It is asked no more. */
   close?(): void;
 }

@@ -24,9 +24,12 @@ export class PasswordAuthenticator implements Authenticator {
     if (userName === null || stored === undefined) return null;
     if (password === null) return wrong(userName);
     const checked = checkPassword(this.#hasher, stored, request);
-    return checked instanceof Promise
-      ? checked.then((settled) => verdictOf(settled, request))
-      : verdictOf(checked, request);
+    const grounds = { kind: "password", stored } as const;
+    const judged = (settled: Checked): Verdict => {
+      const verdict = verdictOf(settled, request);
+      return "granted" in verdict ? { ...verdict, grounds } : verdict;
+    };
+    return checked instanceof Promise ? checked.then(judged) : judged(checked);
   }
 
   decoy(): StoredPassword | null {

@@ -43,6 +43,18 @@ export class ScramCredentials {
     return known ?? { iterations: this.#iterations, salt, storedKey, serverKey: storedKey };
   }
 
+  /** Whether the user, whose name is prepared, is there with this credential. */
+  has(user: string, { iterations, salt, storedKey, serverKey }: ScramCredential): boolean {
+    const known = this.#users.get(user);
+    return (
+      known !== undefined &&
+      known.iterations === iterations &&
+      known.salt.equals(salt) &&
+      known.storedKey.equals(storedKey) &&
+      known.serverKey.equals(serverKey)
+    );
+  }
+
   #fake(text: string, byteCount: number): Buffer {
     const parts: Buffer[] = [];
     for (let bytes = 0; bytes < byteCount; bytes += 32) {

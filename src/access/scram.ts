@@ -23,7 +23,13 @@ const NONCE_BYTES = 18;
 /** What the exchange has come to; `data` is what the client is to be told. */
 export type ScramStep =
   | { readonly kind: "continue"; readonly data: Buffer }
-  | { readonly kind: "success"; readonly data: Buffer; readonly user: string }
+  | {
+      readonly kind: "success";
+      readonly data: Buffer;
+      readonly user: string;
+      /** What it was proven by. */
+      readonly credential: ScramCredential;
+    }
   | { readonly kind: "failure"; readonly reason: string };
 
 interface Begun {
@@ -101,7 +107,7 @@ export class ScramExchange {
     if (!isProven || user === null) return this.#fail("no such user, or another password");
     this.#isOver = true;
     const verifier = hmac(credential.serverKey, message).toString("base64");
-    return { kind: "success", data: Buffer.from(`v=${verifier}`), user };
+    return { kind: "success", data: Buffer.from(`v=${verifier}`), user, credential };
   }
 }
 

@@ -18,6 +18,7 @@ import {
   RE_AUTHENTICATE,
   SUCCESS,
 } from "#assembly/spec";
+import type { Grounds } from "../access/identity.ts";
 import { ScramExchange } from "../access/scram.ts";
 import type { ScramCredentials } from "../access/scram-credentials.ts";
 import { SCRAM_SHA_256 } from "../access/scram-file.ts";
@@ -111,6 +112,10 @@ export class Authenticating {
     if (isOpen && step.user !== connection.userName) {
       return this.#failed(connection, "the user is another than before");
     }
+    const grounds = { kind: "scram", credential: step.credential } as const;
+    if (!this.#holds(connection, step.user, grounds)) {
+      return this.#failed(connection, "the user has changed since it began");
+    }
     this.#end(connection);
     if (isOpen) {
       this.#send(connection, SUCCESS, step.data);
@@ -119,7 +124,7 @@ export class Authenticating {
     connection.phase = "connecting";
     engine.calls.setAuthenticating(connection.number, 0);
     const identity = { clientId: connection.clientId, userName: step.user, rules: null };
-    const admitted = { identity, until: null, authenticationData: step.data };
+    const admitted = { identity, until: null, grounds, authenticationData: step.data };
     return this.#waiting.decide(connection, () => decide(connection, admitted));
   }
 
@@ -177,6 +182,11 @@ export class Authenticating {
     if (step.kind === "failure") return this.#failed(connection, step.reason);
     this.#send(connection, CONTINUE_AUTHENTICATION, step.data); // [MQTT-4.12.0-2]
     return true;
+  }
+
+  /** Whether the file, which may have been read again, says the same of the user. */
+  #holds({ clientId, rules }: NetworkConnection, userName: string, grounds: Grounds): boolean {
+    return this.#plane.access.of(rules.access).holds(grounds, { clientId, userName }, rules);
   }
 
   /** Who may authenticate on this listener. */

@@ -7,9 +7,9 @@
 import type { Requester } from "../access/control-request.ts";
 import type { ConcernedConnections } from "../access/dynamic-security.ts";
 import type { Concerned } from "../access/dynamic-security-change.ts";
-import { EXPELLED_PER_TURN_MAX } from "../base/limits.ts";
 import type { ListenerRules, NetworkConnection } from "../session/network-connection.ts";
 import type { Turn } from "../session/turn.ts";
+import { Expulsions } from "./expulsions.ts";
 
 export interface ConcernedParts {
   readonly turn: Turn;
@@ -23,10 +23,11 @@ export interface ConcernedParts {
 
 export class ConcernedClients implements ConcernedConnections {
   readonly #parts: ConcernedParts;
-  #leaving: NetworkConnection[] = [];
+  readonly #expulsions: Expulsions;
 
   constructor(parts: ConcernedParts) {
     this.#parts = parts;
+    this.#expulsions = new Expulsions(parts.expel);
   }
 
   renew(): void {
@@ -42,18 +43,8 @@ export class ConcernedClients implements ConcernedConnections {
       return isAdmitted && isMeant(rules) && isConcerned(userName) && clientId !== spared?.clientId;
     });
     const asked = underway(isConcerned).filter(({ rules }) => isMeant(rules));
-    const isIdle = this.#leaving.length === 0;
-    this.#leaving.push(...asked, ...admitted);
-    // The first go at once; a whole fleet would hold up everybody else.
-    if (isIdle) this.#expelSome();
+    this.#expulsions.add([...asked, ...admitted]);
   }
-
-  readonly #expelSome = (): void => {
-    for (const connection of this.#leaving.splice(0, EXPELLED_PER_TURN_MAX)) {
-      this.#parts.expel(connection);
-    }
-    if (this.#leaving.length > 0) setImmediate(this.#expelSome);
-  };
 
   addresses(): ReadonlyMap<string, readonly string[]> {
     const addresses = new Map<string, string[]>();

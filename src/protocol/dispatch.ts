@@ -39,6 +39,7 @@ import { ConcernedClients } from "./concerned-clients.ts";
 import { sendRefused } from "./connack.ts";
 import { Connecting } from "./connect.ts";
 import { ControlTopics } from "./control-topics.ts";
+import { Expulsions } from "./expulsions.ts";
 import { farewellLine } from "./farewell.ts";
 import { decodedAgain } from "./kept-packet.ts";
 import { Logins } from "./logins.ts";
@@ -48,6 +49,9 @@ import { shorterForms, type Told } from "./reasons.ts";
 import { Subscribing } from "./subscribe.ts";
 import { Tallies } from "./tallies.ts";
 import { WaitingConnects } from "./waiting-connects.ts";
+
+/** What a client is told that would not be let in any more. */
+const OUTDATED = "its login counts no more";
 
 export class Dispatch implements TurnHandlers {
   readonly tallies = new Tallies();
@@ -59,6 +63,7 @@ export class Dispatch implements TurnHandlers {
   readonly #connecting: Connecting;
   readonly #subscribing: Subscribing;
   readonly controlTopics: ControlTopics;
+  readonly #outdated = new Expulsions((connection) => this.expel(connection, OUTDATED));
   /** Whether a CONNECT of the connection being closed is in DECODED, as far as it was read. */
   #isConnectAtHand = false;
 
@@ -352,12 +357,18 @@ export class Dispatch implements TurnHandlers {
     });
   }
 
+  /** Ends connections of clients whom files and options that were read again would not let in. */
+  expelOutdated(): void {
+    this.#outdated.add(this.#logins.outdated());
+  }
+
   /**
    * Ends a connection whose client lost its rights, or got others. As in mosquitto, its will goes
    * with it: whoever is shut out has no last word.
    */
-  expel(connection: NetworkConnection): void {
+  expel(connection: NetworkConnection, reason = ""): void {
     if (connection.phase === "closing" || connection.phase === "closed") return;
+    if (reason !== "") connection.closeReason = reason;
     this.#dropWill(connection);
     this.close(connection, ADMINISTRATIVE_ACTION);
   }

@@ -16,8 +16,9 @@ import {
   SERVER_UNAVAILABLE,
 } from "#assembly/spec";
 import { addressKey } from "../access/address-key.ts";
+import type { AccessDomain } from "../access/domain.ts";
 import type { FailedLogins } from "../access/failed-logins.ts";
-import type { ConnectRequest, Identity, Verdict } from "../access/identity.ts";
+import type { ConnectRequest, Grounds, Identity, Verdict } from "../access/identity.ts";
 import { ProtocolError } from "../base/errors.ts";
 import {
   ADMITTED_PER_TURN_MAX,
@@ -35,6 +36,8 @@ export interface Admitted {
   readonly identity: Identity;
   /** Unix time, seconds, at which what it showed is worth nothing any more; null: never. */
   readonly until: number | null;
+  /** What a reload can take back; null: nothing. */
+  readonly grounds: Grounds | null;
   /** Last word of the Authentication Method; null: there was no method, or it has none. */
   readonly authenticationData: Uint8Array | null;
 }
@@ -45,6 +48,8 @@ type Refusal = Extract<Verdict, { refused: number }>;
 interface Asked {
   readonly request: ConnectRequest;
   readonly decide: DecideConnect;
+  /** Of the access domain that was asked. */
+  readonly edition: object;
 }
 
 /** Decides the CONNECT in DECODED; whether the connection goes on at once. */
@@ -80,6 +85,8 @@ export class Logins {
   /** Open connections whose proof ends, with the second in which they stand. */
   readonly #ending = new Map<NetworkConnection, number>();
   readonly #wheel: DeadlineWheel<NetworkConnection>;
+  /** Why clients were let in who are connected, or about to be. */
+  readonly #grounds = new Map<NetworkConnection, Grounds>();
 
   constructor(plane: Plane, { waiting, failed, tallies }: LoginParts, close: Close) {
     this.#plane = plane;
@@ -98,15 +105,23 @@ export class Logins {
    * @throws ProtocolError with the Reason Code of the CONNACK that refuses
    */
   ask(connection: NetworkConnection, decide: DecideConnect): Admitted | null {
-    const { access } = this.#plane;
     const request = this.#request(connection);
-    const verdict = access.of(connection.rules.access).authenticate(request, connection.rules);
+    const domain = this.#domainOf(connection);
+    const verdict = domain.authenticate(request, connection.rules);
     if (!(verdict instanceof Promise)) {
       return "granted" in verdict ? admit(verdict) : this.#refuse(connection, request, verdict);
     }
     this.#waiting.keep(connection);
     connection.phase = "authenticating";
-    const asked = { request, decide };
+    this.#await(connection, { request, decide, edition: domain.edition }, verdict);
+    return null;
+  }
+
+  #domainOf({ rules }: NetworkConnection): AccessDomain {
+    return this.#plane.access.of(rules.access);
+  }
+
+  #await(connection: NetworkConnection, asked: Asked, verdict: Promise<Verdict>): void {
     this.#asked.set(connection, asked);
     verdict.then(
       (settled) => this.#later(() => this.#settle(connection, asked, settled)),
@@ -116,7 +131,6 @@ export class Logins {
         this.#later(() => this.#settle(connection, asked, settled));
       },
     );
-    return null;
   }
 
   /**
@@ -153,8 +167,9 @@ export class Logins {
     return null;
   }
 
-  /** The connection is open: it ends when what it showed is worth nothing any more. */
-  watch(connection: NetworkConnection, { until }: Admitted): void {
+  /** The connection is opened: it ends when what it showed is worth nothing any more. */
+  watch(connection: NetworkConnection, { grounds, until }: Admitted): void {
+    if (grounds !== null) this.#grounds.set(connection, grounds);
     if (until !== null) this.#ending.set(connection, this.#wheel.add(connection, until));
   }
 
@@ -162,6 +177,16 @@ export class Logins {
     this.#ending.delete(connection);
     connection.closeReason = "its token has expired";
     this.#close(connection, NOT_AUTHORIZED);
+  }
+
+  /** Connections of clients that would not be let in any more, since files were read again. */
+  outdated(): NetworkConnection[] {
+    const outdated: NetworkConnection[] = [];
+    for (const [connection, grounds] of this.#grounds) {
+      const domain = this.#domainOf(connection);
+      if (!domain.holds(grounds, connection, connection.rules)) outdated.push(connection);
+    }
+    return outdated;
   }
 
   /** Those of some users, as far as they have no verdict yet: what they show may have changed. */
@@ -180,6 +205,7 @@ export class Logins {
       this.#ending.delete(connection);
       this.#wheel.remove(connection, second);
     }
+    this.#grounds.delete(connection);
     this.#asked.delete(connection);
     this.#waiting.forget(connection);
     const timer = this.#delayed.get(connection);
@@ -228,6 +254,14 @@ export class Logins {
 
   #settle(connection: NetworkConnection, asked: Asked, verdict: Verdict): void {
     if (this.#asked.get(connection) !== asked) return; // It is gone.
+    const domain = this.#domainOf(connection);
+    const { edition } = domain;
+    if (asked.edition !== edition) {
+      // Files were read again since: they may say something else of the same client.
+      const again = domain.authenticate(asked.request, connection.rules);
+      this.#await(connection, { ...asked, edition }, Promise.resolve(again));
+      return;
+    }
     this.#asked.delete(connection);
     connection.phase = "connecting";
     try {
@@ -261,6 +295,7 @@ export class Logins {
   }
 }
 
-function admit({ granted, until }: Extract<Verdict, { granted: Identity }>): Admitted {
-  return { identity: granted, until: until ?? null, authenticationData: null };
+function admit({ granted, grounds, until }: Extract<Verdict, { granted: Identity }>): Admitted {
+  const admitted = { identity: granted, until: until ?? null, authenticationData: null };
+  return { ...admitted, grounds: grounds ?? null };
 }

@@ -5,49 +5,13 @@ import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
 import { until } from "../support/await.ts";
 import { TestClient } from "../support/client.ts";
-import type { BrokerAddress } from "../support/client-packets.ts";
-import { endAll, type Program, runToEnd, start } from "./program.ts";
+import { endAll, runToEnd, start } from "./program.ts";
+import { LISTENER, OPEN, startReloadable } from "./reloadable.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "holdfast-reload-"));
+const running = (content: string) => startReloadable(directory, content);
 afterEach(endAll);
 afterAll(() => rmSync(directory, { recursive: true }));
-
-/** A broker with a configuration that the test changes. */
-interface Reloadable {
-  readonly broker: Program;
-  readonly address: BrokerAddress;
-  /** Writes the file anew, sends SIGHUP, and awaits what is logged of it. */
-  reload(content: string, awaited?: RegExp): Promise<void>;
-}
-
-let brokerCount = 0;
-
-const DONE = /SIGHUP: (reloaded|no option)/;
-const LISTENER = "listener 0 127.0.0.1\n";
-const OPEN = "user root\nallow_anonymous true\npersistence false\n";
-
-async function running(content: string): Promise<Reloadable> {
-  const path = join(directory, `${brokerCount++}.conf`);
-  writeFileSync(path, content);
-  const broker = start(["-c", path]);
-  const [, port] = await broker.printed(/Listening for MQTT on \S+:(\d+)/);
-  await broker.printed(/holdfast \S+ running/);
-  let seenCount = 0;
-  return {
-    broker,
-    address: { port: Number(port), webSocketPort: 0 },
-    reload: async (changed, awaited = DONE) => {
-      writeFileSync(path, changed);
-      broker.signal("SIGHUP");
-      seenCount++;
-      await broker.printed(
-        new RegExp(
-          `(?:SIGHUP: reading the configuration again[\\s\\S]*?){${seenCount}}${awaited.source}`,
-        ),
-      );
-    },
-  };
-}
 
 test("limits count for those that are connected, and for those that come", async () => {
   const { address, reload } = await running(`${OPEN}${LISTENER}`);
@@ -117,8 +81,8 @@ test("max_connections, allow_anonymous and max_qos of a listener", async () => {
   const fourth = await TestClient.open(address);
   fourth.sendConnect();
   await fourth.expectRefusal(0x87);
-  await first.ping();
-  await second.ping();
+  await first.expectDisconnect(0x98);
+  await second.expectDisconnect(0x98);
 });
 
 test("a file with a fault changes nothing, and is told with file and line", async () => {
@@ -232,16 +196,18 @@ test("users: the file that the option names is read again, and another may be na
   await refused("carol");
   await add(users, "carol");
   await reload(`${closed}password_file ${users}\n${LISTENER}`);
-  await admitted("carol");
+  const carol = await admitted("carol");
+  await alice.expectDisconnect(0x98);
   await refused("alice");
   await reload(`${closed}password_file ${others}\n${LISTENER}`);
-  await admitted("bob");
+  const bob = await admitted("bob");
+  await carol.expectDisconnect(0x98);
   await reload(
     `${closed}password_file /no/such/file\n${LISTENER}`,
     /Error: [^\n]*no\/such\/file[^\n]*; who may connect stays as it was/,
   );
   await admitted("bob");
-  await alice.ping();
+  await bob.ping();
 });
 
 test("rules: an ACL file counts at once for those that are connected, and goes again", async () => {

@@ -252,13 +252,15 @@ describe("the broker's own life", () => {
     const broker = await startBroker({ configuration: lines });
     const enter = (password: string) => outcome(broker.port, 5, { userName: "truck", password });
     try {
-      const stays = await TestClient.connect(broker, { userName: "truck", password: "first-Xq3" });
+      const ends = await TestClient.connect(broker, { userName: "truck", password: "first-Xq3" });
       await write("second-Xq4");
       expect(await enter("first-Xq3")).toBe("0 ");
       process.kill(broker.pid, "SIGHUP");
       await until("the new password", async () => (await enter("second-Xq4")) === "0 ");
       // What was remembered of the old one is worth nothing.
       expect(await enter("first-Xq3")).toBe("135 ");
+      await ends.expectDisconnect(0x98);
+      const stays = await TestClient.connect(broker, { userName: "truck", password: "second-Xq4" });
       writeFileSync(file, "truck:plain-Xq5\n");
       process.kill(broker.pid, "SIGHUP");
       const told = `password_file ${file}:1: the user truck: expected a hash`;

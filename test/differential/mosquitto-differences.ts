@@ -180,6 +180,31 @@ export const DIFFERENCES: readonly Difference[] = [
     why: "they are for who asked",
     cases: ["dynsec: another one's answer"],
   },
+  {
+    subject: "SIGHUP: a client that is connected would not be let in any more, 5.0",
+    mosquitto: "closes",
+    holdfast: "DISCONNECT with 0x98 first",
+    why: "then the client knows",
+    cases: ["SIGHUP: what a client of 5.0 is told"],
+  },
+  {
+    subject:
+      "SIGHUP: the same password, hashed anew; a first `password_file`, for clients with a name",
+    mosquitto: "checks the passwords of who is connected again",
+    holdfast: "ends them, and they come back",
+    why: "no password is kept in memory",
+    cases: [
+      "SIGHUP: the same password, hashed anew",
+      "SIGHUP: a file is named that has some of them",
+    ],
+  },
+  {
+    subject: "SIGHUP: a `password_file` with a fault",
+    mosquitto: "ends all who have a name",
+    holdfast: "ends nobody, and goes on with what the file said before",
+    why: "a slip of the pen stops no fleet",
+    cases: ["SIGHUP: a file with a fault"],
+  },
 ];
 
 const looked = new Set<string>();

@@ -68,6 +68,8 @@ export class EngineHarness {
   readonly sessions: Sessions;
   readonly wills: Wills;
   readonly keepAlive: KeepAlive;
+  /** Who may connect. */
+  readonly domain: AccessDomain;
   readonly authorization: Authorization;
   readonly dispatch: Dispatch;
   /** What was logged as a warning. */
@@ -111,7 +113,8 @@ export class EngineHarness {
     const hasher = new PasswordHasher();
     const nobody = { authorizer: null, deniesSubscribe: false };
     const files = { credentials, authenticators, ...nobody };
-    const domain = new AccessDomain(files, { hasher, log });
+    this.domain = new AccessDomain(files, { hasher, log });
+    const { domain } = this;
     const access = { of: () => domain };
     const decidings = {
       ...access,

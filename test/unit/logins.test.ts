@@ -1,9 +1,14 @@
 /** CONNECTs that wait for who their clients are: verdicts that come late, fail, or expire. */
-import { expect, test } from "vitest";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
 import type { Authenticator, ConnectRequest, Verdict } from "../../src/access/identity.ts";
+import { hashPassword } from "../../src/access/password-hash.ts";
 import { ADMITTED_PER_TURN_MAX } from "../../src/base/limits.ts";
 import { EngineHarness } from "../support/engine-harness.ts";
 import { beginClient, type HarnessClient } from "../support/engine-harness-client.ts";
+import { LISTENER_RULES } from "../support/listener-rules.ts";
 import { utf8 } from "../support/packets.ts";
 
 /** Asked about clients, whose answers a test gives later. */
@@ -111,4 +116,41 @@ test("a connection ends with what it showed, unless it has ended before", async 
   expect(harness.notices).toEqual([
     "Client stays [memory] disconnected: not authorised: its token has expired.",
   ]);
+});
+
+/** Access settings with a password file of one user. */
+async function settingsWith(password: string) {
+  const directory = mkdtempSync(join(tmpdir(), "holdfast-logins-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const passwordFile = join(directory, "users");
+  const hash = await hashPassword(Buffer.from(password), "sha512");
+  writeFileSync(passwordFile, `user:${hash}\n`, { mode: 0o600 });
+  return { ...LISTENER_RULES.access, passwordFile };
+}
+
+test("who waits is asked about again once files were read again", async () => {
+  const { harness, slow } = asking();
+  const [right, wrong] = [begin(harness, "right", "new"), begin(harness, "wrong", "old")];
+  await harness.settle();
+  expect(harness.domain.reload(await settingsWith("new"))).toEqual([]);
+  slow.grantAll();
+  await harness.settleLate();
+  await harness.settleLate();
+  right.expectConnack();
+  expect(wrong.take()).toMatchObject([{ type: "connack", reasonCode: 0x87 }]);
+  expect(slow.requests.length).toBe(2);
+});
+
+test("also where its verdict is out, and waits for its turn", async () => {
+  const { harness, slow } = asking();
+  const settings = await settingsWith("new");
+  const [client, other] = [begin(harness, "client", "old"), begin(harness, "other", "new")];
+  await harness.settle();
+  slow.grantAll();
+  await Promise.resolve();
+  expect(harness.domain.reload(settings)).toEqual([]);
+  await harness.settleLate();
+  await harness.settleLate();
+  expect(client.take()).toMatchObject([{ type: "connack", reasonCode: 0x87 }]);
+  other.expectConnack();
 });

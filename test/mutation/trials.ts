@@ -28,10 +28,11 @@ const ABOUT: readonly (readonly [source: RegExp, tests: RegExp])[] = [
   [/farewell|concerned|control/, /unit\/(?:farewell|concerned|control)/],
   [/con(?:nect|nack)\.ts/, /\/(?:01-|16-(?:connect|server)|refusal|logins|connect[.-])/],
   [/subscribe\.ts/, /\/(?:04-sub|21-access|16-(?:sub|unsub|server)|15-shared-subscriptions\.)/],
-  [/wills/, /(?:06-will|14-expiry-wills|16-wills)/],
+  [/wills/, /(?:unit\/kept|06-will|14-expiry-wills|16-wills)/],
   [/dispatch\.ts/, /\/(?:08-|15-error|16-wills|06-|connect\.)/],
   [/reasons|packet-writer|will-properties/, /refusal/],
   [/decode\.ts/, /unit\/decode/],
+  [/acknowledge/, /(?:03-ack|backlog)/],
   [/session\.ts/, /(?:session-table|12-persistent-session\.|23-broken-off|store\/index)/],
   [/route\.ts/, /(?:unit\/(?:receive|no-memory)|02-message-size)/],
 ];

@@ -134,3 +134,30 @@ test("queue_overflow reject acknowledges with success what it keeps", async () =
   for (const payload of accepted) await device.receive({ payload });
   await device.expectNothing();
 });
+
+test("acknowledgements of an earlier run's messages count before those are read again", async () => {
+  const broker = await start();
+  const device = { ...LASTING, clientId: "device" };
+  const before = await TestClient.connect(broker.current(), device);
+  await before.subscribe("t", { qos: 2 });
+  const publisher = await TestClient.connect(broker.current());
+  for (const qos of [1, 2, 1] as const) await publisher.publish("t", `${qos}`, { qos });
+  const [one, two, three] = [
+    await before.expectPublish(),
+    await before.expectPublish(),
+    await before.expectPublish(),
+  ];
+  await publisher.disconnect();
+  await broker.restart("stop");
+  const client = await TestClient.open(broker.current());
+  client.sendConnect(device);
+  // Before the broker can have looked into its store.
+  client.send({ cmd: "puback", messageId: one.packetIdentifier });
+  client.send({ cmd: "pubrec", messageId: two.packetIdentifier });
+  expect((await client.expectConnack()).sessionPresent).toBe(true);
+  await client.expect("pubrel", two.packetIdentifier);
+  client.send({ cmd: "pubcomp", messageId: two.packetIdentifier });
+  await client.receive({ packetIdentifier: three.packetIdentifier, dup: true });
+  await client.expectNothing();
+  await client.disconnect();
+});

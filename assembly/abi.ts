@@ -182,7 +182,7 @@ export const C_OUT_HEAD: u32 = 16;
 export const C_OUT_BYTES: u32 = 24;
 /** Acknowledgements that wait for a commit, or behind one that does. */
 export const C_HELD_COUNT: u32 = 68;
-/** Unix seconds, low 32 bits, of the last bytes received. */
+/** Monotonic second of the last bytes received. */
 export const C_ACTIVE_SECONDS: u32 = 52;
 /** QoS 0 messages dropped because this client reads too slowly. */
 export const C_DROPPED: u32 = 112;

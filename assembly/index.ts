@@ -96,6 +96,7 @@ export {
   setSessionSeed,
 } from "./session";
 export {
+  clockMs,
   configure,
   configureQueues,
   configureShared,

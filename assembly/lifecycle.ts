@@ -50,7 +50,7 @@ import { dropRest } from "./receive";
 import { dropRetainedJobs } from "./retained-jobs";
 import { SESSION_COMMIT_NEXT, SESSION_WAITS_COMMIT } from "./session-layout";
 import { leaveList, takeCommitWaiters } from "./session-lists";
-import { nowMs, outgoingBytesMax, setTurnCommitted } from "./settings";
+import { activeSeconds, outgoingBytesMax, setTurnCommitted } from "./settings";
 import { dropSlice } from "./slices";
 import { pump } from "./window";
 
@@ -69,7 +69,7 @@ export function openConnection(connection: u32): u32 {
   store<u32>(record, dirtyNext, C_DIRTY_NEXT);
   store<u32>(record, heldNext, C_HELD_NEXT);
   store<u32>(record, urgentNext, C_URGENT_NEXT);
-  store<u32>(record, <u32>(nowMs / 1000), C_ACTIVE_SECONDS);
+  store<u32>(record, activeSeconds, C_ACTIVE_SECONDS);
   return generation;
 }
 

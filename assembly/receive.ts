@@ -48,7 +48,7 @@ import { deliverLeft } from "./left";
 import { alloc, blockBytes, free, heapBytesCap, memoryHasRoom } from "./memory";
 import { room } from "./out";
 import { budgetLeft, publish, startBudget } from "./route";
-import { count, nowMs, outgoingBytesMax, packetBytesMax } from "./settings";
+import { activeSeconds, count, outgoingBytesMax, packetBytesMax } from "./settings";
 import { firstLeft } from "./slices";
 import {
   AUTH,
@@ -370,7 +370,7 @@ function receiveParked(bytes: u32): i32 {
  */
 export function receive(connection: u32, bytes: u32): i32 {
   record = recordOf(connection);
-  store<u32>(record, <u32>(nowMs / 1000), C_ACTIVE_SECONDS);
+  store<u32>(record, activeSeconds, C_ACTIVE_SECONDS);
   count(S_BYTES_RECEIVED, bytes);
   leaveStretch();
   const present = load<u32>(record, C_REST_BYTES);

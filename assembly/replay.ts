@@ -442,7 +442,7 @@ export function replay(at: usize, bytes: u32): i32 {
   current = 0;
   willCount = 0;
   setTurn(load<u32>(at, 4) + 1);
-  setClock(<f64>load<u64>(at, JOURNAL_TIME_AT));
+  setClock(<f64>load<u64>(at, JOURNAL_TIME_AT), 0);
   journalPause(true);
   let offset = JOURNAL_HEADER_BYTES;
   let status: i32 = 0;

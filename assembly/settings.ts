@@ -56,6 +56,8 @@ export let topicAliasMaximum: u32 = 10;
 export let topicAliasOutMaximum: u32 = 10;
 /** Unix time, milliseconds; the host sets it each turn. */
 export let nowMs: u64 = 0;
+/** The second that it is for Keep Alive; see setClock(). */
+export let activeSeconds: u32 = 0;
 /** Number of the journal page being filled. */
 export let turn: u32 = 1;
 /** The page committed last. */
@@ -147,10 +149,19 @@ export function setRefusing(reason: u32): void {
   refusing = reason;
 }
 
-/** @param unixMs  Unix time, milliseconds; never goes back for the engine */
-export function setClock(unixMs: f64): void {
+/**
+ * @param unixMs  Unix time, milliseconds; never goes back for the engine
+ * @param monotonicSeconds  of the host's clock that is never set; 0: as it was
+ */
+export function setClock(unixMs: f64, monotonicSeconds: u32): void {
   const value = <u64>unixMs;
   if (value > nowMs) nowMs = value;
+  if (monotonicSeconds !== 0) activeSeconds = monotonicSeconds;
+}
+
+/** Unix time, milliseconds; what is on record may be later than what the host said. */
+export function clockMs(): f64 {
+  return <f64>nowMs;
 }
 
 /** Fits the output that one connection may have to the memory that is left; once a turn. */

@@ -11,6 +11,7 @@ import type { AccessDomain } from "./access/domain.ts";
 import { AccessDomains } from "./access/domains.ts";
 import { publishLog } from "./admin/own-messages.ts";
 import { SysTopics } from "./admin/sys-topics.ts";
+import { monotonicSeconds, notBefore, takeClockStep } from "./base/clock.ts";
 import { StartError } from "./base/errors.ts";
 import {
   SEAL_MILLISECONDS,
@@ -32,7 +33,7 @@ import { Authorization } from "./protocol/authorization.ts";
 import { Dispatch } from "./protocol/dispatch.ts";
 import { restoreWills, storedWills } from "./protocol/kept-wills.ts";
 import type { Plane } from "./protocol/plane.ts";
-import { unixSeconds } from "./protocol/plane.ts";
+import { unixSeconds, wallSeconds } from "./protocol/plane.ts";
 import { EngineLimits } from "./session/engine-limits.ts";
 import { KeepAlive } from "./session/keep-alive.ts";
 import type { ListenerRules, NetworkConnection, Redirect } from "./session/network-connection.ts";
@@ -146,7 +147,7 @@ class Broker implements RunningBroker {
     this.#turn = new Turn(this.#engine);
     this.#wills = new Wills(this.#engine, this.#turn, unixSeconds());
     this.#sessions = new Sessions(this.#engine, this.#wills);
-    this.#keepAlive = new KeepAlive(this.#engine, unixSeconds(), (connection) =>
+    this.#keepAlive = new KeepAlive(this.#engine, monotonicSeconds(), (connection) =>
       this.#dispatch.close(connection, KEEP_ALIVE_TIMEOUT),
     );
     const { retainedSweepMinutes } = settings;
@@ -244,6 +245,7 @@ class Broker implements RunningBroker {
     });
     try {
       const recovered = await store.recover(this.#engine);
+      notBefore(this.#engine.calls.clockMs());
       const { sessionCount, retainedCount, tail, milliseconds } = recovered;
       this.#log.info(
         `Store ${this.#settings.dataDirectory}: ${sessionCount} Sessions, ${retainedCount} ` +
@@ -326,7 +328,7 @@ class Broker implements RunningBroker {
           this.#log.notice(`New connection from ${wire.remote} on port ${rules.port}.`);
         }
         this.#counts.set(rules, (this.#counts.get(rules) ?? 0) + 1);
-        this.#keepAlive.watchConnect(connection, unixSeconds());
+        this.#keepAlive.watchConnect(connection, monotonicSeconds());
         return connection;
       },
       onEnd: (connection, reason) => this.#dispatch.lost(connection, reason),
@@ -340,14 +342,16 @@ class Broker implements RunningBroker {
   }
 
   #tick(): void {
-    const now = unixSeconds();
-    this.#engine.calls.setClock(Date.now());
-    this.#keepAlive.tick(now);
-    this.#dispatch.tick(now);
-    if (this.#sessions.tick(now)) setImmediate(() => this.#expireMore());
-    this.#wills.tick(now);
-    this.#retainedSweep.tick(now);
-    this.#publishSys(now);
+    const step = takeClockStep();
+    if (step !== null) this.#log.warn(step);
+    const monotonic = monotonicSeconds();
+    this.#engine.setClock();
+    this.#keepAlive.tick(monotonic);
+    this.#dispatch.tick(monotonic, wallSeconds());
+    if (this.#sessions.tick(unixSeconds())) setImmediate(() => this.#expireMore());
+    this.#wills.tick(unixSeconds());
+    this.#retainedSweep.tick(monotonic);
+    this.#publishSys(monotonic);
     this.#store?.tick(Date.now());
     this.#turn.tick();
     this.#turn.resumeWaiting();
@@ -360,7 +364,7 @@ class Broker implements RunningBroker {
     this.#turn.schedule();
   }
 
-  /** Times are whole multiples of the interval, as mosquitto's. */
+  /** Times are whole multiples of the interval, as mosquitto's, by the monotonic clock. */
   #publishSys(now: number): void {
     const interval = this.#settings.sysIntervalSeconds;
     if (interval === 0 || now < this.#sysDueSeconds) return;
@@ -439,8 +443,8 @@ class Broker implements RunningBroker {
       connection.closeReason = "the broker stops";
       this.#dispatch.close(connection, reasonCode, serverReference);
     }
-    const end = Date.now() + STOP_FLUSH_MILLISECONDS_MAX;
-    while (this.#turn.openCount > 0 && Date.now() < end) await sleep(10);
+    const end = performance.now() + STOP_FLUSH_MILLISECONDS_MAX;
+    while (this.#turn.openCount > 0 && performance.now() < end) await sleep(10);
     for (const listener of this.#listeners) listener.close();
     await Promise.race([this.#access.securities.settled(), sleep(STORE_STOP_MILLISECONDS_MAX)]);
     this.#access.close();

@@ -68,7 +68,7 @@ export class SysTopics {
   readonly #sent = new Map<string, string>();
   readonly #loads = LOADS.map((name) => new LoadAverage(`load/${name}`));
   readonly #loopDelay = new LoopDelay();
-  readonly #startMs = Date.now();
+  readonly #startMs = performance.now();
   #publishedMs = 0;
   #clientsMax = 0;
   #heapMax = 0;
@@ -104,7 +104,7 @@ export class SysTopics {
     ];
     return [
       ["version", `holdfast version ${version}`],
-      ["uptime", `${Math.floor((Date.now() - this.#startMs) / 1000)} seconds`],
+      ["uptime", `${Math.floor((performance.now() - this.#startMs) / 1000)} seconds`],
       ...this.#clients(),
       ...this.#averages(totals),
       ...this.#stored(),
@@ -130,7 +130,7 @@ export class SysTopics {
   }
 
   #averages(totals: Totals): Value[] {
-    const now = Date.now();
+    const now = performance.now();
     const seconds = this.#publishedMs === 0 ? 0 : (now - this.#publishedMs) / 1000;
     this.#publishedMs = now;
     return LOADS.flatMap((name, i) => this.#loads[i]?.values(totals[name], seconds) ?? []);

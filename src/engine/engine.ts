@@ -6,6 +6,7 @@
  */
 import { readFileSync } from "node:fs";
 import * as abi from "#assembly/abi";
+import { monotonicSeconds, unixMilliseconds } from "../base/clock.ts";
 import { StartError } from "../base/errors.ts";
 
 /** What the engine exports: see assembly/index.ts. i32 in, i32 out. */
@@ -55,7 +56,10 @@ interface EngineExports {
   setRecording(on: number, freshMsMax: number): void;
   setRefusing(reason: number): void;
   setTurn(turn: number): void;
-  setClock(unixMs: number): void;
+  /** @param activeSeconds  see assembly/settings.ts; left out: as it was */
+  setClock(unixMs: number, monotonicSeconds?: number): void;
+  /** Unix time, milliseconds, as setClock() made it. */
+  clockMs(): number;
   takeEvents(): number;
   acceptConnection(
     connection: number,
@@ -282,7 +286,12 @@ export class Engine {
     this.readRegion = Buffer.from(buffer, abi.READ, abi.READ_BYTES);
     this.calls._start();
     this.calls.memoryStart(BigInt(options.memoryBytesMax));
-    this.calls.setClock(Date.now());
+    this.setClock();
+  }
+
+  /** Tells the engine what time it is. */
+  setClock(): void {
+    this.calls.setClock(unixMilliseconds(), monotonicSeconds());
   }
 
   /** A u32 field of DECODED. */

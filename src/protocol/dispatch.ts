@@ -27,6 +27,7 @@ import {
   UNSUBSCRIBE as MAY_UNSUBSCRIBE,
 } from "../access/access-rules.ts";
 import { FailedLogins } from "../access/failed-logins.ts";
+import { monotonicSeconds } from "../base/clock.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { ASKED_BYTES_MAX, FILTERS_PER_PACKET_MAX } from "../base/limits.ts";
 import { GoneWire } from "../session/gone-wire.ts";
@@ -44,7 +45,7 @@ import { farewellLine } from "./farewell.ts";
 import { decodedAgain } from "./kept-packet.ts";
 import { Logins } from "./logins.ts";
 import { PacketWriter } from "./packet-writer.ts";
-import { loggedName, type Plane, startingSeconds, unixSeconds } from "./plane.ts";
+import { loggedName, type Plane, startingSeconds } from "./plane.ts";
 import { shorterForms, type Told } from "./reasons.ts";
 import { Subscribing } from "./subscribe.ts";
 import { Tallies } from "./tallies.ts";
@@ -95,7 +96,7 @@ export class Dispatch implements TurnHandlers {
       plane,
       this.#writer,
       { waiting, logins },
-      unixSeconds(),
+      monotonicSeconds(),
       (connection) => this.close(connection, NOT_AUTHORIZED),
     );
     this.#authenticating = authenticating;
@@ -151,10 +152,15 @@ export class Dispatch implements TurnHandlers {
     );
   }
 
-  /** Whoever authenticates again has a time for it; who failed to is forgotten after a while. */
-  tick(nowSeconds: number): void {
+  /**
+   * Whoever authenticates again has a time for it; who failed to is forgotten after a while.
+   *
+   * @param nowSeconds  monotonic
+   * @param wallSeconds  Unix time of the machine's clock: tokens end by it
+   */
+  tick(nowSeconds: number, wallSeconds: number): void {
     this.#authenticating.tick(nowSeconds);
-    this.#logins.tick(nowSeconds);
+    this.#logins.tick(nowSeconds, wallSeconds);
     this.#admission.tick();
   }
 
@@ -219,7 +225,7 @@ export class Dispatch implements TurnHandlers {
       return false;
     }
     if (type === AUTH) {
-      return this.#authenticating.auth(connection, unixSeconds(), (proven, admitted) =>
+      return this.#authenticating.auth(connection, monotonicSeconds(), (proven, admitted) =>
         this.#connecting.connect(proven, admitted),
       );
     }

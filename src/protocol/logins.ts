@@ -19,6 +19,7 @@ import { addressKey } from "../access/address-key.ts";
 import type { AccessDomain } from "../access/domain.ts";
 import type { FailedLogins } from "../access/failed-logins.ts";
 import type { ConnectRequest, Grounds, Identity, Verdict } from "../access/identity.ts";
+import { monotonicSeconds } from "../base/clock.ts";
 import { ProtocolError } from "../base/errors.ts";
 import {
   ADMITTED_PER_TURN_MAX,
@@ -27,7 +28,7 @@ import {
 } from "../base/limits.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import { DeadlineWheel } from "../session/wheel.ts";
-import { type Plane, unixSeconds } from "./plane.ts";
+import { type Plane, wallSeconds } from "./plane.ts";
 import type { Tallies } from "./tallies.ts";
 import type { WaitingConnects } from "./waiting-connects.ts";
 
@@ -94,7 +95,7 @@ export class Logins {
     this.#failed = failed;
     this.#tallies = tallies;
     this.#close = close;
-    this.#wheel = new DeadlineWheel(unixSeconds(), (connection) => this.#expire(connection));
+    this.#wheel = new DeadlineWheel(wallSeconds(), (connection) => this.#expire(connection));
   }
 
   /**
@@ -145,7 +146,7 @@ export class Logins {
     this.#tallies.failedLoginCount++;
     const delay = this.#failed.failed(
       addressKey(remote),
-      unixSeconds(),
+      monotonicSeconds(),
       this.#plane.settings.refusalDelayMillisecondsMax,
     );
     const isOpen = connection.phase === "open";
@@ -170,7 +171,9 @@ export class Logins {
   /** The connection is opened: it ends when what it showed is worth nothing any more. */
   watch(connection: NetworkConnection, { grounds, until }: Admitted): void {
     if (grounds !== null) this.#grounds.set(connection, grounds);
-    if (until !== null) this.#ending.set(connection, this.#wheel.add(connection, until));
+    if (until === null) return;
+    this.#wheel.backTo(wallSeconds());
+    this.#ending.set(connection, this.#wheel.add(connection, until));
   }
 
   #expire(connection: NetworkConnection): void {
@@ -214,9 +217,11 @@ export class Logins {
     this.#delayed.delete(connection);
   }
 
-  tick(nowSeconds: number): void {
+  /** As Dispatch.tick(). */
+  tick(nowSeconds: number, nowWallSeconds: number): void {
     this.#failed.tick(nowSeconds);
-    this.#wheel.tick(nowSeconds);
+    this.#wheel.backTo(nowWallSeconds);
+    this.#wheel.tick(nowWallSeconds);
   }
 
   #request(connection: NetworkConnection): ConnectRequest {

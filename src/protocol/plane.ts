@@ -1,5 +1,6 @@
 /** The parts that control packets act on, handed to each family. */
 import type { AccessDomain } from "../access/domain.ts";
+import { unixMilliseconds } from "../base/clock.ts";
 import { LOGGED_NAME_CHARACTERS_MAX } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { AccessSettings, Settings } from "../config/settings.ts";
@@ -29,12 +30,17 @@ export function loggedName(clientId: string): string {
   return `${clientId.slice(0, LOGGED_NAME_CHARACTERS_MAX)}…`;
 }
 
-/** Unix time, whole seconds. */
+/** Unix time, whole seconds: see base/clock.ts. */
 export function unixSeconds(): number {
-  return Math.floor(Date.now() / 1000);
+  return Math.floor(unixMilliseconds() / 1000);
 }
 
 /** The whole second from which an interval is counted, so that it is not over too early. */
 export function startingSeconds(): number {
-  return Math.ceil(Date.now() / 1000);
+  return Math.ceil(unixMilliseconds() / 1000);
+}
+
+/** Unix time as the machine's clock has it, whole seconds: what was signed elsewhere ends by it. */
+export function wallSeconds(): number {
+  return Math.floor(Date.now() / 1000);
 }

@@ -3,7 +3,7 @@
  *
  * The engine notes the second of the last bytes in the connection's record; nothing is done per
  * packet. A connection whose deadline has come is looked at, and put back to where its last bytes
- * move it.
+ * move it. All seconds are monotonic: no step of the machine's clock ends a connection.
  */
 import * as abi from "#assembly/abi";
 import { CONNECT_SECONDS_MAX, KEEP_ALIVE_FACTOR } from "../base/limits.ts";

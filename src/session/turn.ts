@@ -166,7 +166,7 @@ export class Turn {
     if (connection.phase === "closing" || connection.phase === "closed") return;
     // The first chunk since the last turn: time may have passed.
     if (!this.#isScheduled) {
-      this.#engine.calls.setClock(Date.now());
+      this.#engine.setClock();
       this.schedule();
     }
     const status = this.#engine.calls.receive(connection.number, byteCount);
@@ -281,7 +281,7 @@ export class Turn {
   readonly #run = (): void => {
     this.#isScheduled = false;
     const { calls } = this.#engine;
-    calls.setClock(Date.now());
+    this.#engine.setClock();
     this.#resume();
     if (!this.#isCommitting && !this.#hold.isHeld()) this.#seal();
     this.#flush();

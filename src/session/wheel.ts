@@ -9,7 +9,7 @@ export class DeadlineWheel<Item> {
 
   /**
    * @param onDue  called once per item, never before its second has begun
-   * @param nowSeconds  Unix time, whole seconds
+   * @param nowSeconds  whole seconds of the clock that all its seconds are of
    */
   constructor(nowSeconds: number, onDue: (item: Item, second: number) => void) {
     this.#next = nowSeconds;
@@ -17,7 +17,7 @@ export class DeadlineWheel<Item> {
   }
 
   /**
-   * @param second  Unix time; one that has passed is due at the next tick
+   * @param second  one that has passed is due at the next tick
    * @returns the second in which the item now stands, for remove()
    */
   add(item: Item, second: number): number {
@@ -33,6 +33,14 @@ export class DeadlineWheel<Item> {
     const bucket = this.#buckets.get(due);
     if (bucket === undefined || !bucket.delete(item)) return;
     if (bucket.size === 0) this.#buckets.delete(due);
+  }
+
+  /**
+   * The clock, if it is one that may be set back, says so much: what is added from now on is due
+   * by that. What was added before stays where it is.
+   */
+  backTo(nowSeconds: number): void {
+    this.#next = Math.min(this.#next, nowSeconds + 1);
   }
 
   /** Calls for all that is due up to now. O(due + seconds since the last tick). */

@@ -13,6 +13,7 @@ import { AccessDomain } from "../../src/access/domain.ts";
 import type { Authenticator } from "../../src/access/identity.ts";
 import { PasswordHasher } from "../../src/access/password-hasher.ts";
 import type { ScramCredentials } from "../../src/access/scram-credentials.ts";
+import { machine } from "../../src/base/clock.ts";
 import type { Log } from "../../src/base/log.ts";
 import { configure } from "../../src/config/configuration.ts";
 import { NO_FLAGS, type Settings } from "../../src/config/settings.ts";
@@ -47,8 +48,11 @@ const LATE_TURNS = 8;
 
 /** How far advance() has moved the time of this process, milliseconds. */
 let shiftedMs = 0;
+/** By how much setMachineClock() has set the machine's clock, milliseconds. */
+let setByMs = 0;
 const realNow = Date.now;
-Date.now = () => realNow() + shiftedMs;
+Date.now = () => realNow() + shiftedMs + setByMs;
+machine.monotonicMs = () => Date.now() - setByMs;
 
 /** What of the defaults of a broker a test changes. */
 export type HarnessSettings = Partial<Omit<Settings, "listeners" | "log">>;
@@ -80,6 +84,9 @@ export class EngineHarness {
   debugs: string[] | null = null;
   /** Unix time of the engine, milliseconds. */
   nowMs = Date.now();
+  /** How far that is ahead of the machine's clock, which was set back, milliseconds. */
+  #aheadMs = 0;
+  #monotonicMs = machine.monotonicMs();
   /** Turns that have passed. */
   turnCount = 0;
   readonly #peers = new Map<NetworkConnection, Peer>();
@@ -105,7 +112,7 @@ export class EngineHarness {
     const now = this.nowSeconds;
     this.wills = new Wills(this.engine, this.turn, now);
     this.sessions = new Sessions(this.engine, this.wills);
-    this.keepAlive = new KeepAlive(this.engine, now, (connection) =>
+    this.keepAlive = new KeepAlive(this.engine, this.#monotonicSeconds, (connection) =>
       this.dispatch.close(connection, KEEP_ALIVE_TIMEOUT),
     );
     const { engine, turn, sessions, wills, keepAlive, settings } = this;
@@ -136,6 +143,10 @@ export class EngineHarness {
     return Math.floor(this.nowMs / 1000);
   }
 
+  get #monotonicSeconds(): number {
+    return Math.floor(this.#monotonicMs / 1000);
+  }
+
   /** The engine's exports, each keeping what it throws; the clock is the harness's. */
   #startEngine(): Engine {
     const { settings } = this;
@@ -149,7 +160,7 @@ export class EngineHarness {
     // Only Turn sets the clock, once a turn.
     guarded["setClock"] = () => {
       this.turnCount++;
-      return setClock(this.nowMs);
+      return setClock(this.nowMs, this.#monotonicSeconds);
     };
     Object.defineProperty(engine, "calls", { value: guarded });
     engine.calls.setHashSeed(1n);
@@ -177,7 +188,7 @@ export class EngineHarness {
     engine.calls.setPayloadsChecked(settings.payloadUtf8Checked ? 1 : 0);
     const strategies = ["round-robin", "least-inflight", "sticky-by-publisher"];
     engine.calls.configureShared(strategies.indexOf(settings.sharedStrategy));
-    setClock(this.nowMs);
+    setClock(this.nowMs, this.#monotonicSeconds);
     return engine;
   }
 
@@ -209,7 +220,7 @@ export class EngineHarness {
     wire.connection = connection;
     const peer = { connection, wire };
     this.#peers.set(connection, peer);
-    this.keepAlive.watchConnect(connection, this.nowSeconds);
+    this.keepAlive.watchConnect(connection, this.#monotonicSeconds);
     return peer;
   }
 
@@ -278,11 +289,30 @@ export class EngineHarness {
   advance(seconds: number): void {
     shiftedMs += seconds * 1000;
     this.nowMs += seconds * 1000;
+    this.#monotonicMs += seconds * 1000;
+    this.#tick();
+  }
+
+  /**
+   * Sets the clock of the machine, for the whole process, forward or back; no time passes. Unix
+   * time is what src/base/clock.ts makes of that.
+   */
+  setMachineClock(seconds: number): void {
+    setByMs += seconds * 1000;
+    this.#aheadMs -= seconds * 1000;
+    this.nowMs += Math.max(-this.#aheadMs, 0);
+    this.#aheadMs = Math.max(this.#aheadMs, 0);
+    this.#tick();
+  }
+
+  /** As the broker's. */
+  #tick(): void {
     this.engine.calls.setClock(this.nowMs);
-    this.keepAlive.tick(this.nowSeconds);
+    this.keepAlive.tick(this.#monotonicSeconds);
     this.sessions.tick(this.nowSeconds);
     this.wills.tick(this.nowSeconds);
-    this.dispatch.tick(this.nowSeconds);
+    const wallSeconds = Math.floor((this.nowMs - this.#aheadMs) / 1000);
+    this.dispatch.tick(this.#monotonicSeconds, wallSeconds);
     this.turn.schedule();
   }
 

@@ -69,3 +69,19 @@ test("who sends no CONNECT in time is closed, also in the middle of one", async 
   await harness.clear();
   expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });
 });
+
+test.for([3_600, -3_600])("a clock that is set by %i s ends nobody early or late", async (step) => {
+  const harness = new EngineHarness();
+  const client = await connectClient(harness, "client", { connect });
+  const silent = new HarnessClient(harness, 5);
+  await pass(harness, 5);
+  harness.setMachineClock(step);
+  await harness.settle();
+  await pass(harness, 9);
+  expect(client.isClosed).toBe(false);
+  client.publish("a", 0);
+  await pass(harness, 14);
+  expect(client.isClosed).toBe(false);
+  await pass(harness, 3);
+  expect([client.isClosed, silent.isClosed]).toEqual([true, true]);
+});

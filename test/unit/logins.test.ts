@@ -154,3 +154,19 @@ test("also where its verdict is out, and waits for its turn", async () => {
   expect(client.take()).toMatchObject([{ type: "connack", reasonCode: 0x87 }]);
   other.expectConnack();
 });
+
+test("where the clock was set back, a token ends by the clock, not an hour later", async () => {
+  const { harness, slow } = asking();
+  harness.setMachineClock(-3_600);
+  const client = begin(harness, "c");
+  await harness.settle();
+  slow.grantAll(harness.nowSeconds - 3_600 + 10);
+  await harness.settleLate();
+  client.take();
+  harness.advance(8);
+  await harness.settle();
+  expect(client.isClosed).toBe(false);
+  harness.advance(3);
+  await harness.settle();
+  expect(client.isClosed).toBe(true);
+});

@@ -78,3 +78,25 @@ test("what was taken out is never due, and leaves nothing behind", () => {
   wheel.tick(START + 10);
   expect(due).toEqual(["stays"]);
 });
+
+test("where the clock is set back, what comes then is due by it, and the rest as it was", () => {
+  const due: string[] = [];
+  const wheel = new DeadlineWheel<string>(START, (item) => due.push(item));
+  wheel.tick(START + 3_600);
+  wheel.add("before", START + 3_610);
+  wheel.backTo(START);
+  const second = wheel.add("soon", START + 5);
+  wheel.add("passed", START - 5);
+  wheel.add("gone", START + 5);
+  wheel.remove("gone", second);
+  wheel.tick(START);
+  expect(due).toEqual([]);
+  wheel.tick(START + 1);
+  expect(due).toEqual(["passed"]);
+  wheel.tick(START + 5);
+  expect(due).toEqual(["passed", "soon"]);
+  wheel.tick(START + 3_609);
+  expect(due).toHaveLength(2);
+  wheel.tick(START + 3_610);
+  expect(due).toEqual(["passed", "soon", "before"]);
+});

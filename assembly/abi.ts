@@ -137,7 +137,7 @@ export const S_DROPPED_EXPIRED: u32 = 72;
 export const S_DROPPED_TOO_LARGE: u32 = 80;
 /** The memory cap was reached. */
 export const S_DROPPED_MEMORY: u32 = 88;
-/** QoS 1 and 2 messages refused with 0x97, or their connection closed, at the memory cap. */
+/** Refused for the memory cap: messages of QoS 1 and 2, and packets that came in pieces. */
 export const S_REFUSED_MEMORY: u32 = 96;
 /** Acknowledgements for identifiers that are not in use. */
 export const S_ACKNOWLEDGEMENTS_UNKNOWN: u32 = 104;

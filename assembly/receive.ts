@@ -24,6 +24,7 @@ import {
   S_PACKETS_RECEIVED,
   S_PACKETS_SENT,
   S_PARTIAL_BYTES,
+  S_REFUSED_MEMORY,
 } from "./abi";
 import { acknowledgement } from "./acknowledge";
 import {
@@ -100,9 +101,11 @@ function setRest(block: usize, bytes: u32, used: u32, need: u32): void {
 
 function allocRest(bytes: u32): usize {
   if (restBytes + bytes > heapBytesCap() >> RESTS_SHARE_SHIFT) return 0;
-  if (bytes > REST_BYTES_MIN && !memoryHasRoom(bytes)) return 0;
-  const block = alloc(bytes);
-  if (block === 0) return 0;
+  const block = bytes > REST_BYTES_MIN && !memoryHasRoom(bytes) ? 0 : alloc(bytes);
+  if (block === 0) {
+    count(S_REFUSED_MEMORY, 1);
+    return 0;
+  }
   restBytes += blockBytes(block);
   count(S_PARTIAL_BYTES, blockBytes(block));
   return block;

@@ -36,6 +36,7 @@ import type { Plane } from "./protocol/plane.ts";
 import { unixSeconds, wallSeconds } from "./protocol/plane.ts";
 import { EngineLimits } from "./session/engine-limits.ts";
 import { KeepAlive } from "./session/keep-alive.ts";
+import { MemoryWatch } from "./session/memory-watch.ts";
 import type { ListenerRules, NetworkConnection, Redirect } from "./session/network-connection.ts";
 import { RetainedSweep } from "./session/retained-sweep.ts";
 import { Sessions } from "./session/sessions.ts";
@@ -122,6 +123,7 @@ class Broker implements RunningBroker {
   readonly #authorization: Authorization;
   readonly #dispatch: Dispatch;
   readonly #retainedSweep: RetainedSweep;
+  readonly #memoryWatch: MemoryWatch;
   readonly #listeners: TransportListener[] = [];
   readonly #places: OpenPlace[] = [];
   /** What each listener says of its connections, which share it: a reload changes it in place. */
@@ -152,6 +154,7 @@ class Broker implements RunningBroker {
     );
     const { retainedSweepMinutes } = settings;
     this.#retainedSweep = new RetainedSweep(this.#engine, this.#turn, retainedSweepMinutes);
+    this.#memoryWatch = new MemoryWatch(this.#engine, log);
     this.#authorization = this.#startAuthorization();
     this.#wills.judgeBy((will, session) => this.#authorization.judgeWill(will, session));
     this.#dispatch = new Dispatch(this.#plane(), (connection) => this.#closed(connection));
@@ -351,6 +354,7 @@ class Broker implements RunningBroker {
     if (this.#sessions.tick(unixSeconds())) setImmediate(() => this.#expireMore());
     this.#wills.tick(unixSeconds());
     this.#retainedSweep.tick(monotonic);
+    this.#memoryWatch.tick(monotonic);
     this.#publishSys(monotonic);
     this.#store?.tick(Date.now());
     this.#turn.tick();

@@ -118,6 +118,9 @@ export class Dispatch implements TurnHandlers {
     }
     if (status < 0) {
       this.#isConnectAtHand = this.#plane.engine.decoded(abi.D_TYPE) === CONNECT;
+      if (status === -QUOTA_EXCEEDED && this.#plane.engine.calls.memoryTight() === 1) {
+        connection.closeReason = "memory_limit is reached";
+      }
       this.close(connection, -status);
       this.#isConnectAtHand = false;
     } else if (status === abi.R_DONE) connection.wire.resumeReading();

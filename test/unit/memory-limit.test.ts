@@ -88,12 +88,16 @@ describe("a flood for a Session that is away", () => {
     const harness = cappedHarness();
     await offlineSubscriber(harness);
     const publisher = await connectClient(harness, "publisher", { version: 4 });
+    harness.notices = [];
     const payload = new Uint8Array(10_000);
     for (let i = 1; i <= 2_000 && !publisher.isClosed; i++) {
       publisher.publish("flood", 1, { packetIdentifier: i, payload });
       if (i % 50 === 0) await harness.settle();
     }
     expect(publisher.isClosed).toBe(true);
+    expect(harness.notices).toEqual([
+      "Client publisher [memory] disconnected: quota exceeded: memory_limit is reached.",
+    ]);
     await connectClient(harness, "offline");
     await expectNormalWork(harness);
   });

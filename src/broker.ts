@@ -30,6 +30,7 @@ import type {
 import type { Engine } from "./engine/engine.ts";
 import type { Wire } from "./engine/wire.ts";
 import { Authorization } from "./protocol/authorization.ts";
+import { ConnectionLimit } from "./protocol/connection-limit.ts";
 import { Dispatch } from "./protocol/dispatch.ts";
 import { restoreWills, storedWills } from "./protocol/kept-wills.ts";
 import type { Plane } from "./protocol/plane.ts";
@@ -128,8 +129,7 @@ class Broker implements RunningBroker {
   readonly #places: OpenPlace[] = [];
   /** What each listener says of its connections, which share it: a reload changes it in place. */
   readonly #rules: ListenerRules[] = [];
-  /** Connections of each listener. */
-  readonly #counts = new Map<ListenerRules, number>();
+  readonly #connectionLimit: ConnectionLimit;
   #sysTopics: SysTopics | null = null;
   #sysDueSeconds = 0;
   #ticker: NodeJS.Timeout | null = null;
@@ -159,6 +159,8 @@ class Broker implements RunningBroker {
     this.#wills.judgeBy((will, session) => this.#authorization.judgeWill(will, session));
     this.#dispatch = new Dispatch(this.#plane(), (connection) => this.#closed(connection));
     this.#turn.start(this.#dispatch);
+    const { tallies } = this.#dispatch;
+    this.#connectionLimit = new ConnectionLimit({ ...this.#plane(), tallies });
     this.#useSecurities();
   }
 
@@ -298,16 +300,12 @@ class Broker implements RunningBroker {
   async #listen(listener: ListenerSettings): Promise<void> {
     const rules = rulesOf(listener);
     this.#rules.push(rules);
-    this.#counts.set(rules, 0);
-    const mayOpen = (): boolean =>
-      (this.#counts.get(rules) ?? 0) < rules.connectionsMax &&
-      this.#turn.openCount < this.#settings.connectionsMax;
     const opened = await openListener(listener, {
       engine: this.#engine,
       turn: this.#turn,
       streams: this.#streams,
       log: this.#log,
-      mayOpen,
+      mayOpen: () => this.#connectionLimit.mayOpen(rules, monotonicSeconds()),
       handlers: this.#handlersFor(rules),
       frameBytesMax: Math.max(this.#settings.packetBytesMax, WEBSOCKET_FRAME_BYTES),
     });
@@ -330,7 +328,7 @@ class Broker implements RunningBroker {
         if (this.#settings.connectionMessages) {
           this.#log.notice(`New connection from ${wire.remote} on port ${rules.port}.`);
         }
-        this.#counts.set(rules, (this.#counts.get(rules) ?? 0) + 1);
+        this.#connectionLimit.opened(rules);
         this.#keepAlive.watchConnect(connection, monotonicSeconds());
         return connection;
       },
@@ -340,8 +338,7 @@ class Broker implements RunningBroker {
 
   #closed(connection: NetworkConnection): void {
     this.#keepAlive.unwatch(connection);
-    const { rules } = connection;
-    this.#counts.set(rules, (this.#counts.get(rules) ?? 1) - 1);
+    this.#connectionLimit.closed(connection.rules);
   }
 
   #tick(): void {
@@ -351,6 +348,7 @@ class Broker implements RunningBroker {
     this.#engine.setClock();
     this.#keepAlive.tick(monotonic);
     this.#dispatch.tick(monotonic, wallSeconds());
+    this.#connectionLimit.tick(monotonic);
     if (this.#sessions.tick(unixSeconds())) setImmediate(() => this.#expireMore());
     this.#wills.tick(unixSeconds());
     this.#retainedSweep.tick(monotonic);

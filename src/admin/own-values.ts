@@ -85,6 +85,7 @@ function byReason(
 export function connectionValues(tallies: Tallies): Value[] {
   return [
     ...byReason("connections/refused", tallies.refused, REFUSED),
+    ["connections/refused/max_connections", tallies.deniedCount],
     ...byReason("connections/closed", tallies.ended, ENDED),
   ];
 }

@@ -8,6 +8,12 @@ import assert from "node:assert";
 export const CONNECT_SECONDS_MAX = 30;
 
 /**
+ * How often a listener tells at most of connections past max_connections: who is turned away comes
+ * again at once.
+ */
+export const DENIALS_TOLD_SECONDS = 10;
+
+/**
  * From the accepted connection to the end of what stands before MQTT, a proxy's header and a TLS
  * handshake: as CONNECT_SECONDS_MAX, which counts from there.
  */

@@ -5,6 +5,8 @@ export class Tallies {
   connectCount = 0;
   /** Logins whose password, token or proof was wrong. */
   failedLoginCount = 0;
+  /** Network Connections that were turned away, since there were as many as may be. */
+  deniedCount = 0;
   /** How often a CONNECT was refused, and a connection ended by us, by Reason Code. */
   readonly refused = new Map<number, number>();
   readonly ended = new Map<number, number>();

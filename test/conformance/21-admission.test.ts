@@ -62,6 +62,36 @@ describe("global_max_clients", () => {
   });
 });
 
+describe("global_max_connections", () => {
+  const chapter = startChapter({ configuration: ["global_max_connections 2", "sys_interval 1"] });
+
+  test.each(["tcp", "webSocket"] as const)(
+    "one more, on %s, is closed at once, told of and counted",
+    async (kind) => {
+      const first = await chapter.connect();
+      const second = await chapter.connect();
+      const third = await chapter.open({ transport: kind }).catch(() => null);
+      await third?.closed();
+      const { port, webSocketPort, output } = chapter.broker();
+      const on = `on port ${kind === "tcp" ? port : webSocketPort}`;
+      const line = `Client connection ${on} denied: global_max_connections exceeded.`;
+      await until(line, () => output().includes(line));
+      await first.subscribe("$SYS/broker/holdfast/connections/refused/max_connections");
+      await until("its count", async () => (await first.receive()).payload !== "0");
+      second.destroy();
+      await second.closed();
+      await until("room for another", async () => {
+        const another = await chapter.open();
+        another.sendConnect();
+        return await another.expectConnack().then(
+          () => true,
+          () => false,
+        );
+      });
+    },
+  );
+});
+
 describe("overload_delay", () => {
   const chapter = startChapter({ configuration: ["overload_delay 50"] });
 

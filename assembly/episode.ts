@@ -13,7 +13,14 @@ import {
   S_SESSIONS_ORPHANED,
 } from "./abi";
 import { raise } from "./connection";
-import { bytesOfRule, messagesOfRule, ruleBytesMax, ruleIndex, ruleMessagesMax } from "./rules";
+import {
+  boundsCount,
+  bytesOfRule,
+  messagesOfRule,
+  ruleBytesMax,
+  ruleIndex,
+  ruleMessagesMax,
+} from "./rules";
 import {
   SESSION_CONNECTION,
   SESSION_EPISODE_SHIFT,
@@ -28,34 +35,72 @@ import { count } from "./settings";
 
 const EPISODE_MASK: u32 = u32.MAX_VALUE << SESSION_EPISODE_SHIFT;
 
-/** By the rule found last. */
-function tell(session: usize, kind: u32, bit: u32, counter: u32): void {
+/**
+ * An episode of a queue begins, by a rule.
+ *
+ * @param messagesMax  bound of the rule
+ * @returns false: it had begun
+ */
+function begin(session: usize, bit: u32, counter: u32, rule: u32, messagesMax: u32): bool {
   let flags = load<u32>(session, SESSION_FLAGS);
-  if (flags & bit) return;
+  if (flags & bit) return false;
   const isFirst = (flags & (SESSION_FULL | SESSION_FILLS)) === 0;
-  if (isFirst || ruleMessagesMax < messagesOfRule(flags >>> SESSION_EPISODE_SHIFT)) {
-    flags = (flags & ~EPISODE_MASK) | (ruleIndex << SESSION_EPISODE_SHIFT);
+  if (isFirst || messagesMax < messagesOfRule(flags >>> SESSION_EPISODE_SHIFT)) {
+    flags = (flags & ~EPISODE_MASK) | (rule << SESSION_EPISODE_SHIFT);
   }
   store<u32>(session, flags | bit, SESSION_FLAGS);
   count(counter, 1);
   if (bit === SESSION_FULL && load<u32>(session, SESSION_CONNECTION) === 0) {
     count(S_SESSIONS_ORPHANED, 1);
   }
+  return true;
+}
+
+/** By the rule found last. */
+function tell(session: usize, kind: u32, bit: u32, counter: u32): void {
+  if (!begin(session, bit, counter, ruleIndex, ruleMessagesMax)) return;
   raise(kind, load<u32>(session, SESSION_NUMBER), <u32>session);
+}
+
+/** Whether the queue is four fifths full. */
+function fills(session: usize, messagesMax: u32, bytesMax: u64): bool {
+  const queued = <u64>load<u32>(session, SESSION_QUEUED_COUNT);
+  const bytes = load<u64>(session, SESSION_QUEUED_BYTES);
+  return queued * 5 >= <u64>messagesMax * 4 || bytes >= bytesMax - bytesMax / 5;
 }
 
 /** The queue takes no more, by the rule found last. */
 export function noteFull(session: usize): void {
+  // It may have come to that with one message, or before a restart: first things first.
+  if (load<u32>(session, SESSION_QUEUED_COUNT) !== 0) noteFilling(session);
   tell(session, E_QUEUE_FULL, SESSION_FULL, S_QUEUES_FULL);
 }
 
 /** Says what is to be said of a queue that took one more message, by the rule found last. */
 export function noteFilling(session: usize): void {
   if (load<u32>(session, SESSION_FLAGS) & SESSION_FILLS) return;
-  const queued = <u64>load<u32>(session, SESSION_QUEUED_COUNT);
-  const bytes = load<u64>(session, SESSION_QUEUED_BYTES);
-  if (queued * 5 < <u64>ruleMessagesMax * 4 && bytes < ruleBytesMax - ruleBytesMax / 5) return;
+  if (!fills(session, ruleMessagesMax, ruleBytesMax)) return;
   tell(session, E_QUEUE_FILLS, SESSION_FILLS, S_QUEUES_FILLING);
+}
+
+/**
+ * The queue is as it was when the broker ended: its episodes go on, and were told of. Which rule
+ * began them is on no record: they go on where all bounds that there are would have.
+ */
+export function recoverEpisodes(session: usize): void {
+  const queued = load<u32>(session, SESSION_QUEUED_COUNT);
+  if (queued === 0) return;
+  let rule: u32 = 0;
+  for (let other: u32 = 0; other < boundsCount(); other++) {
+    if (!fills(session, messagesOfRule(other), bytesOfRule(other))) return;
+    if (messagesOfRule(other) > messagesOfRule(rule)) rule = other;
+  }
+  const messagesMax = messagesOfRule(rule);
+  begin(session, SESSION_FILLS, S_QUEUES_FILLING, rule, messagesMax);
+  // One more of the usual size is too much.
+  const bytes = load<u64>(session, SESSION_QUEUED_BYTES);
+  if (queued < messagesMax && bytes + bytes / queued <= bytesOfRule(rule)) return;
+  begin(session, SESSION_FULL, S_QUEUES_FULL, rule, messagesMax);
 }
 
 /** Something left the queue: its next episode begins when three tenths of it are free again. */

@@ -32,6 +32,7 @@ import {
   ROW_VERSION,
   S_QUEUED_MESSAGES,
 } from "./abi";
+import { recoverEpisodes } from "./episode";
 import { setExpires } from "./expiry";
 import {
   deferEmptied,
@@ -287,6 +288,9 @@ export function recoveryEnd(nowSeconds: u32): void {
   }
   deferEmptied(false);
   endEmptied();
+  for (session = sessionAfter(0); session !== 0; session = sessionAfter(session)) {
+    if (!(load<u32>(session, SESSION_FLAGS) & SESSION_IS_LEAVING)) recoverEpisodes(session);
+  }
 }
 
 /** What was sent last is not on record: so much of it may have been. */

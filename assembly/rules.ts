@@ -141,6 +141,11 @@ export function useRule(message: usize): void {
   useRuleFor(topicOf(message), load<u32>(message, M_TOPIC_BYTES));
 }
 
+/** How many bounds there may be for a queue: a ruleIndex is less. */
+export function boundsCount(): u32 {
+  return ruleCount + 1;
+}
+
 /** Bounds of a rule, by its ruleIndex. */
 export function messagesOfRule(index: u32): u32 {
   if (index === 0) return queuedMessagesMax;

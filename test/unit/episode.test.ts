@@ -1,12 +1,15 @@
 /** Episodes of queues that fill and drop: each is told once, whatever rules bound the queue. */
 import { expect, test } from "vitest";
 import * as abi from "#assembly/abi";
-import { EngineHarness } from "../support/engine-harness.ts";
+import { EngineHarness, type HarnessSettings } from "../support/engine-harness.ts";
 import { connectClient, type HarnessClient } from "../support/engine-harness-client.ts";
+import { recordPages, replayPages } from "../support/journal-engine.ts";
+import type { JournalPage } from "../support/journal-state.ts";
 import { utf8 } from "../support/packets.ts";
 
 const LASTING = { clean: false, expirySeconds: 1_000 } as const;
 const PLENTY = 2 ** 40;
+const TEN = { queuedMessagesMax: 10 };
 
 /** Bounds the queues of topics below `topic`. */
 function addRule(harness: EngineHarness, filter: string, messagesMax: number): void {
@@ -124,4 +127,74 @@ test("what fills, drops, and is orphaned is counted, and counted out again", asy
   // A clean start ends the Session, with its queue.
   await connectClient(harness, "gone");
   expect(counters()).toEqual([0, 0, 0, 3]);
+});
+
+/** Another engine, behind a crash of the one whose pages these are. */
+function recovered(pages: readonly JournalPage[], limits: HarnessSettings, ...rules: number[]) {
+  const harness = new EngineHarness(limits);
+  for (const messagesMax of rules) addRule(harness, "a/#", messagesMax);
+  replayPages(harness, pages);
+  harness.engine.calls.recoveryEnd(harness.nowSeconds);
+  return harness;
+}
+
+function counted({ engine }: EngineHarness): number[] {
+  return [abi.S_QUEUES_FILLING, abi.S_QUEUES_FULL, abi.S_SESSIONS_ORPHANED].map((offset) =>
+    engine.counter(offset),
+  );
+}
+
+/** Pages of three Sessions that are away, whose queues have few messages, nine, and ten of ten. */
+async function pagesOfThree(): Promise<readonly JournalPage[]> {
+  const harness = new EngineHarness(TEN);
+  const pages = recordPages(harness);
+  await away(harness, "few", "few");
+  await away(harness, "nine", "nine");
+  await away(harness, "ten", "ten");
+  const publisher = await connectClient(harness, "publisher");
+  await publishMany(publisher, "few", 5);
+  await publishMany(publisher, "nine", 9);
+  await publishMany(publisher, "ten", 11);
+  expect(counted(harness)).toEqual([2, 1, 1]);
+  return pages;
+}
+
+test("behind a restart queues that fill and drop are counted, and not told of again", async () => {
+  const harness = recovered(await pagesOfThree(), TEN);
+  expect(counted(harness)).toEqual([2, 1, 1]);
+  const publisher = await connectClient(harness, "publisher");
+  await publishMany(publisher, "ten", 1);
+  await publishMany(publisher, "nine", 2);
+  expect(harness.warnings).toEqual(["Outgoing messages are being dropped for client nine."]);
+  expect(counted(harness)).toEqual([2, 2, 2]);
+  for (const name of ["few", "nine", "ten"]) await connectClient(harness, name);
+  expect(counted(harness)).toEqual([0, 0, 0]);
+});
+
+test("so they are by their bytes, of which one more of the usual size is too much", async () => {
+  const pages = await pagesOfThree();
+  const countedWith = (queuedBytesMax: number) => counted(recovered(pages, { queuedBytesMax }));
+  // The least that the longest queue, and one message more, fit into.
+  let [less, bytes] = [0, 4_096];
+  while (bytes - less > 1) {
+    const middle = (less + bytes) >> 1;
+    if (countedWith(middle)[2] === 0) bytes = middle;
+    else less = middle;
+  }
+  expect(countedWith(bytes)).toEqual([2, 0, 0]);
+  expect(countedWith(bytes - 1)).toEqual([2, 1, 1]);
+  expect(countedWith(bytes * 2)).toEqual([0, 0, 0]);
+});
+
+test("with a queue_rule, where all bounds are met; the rest is told in order", async () => {
+  const pages = await pagesOfThree();
+  expect(counted(recovered(pages, TEN, 1_000))).toEqual([0, 0, 0]);
+  const harness = recovered(pages, TEN, 1_000, 5);
+  expect(counted(harness)).toEqual([0, 0, 0]);
+  const publisher = await connectClient(harness, "publisher");
+  await publishMany(publisher, "ten", 1);
+  expect(harness.warnings).toEqual([
+    "The queue of client ten is four fifths full: 10 messages wait.",
+    "Outgoing messages are being dropped for client ten.",
+  ]);
 });

@@ -30,7 +30,7 @@ export async function checkStore(
   say: (fault: string) => void,
   progress: (done: string) => void,
 ): Promise<CheckReport> {
-  const brokerPid = lockOwnerOf(directory)?.pid ?? null;
+  const brokerPid = (await lockOwnerOf(directory))?.pid ?? null;
   const contents = readJournal(demandStore(directory), (pageCount) =>
     progress(`${pageCount} pages of the journal`),
   );

@@ -37,7 +37,7 @@ export async function compactStore(
   progress: (done: string) => void,
 ): Promise<readonly CompactedFile[]> {
   demandStore(directory);
-  const lock = lockDirectory(directory, "fsync");
+  const lock = await lockDirectory(directory, "fsync");
   try {
     // The lock that says so goes with this one.
     if (lock.previous?.durability === "process") {

@@ -2,7 +2,7 @@
  * The store: all that outlives the broker, in one directory.
  *
  *    holdfast.json    that this is a store, and its format
- *    holdfast.lock    which process has it open
+ *    holdfast.lock    which process has it open, and holdfast-….sock on which that answers
  *    journal/         a page for each turn of the event loop that changed something durable
  *    index.mdb        what of it still matters after a while, as rows
  *
@@ -310,8 +310,14 @@ export class Store {
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { directory, durability, log } = options;
-  const lock = prepare(directory, durability);
+  const lock = await prepare(directory, durability);
   try {
+    if (lock.weakness !== null) {
+      log.warn(
+        `${directory} takes no Unix socket (${lock.weakness}): a broker of another container ` +
+          "would not notice that it is in use",
+      );
+    }
     const found = readMarker(directory);
     const marker = found ?? beginMarker(directory);
     const index = await openIndex(directory, found === null);
@@ -333,10 +339,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   }
 }
 
-function prepare(directory: string, durability: string): StoreLock {
+async function prepare(directory: string, durability: string): Promise<StoreLock> {
   try {
     mkdirSync(directory, { recursive: true });
-    return lockDirectory(directory, durability);
+    return await lockDirectory(directory, durability);
   } catch (error) {
     throw startError(directory, error);
   }

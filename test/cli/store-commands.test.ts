@@ -61,7 +61,7 @@ test("check says what is wrong, a line each, and 1", async () => {
 });
 
 test("check names the process that may be writing meanwhile", async () => {
-  const lock = lockDirectory(data, "fsync");
+  const lock = await lockDirectory(data, "fsync");
   const { exitCode, stdout } = await runToEnd(["check", "--data", data]);
   lock.release();
   expect(exitCode).toBe(0);
@@ -102,7 +102,7 @@ test("compact says what it saved, and refuses a directory in use", async () => {
   const { exitCode, stdout, stderr } = await runToEnd(["compact", "--data", copy]);
   expect([exitCode, stderr]).toEqual([0, ""]);
   expect(stdout).toMatch(/^index\.mdb: .* → .*\n$/);
-  const lock = lockDirectory(copy, "fsync");
+  const lock = await lockDirectory(copy, "fsync");
   const refused = await runToEnd(["compact", "--data", copy]);
   lock.release();
   expect([refused.exitCode, refused.stdout]).toEqual([1, ""]);

@@ -61,7 +61,7 @@ test("free space goes, every row stays", async () => {
 test("a directory in use is refused, and left as it is", async () => {
   await fillStore(store);
   await store.close();
-  const lock = lockDirectory(store.directory, "fsync");
+  const lock = await lockDirectory(store.directory, "fsync");
   const names = readdirSync(store.directory);
   const refused = compactStore(store.directory, silent);
   await expect(refused).rejects.toThrow(StartError);

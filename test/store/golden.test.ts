@@ -49,7 +49,10 @@ async function write(directory: string): Promise<void> {
   }
   await broker.kill9();
   // What the next broker makes anew.
-  for (const name of ["holdfast.lock", "index.mdb-lock"]) rmSync(join(directory, name));
+  const made = /^(?:holdfast\.lock|holdfast-.*\.sock|index\.mdb-lock)$/;
+  for (const name of readdirSync(directory)) {
+    if (made.test(name)) rmSync(join(directory, name));
+  }
   for (const name of readdirSync(join(directory, "journal"))) {
     if (name.startsWith("spare-")) rmSync(join(directory, "journal", name));
   }

@@ -33,8 +33,10 @@ export function reloader(
       reopenLog(running.settings, log);
       return;
     }
-    for (const warning of found.warnings) log.warn(warning);
     const { configuration, changed, sentences } = reconcile(running, found, flags);
+    // Of all lines together not what the file would come to is told, but what holds from now on.
+    for (const warning of found.lineWarnings) log.warn(warning);
+    for (const warning of configuration?.warnings ?? []) log.warn(warning);
     for (const sentence of sentences) log.warn(sentence);
     if (configuration !== null) running = configuration;
     reopenLog(running.settings, log);

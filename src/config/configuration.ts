@@ -20,6 +20,8 @@ export interface Configuration {
   readonly errors: readonly string[];
   /** One line each, to be logged. */
   readonly warnings: readonly string[];
+  /** Those of them that are about a single line, whatever stands around it. */
+  readonly lineWarnings: readonly string[];
   /** The lines that were accepted. */
   readonly entries: readonly Entry[];
   /** Whether there is a file. */
@@ -48,7 +50,8 @@ const NEEDLESS: Readonly<Record<Durability, string>> = {
 export function configure(file: ConfigurationFile | null, flags: CommandLine): Configuration {
   const { entries, errors, warnings, included } = parseFile(file ?? NO_FILE);
   const findings = { errors: [...errors], warnings: [...warnings] };
-  return { ...configureEntries(entries, file !== null, flags, findings), included };
+  const configured = configureEntries(entries, file !== null, flags, findings);
+  return { ...configured, lineWarnings: warnings, included };
 }
 
 /**
@@ -61,7 +64,7 @@ export function configureEntries(
   hasFile: boolean,
   flags: CommandLine,
   findings: Findings,
-): Omit<Configuration, "included"> {
+): Omit<Configuration, "included" | "lineWarnings"> {
   for (const { name, at } of entriesSetTwice(entries)) {
     findings.warnings.push(`${at}: ${name} is set a second time; this line counts`);
   }

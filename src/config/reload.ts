@@ -3,12 +3,12 @@
  * after a restart only.
  *
  * Lines of reloadable options are taken from what was read, all others from what the broker runs
- * with; a listener is known again by its `listener` line.
+ * with; a listener is known again by its `listener` line. What says who may connect is the whole
+ * file's, below whatever listener it stands, unless the broker runs with per_listener_settings.
  */
 import { WEBSOCKET_FRAME_BYTES } from "../base/limits.ts";
 import { type Configuration, configureEntries } from "./configuration.ts";
-import type { Findings } from "./entries.ts";
-import type { Option } from "./option.ts";
+import { type Findings, valueIn } from "./entries.ts";
 import { OPTIONS, type OptionName } from "./options.ts";
 import type { Entry } from "./parse.ts";
 import type { CommandLine, ListenerSettings } from "./settings.ts";
@@ -29,21 +29,36 @@ export function reconcile(
   flags: CommandLine,
 ): Reloaded {
   const sections = sectionsKnownAgain(running.entries, read.entries);
-  const placed = read.entries.flatMap((entry) => placedIn(sections, entry));
-  const kept = running.entries.filter(({ name, section }) => isGone(sections, name, section));
-  const names = changedNames(running.entries, [...placed, ...kept]);
-  const changed = names.filter((name) => isReloadable(name));
+  const isOfFile = ofFileIn(running.entries);
+  const isPlaced = ({ name, section }: Entry): boolean => sections.has(section) || isOfFile(name);
+  const placed = read.entries
+    .filter(isPlaced)
+    .map((entry) => ({ ...entry, section: sections.get(entry.section) ?? 0 }));
+  const open = new Set(sections.values());
+  // Lines of a listener that is open and that the file has no more: they still count.
+  const kept = running.entries.filter(({ name, section }) => !isOfFile(name) && !open.has(section));
+  const names = changedNames(running.entries, [...placed, ...kept], isOfFile);
+  // Lines that are to count for other listeners than now could let in whom neither file does.
+  const isSameScope = isPerListener(running.entries) === isPerListener(read.entries);
+  const isReloadable = (name: OptionName): boolean =>
+    OPTIONS[name].reloadable && (isSameScope || OPTIONS[name].scope !== "access");
+  const changed = names.filter(isReloadable);
   const sentences = names
     .filter((name) => !isReloadable(name))
     .map((name) => `${placeOf(name, read, running)}${name} has changed; it counts after a restart`);
+  for (const entry of read.entries) {
+    if (isPlaced(entry)) continue;
+    const { at, name } = entry;
+    sentences.push(`${at}: ${name} is of a listener that is not open; it counts after a restart`);
+  }
   const entries = [
     ...running.entries.filter((entry) => !isReloadable(entry.name) || kept.includes(entry)),
     ...placed.filter(({ name }) => isReloadable(name)),
   ];
   const findings: Findings = { errors: [], warnings: [] };
-  const { included } = read;
+  const { included, lineWarnings } = read;
   const configured = configureEntries(entries, running.hasFile, flags, findings);
-  const configuration = { ...configured, included };
+  const configuration = { ...configured, lineWarnings, included };
   const isSame = placesOf(configuration).join("\n") === placesOf(running).join("\n");
   if (isSame && findings.errors.length === 0) {
     sentences.push(...sentencesOfFrames(running, configuration));
@@ -62,8 +77,8 @@ function sentencesOfFrames(running: Configuration, next: Configuration): readonl
   return ["max_packet_size counts at once, for the frames of WebSocket listeners after a restart"];
 }
 
-function isReloadable(name: OptionName): boolean {
-  return OPTIONS[name].reloadable;
+function isPerListener(entries: readonly Entry[]): boolean {
+  return valueIn(entries, "per_listener_settings") === true;
 }
 
 /** Where the running broker has the listeners of what was read; by the sections of the latter. */
@@ -84,29 +99,31 @@ function sectionsKnownAgain(
   return known;
 }
 
-/** The entry with the running broker's section; none if its listener is not open. */
-function placedIn(sections: ReadonlyMap<number, number>, entry: Entry): readonly Entry[] {
-  const section = sections.get(entry.section);
-  if (section !== undefined) return [{ ...entry, section }];
-  return OPTIONS[entry.name].scope === "global" ? [{ ...entry, section: 0 }] : [];
-}
-
-/** Whether a line is of a listener that is open and that the file has no more: it still counts. */
-function isGone(sections: ReadonlyMap<number, number>, name: OptionName, section: number): boolean {
-  return OPTIONS[name].scope !== "global" && ![...sections.values()].includes(section);
+/** Which options count for the whole file, below whatever listener their lines stand. */
+function ofFileIn(running: readonly Entry[]): (name: OptionName) => boolean {
+  const areOfListeners = isPerListener(running);
+  return (name) => {
+    const { scope } = OPTIONS[name];
+    return scope === "global" || (scope === "access" && !areOfListeners);
+  };
 }
 
 /** Options whose lines are not the same as before, in the order of the table. */
-function changedNames(before: readonly Entry[], after: readonly Entry[]): readonly OptionName[] {
+function changedNames(
+  before: readonly Entry[],
+  after: readonly Entry[],
+  isOfFile: (name: OptionName) => boolean,
+): readonly OptionName[] {
   const names = new Set([...before, ...after].map(({ name }) => name));
-  return [...names].filter((name) => linesAsText(before, name) !== linesAsText(after, name));
+  const textOfLines = (entries: readonly Entry[], name: OptionName): string =>
+    linesAsText(entries, name, isOfFile(name));
+  return [...names].filter((name) => textOfLines(before, name) !== textOfLines(after, name));
 }
 
-function linesAsText(entries: readonly Entry[], name: OptionName): string {
-  const { scope }: Option<unknown> = OPTIONS[name];
+function linesAsText(entries: readonly Entry[], name: OptionName, isOfFile: boolean): string {
   const lines = entries
     .filter((entry) => entry.name === name)
-    .map(({ section, value }) => ({ section: scope === "global" ? 0 : section, value }))
+    .map(({ section, value }) => ({ section: isOfFile ? 0 : section, value }))
     .sort((one, other) => one.section - other.section)
     .map(({ section, value }) => `${section} ${textOf(value)}`);
   return lines.join("\n");

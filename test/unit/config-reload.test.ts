@@ -92,7 +92,72 @@ test("a listener that is gone keeps what it has, and one that is new does not op
     { port: 1, connectionsMax: 11 },
     { port: 2, connectionsMax: 2 },
   ]);
-  expect(sentences).toEqual(["m.conf:4: listener has changed; it counts after a restart"]);
+  expect(sentences).toEqual([
+    "m.conf:4: listener has changed; it counts after a restart",
+    "m.conf:3: max_connections is of a listener that is not open; it counts after a restart",
+  ]);
+});
+
+test("who may connect is the file's, also below a listener that is new or has another line", () => {
+  const before = "listener 1\nallow_anonymous true\nacl_file a\n";
+  for (const after of [
+    "listener 2\nallow_anonymous false\npassword_file b\n",
+    "listener 1\nallow_anonymous true\nlistener 2\nallow_anonymous false\npassword_file b\n",
+    "listener 2\nlistener 1\nallow_anonymous false\nlistener 3\npassword_file b\n",
+  ]) {
+    const { configuration, changed, sentences } = reloaded(before, after);
+    expect(configuration?.settings.listeners).toMatchObject([
+      { port: 1, access: { allowAnonymous: false, passwordFile: "b", aclFile: null } },
+    ]);
+    expect(changed.toSorted()).toEqual(["acl_file", "allow_anonymous", "password_file"]);
+    expect(sentences).toEqual([
+      expect.stringMatching(/^m\.conf:\d: listener has changed; it counts after a restart$/),
+    ]);
+  }
+  // It may go from one listener to another without a change.
+  const moved = reloaded(before, "allow_anonymous true\nacl_file a\nlistener 1\n");
+  expect([moved.changed, moved.sentences]).toEqual([[], []]);
+});
+
+test("with per_listener_settings it is the listener's, and what does not count is named", () => {
+  const each = "per_listener_settings true\nlistener 1\nallow_anonymous true\nacl_file a\n";
+  const { configuration, changed, sentences } = reloaded(
+    each,
+    `${each}listener 2\nallow_anonymous false\npassword_file b\n`,
+  );
+  expect(configuration?.settings.listeners).toMatchObject([
+    { port: 1, access: { allowAnonymous: true, passwordFile: null, aclFile: "a" } },
+  ]);
+  expect(changed).toEqual([]);
+  expect(sentences).toEqual([
+    "m.conf:5: listener has changed; it counts after a restart",
+    "m.conf:6: allow_anonymous is of a listener that is not open; it counts after a restart",
+    "m.conf:7: password_file is of a listener that is not open; it counts after a restart",
+  ]);
+});
+
+test("where per_listener_settings changes, who may connect stays as it was", () => {
+  const each = "per_listener_settings true\nlistener 1\nallow_anonymous true\nacl_file a\n";
+  const all = "listener 1\nallow_anonymous true\nlistener 2\nacl_file b\n";
+  const { configuration, changed, sentences } = reloaded(each, all);
+  expect(configuration?.settings.listeners).toMatchObject([{ access: { aclFile: "a" } }]);
+  expect(changed).toEqual([]);
+  expect(sentences).toContain(
+    "m.conf:1: per_listener_settings has changed; it counts after a restart",
+  );
+  const back = reloaded(all, `per_listener_settings true\n${all}allow_anonymous false\n`);
+  expect(back.configuration?.settings.listeners).toMatchObject([
+    { access: { aclFile: "b", allowAnonymous: true } },
+    { access: { aclFile: "b", allowAnonymous: true } },
+  ]);
+  expect(back.changed).toEqual([]);
+});
+
+test("what is warned of is what holds from now on", () => {
+  const open = "listener 1\nallow_anonymous true\n";
+  const closed = reloaded(open, "listener 2\nallow_anonymous false\n").configuration?.warnings;
+  expect(closed).toEqual([expect.stringContaining("the listener on port 1 refuses every client")]);
+  expect(reloaded(open, `${open}listener 2\n`).configuration?.warnings).toEqual([]);
 });
 
 test("a global option below a new listener counts", () => {

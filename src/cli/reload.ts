@@ -6,6 +6,7 @@
 import type { OpenLog } from "../base/log.ts";
 import type { RunningBroker } from "../broker.ts";
 import type { Configuration } from "../config/configuration.ts";
+import type { Entry } from "../config/parse.ts";
 import { reconcile } from "../config/reload.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Flags } from "./flags.ts";
@@ -33,14 +34,22 @@ export function reloader(
       reopenLog(running.settings, log);
       return;
     }
-    const { configuration, changed, sentences } = reconcile(running, found, flags);
+    let { configuration, changed, sentences } = reconcile(running, found, flags);
+    const why = reopenLog((configuration ?? running).settings, log);
+    if (why !== null && configuration !== null) {
+      // Its lines are compared again at the next SIGHUP, which may find the file to be writable.
+      ({ configuration, changed, sentences } = reconcile(
+        running,
+        withLogOf(running, found),
+        flags,
+      ));
+    }
     // Of all lines together not what the file would come to is told, but what holds from now on.
     for (const warning of found.lineWarnings) log.warn(warning);
     for (const warning of configuration?.warnings ?? []) log.warn(warning);
     for (const sentence of sentences) log.warn(sentence);
     if (configuration !== null) running = configuration;
-    reopenLog(running.settings, log);
-    const faultCount = broker.reload(running.settings);
+    const faultCount = broker.reload(running.settings) + (why === null ? 0 : 1);
     const done =
       changed.length === 0
         ? "SIGHUP: no option that can be reloaded has changed; files were read again"
@@ -50,11 +59,21 @@ export function reloader(
   };
 }
 
-function reopenLog(settings: Settings, log: OpenLog): void {
+/** What was read, with the lines about the log of what is running. */
+function withLogOf(running: Configuration, read: Configuration): Configuration {
+  const isOfLog = ({ name }: Entry): boolean => name.startsWith("log_");
+  const others = read.entries.filter((entry) => !isOfLog(entry));
+  return { ...read, entries: [...others, ...running.entries.filter(isOfLog)] };
+}
+
+/** @returns why the log goes on where it went; null: it goes where it is to go */
+function reopenLog(settings: Settings, log: OpenLog): string | null {
   try {
     log.replace(settings.log);
+    return null;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     log.error(`the log goes on where it went: ${reason}`);
+    return reason;
   }
 }

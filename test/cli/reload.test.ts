@@ -1,5 +1,13 @@
 /** SIGHUP, SIGUSR1 and SIGUSR2 of the running program, with clients connected. */
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
@@ -137,6 +145,20 @@ test("log_type and log_dest; the file is opened again after a rotation", async (
     `${OPEN}${LISTENER}log_dest file /no/such/directory/x\n`,
     /the log goes on where it went/,
   );
+});
+
+test("a log that cannot be opened is a fault, and is opened once it can be", async () => {
+  const folder = join(directory, "later");
+  const path = join(folder, "broker.log");
+  const { reload, broker } = await running(`${OPEN}${LISTENER}log_dest stderr\n`);
+  const other = `${OPEN}${LISTENER}log_dest file ${path}\nlog_type all\nsys_interval 7\n`;
+  await reload(other, /Error: SIGHUP: reloaded; changed: sys_interval; but 1 had faults, as said/);
+  await reload(other, /Error: SIGHUP: no option that can be reloaded has changed; [^\n]*but 1 had/);
+  mkdirSync(folder);
+  broker.signal("SIGHUP");
+  await until("it is opened", () => existsSync(path));
+  const log = () => readFileSync(path, "utf8");
+  await until("it is told", () => log().includes("reloaded; changed: log_dest, log_type\n"));
 });
 
 test("connection_messages", async () => {

@@ -20,6 +20,16 @@ export async function replaceLines(file: string, lines: readonly string[]): Prom
   }
 }
 
+/**
+ * Demands of a new user's name that a line can begin with it.
+ *
+ * @throws FileFault where the line would be a comment, or would lose a part of the name
+ */
+export function demandUserOfLine(user: string): void {
+  if (user.startsWith("#")) throw new FileFault("a user name cannot begin with #");
+  if (user.trim() !== user) throw new FileFault("a user name cannot begin or end with a blank");
+}
+
 /** @throws FileFault with `what` and the reason of the system */
 export function guarded<Value>(what: string, work: () => Value): Value {
   try {

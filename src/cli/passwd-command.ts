@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { faultOfUser, NAME_BYTES_MAX, withoutBlanks } from "../access/password-file.ts";
 import { hashPassword, readPasswordHash } from "../access/password-hash.ts";
-import { FileFault, guarded, replaceLines, reportChange } from "./file-change.ts";
+import { demandUserOfLine, FileFault, guarded, replaceLines, reportChange } from "./file-change.ts";
 import type { PasswdCommand } from "./passwd-flags.ts";
 import { askNewPassword } from "./password.ts";
 
@@ -27,6 +27,8 @@ async function change(command: PasswdCommand): Promise<string> {
   if (user === null) return upgrade(command);
   const fault = faultOfUser(user);
   if (fault !== null) throw new FileFault(user === "" ? "the user name is empty" : fault);
+  // Who is in the file already may go.
+  if (!deletes) demandUserOfLine(user);
   const lines = creates ? [] : readLines(file);
   const index = lines.findIndex((line) => isOf(line, user));
   if (deletes) {

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { prepare } from "../access/saslprep.ts";
 import { credentialOf, faultOfUser, lineOf, readScramLines } from "../access/scram-file.ts";
-import { FileFault, guarded, replaceLines, reportChange } from "./file-change.ts";
+import { demandUserOfLine, FileFault, guarded, replaceLines, reportChange } from "./file-change.ts";
 import type { ScramCommand } from "./flags.ts";
 import { askNewPassword } from "./password.ts";
 
@@ -23,6 +23,7 @@ async function change(command: ScramCommand): Promise<string> {
   const user = prepare(command.user);
   const fault = user === null ? "the user name is not valid" : faultOfUser(user);
   if (user === null || fault !== null) throw new FileFault(fault ?? "");
+  if (!deletes) demandUserOfLine(user);
   const lines = readLines(command);
   const index = lines.findIndex((line) => line.startsWith(`${user}:`) && isOf(line, user));
   if (deletes) {

@@ -118,6 +118,8 @@ describe("holdfast scram", () => {
     ["a password that may not be", ["-c", "-b", "FILE", "a", "x\u0007"], "SASLprep forbids it"],
     ["a user that may not be", ["-c", "-b", "FILE", "a\u0007", "x"], "the user name is not valid"],
     ["a comment as user", ["-c", "-b", "FILE", "#a", "x"], "a user name cannot begin with #"],
+    ["a blank in front of it", ["-c", "-b", "FILE", " a", "x"], "cannot begin or end with a blank"],
+    ["a blank behind it", ["-c", "-b", "FILE", "a ", "x"], "cannot begin or end with a blank"],
     ["a password without -b", ["-c", "FILE", "a", "x"], "goes with -b, and -b with one"],
     ["-b without password", ["-c", "-b", "FILE", "a"], "goes with -b, and -b with one"],
     ["-D with -c", ["-D", "-c", "FILE", "a"], "-D removes a user"],

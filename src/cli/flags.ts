@@ -99,8 +99,10 @@ export function parseFlags(args: readonly string[], version: string): Asked {
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { exitCode: 0, text: printed };
-    const exitCode = isOfCommand(program, args) ? 1 : FAULT_OF_CONFIGURATION;
-    return { exitCode, text: `holdfast: ${explain(error, program, args)}\n` };
+    return {
+      exitCode: FAULT_OF_CONFIGURATION,
+      text: `holdfast: ${explain(error, program, args)}\n`,
+    };
   }
   const { storeCommand, scramCommand, passwdCommand, optionsCommand } = asked;
   if (optionsCommand !== null) return { optionsCommand };
@@ -122,12 +124,6 @@ export function parseFlags(args: readonly string[], version: string): Asked {
       tlsKeyLogFile: raw.tlsKeylog ?? null,
     },
   };
-}
-
-/** Whether the command line is that of a command other than `serve`. */
-function isOfCommand(program: Command, args: readonly string[]): boolean {
-  const [first = ""] = args;
-  return first !== "serve" && program.commands.some((command) => command.name() === first);
 }
 
 /** Flags in front of `serve` and behind it. */

@@ -4,7 +4,7 @@
  *
  *   0  ended as asked
  *   1  a fault of the machine, or of what is on disk
- *   3  a fault of the command line or of the configuration, as in mosquitto
+ *   3  nothing was done: a fault of the command line or of the configuration, as in mosquitto
  */
 import { readFileSync } from "node:fs";
 import { createLog, type OpenLog } from "../base/log.ts";
@@ -57,10 +57,10 @@ export async function run(args: readonly string[]): Promise<number> {
 
 async function workOnStore(command: StoreCommand): Promise<number> {
   const file = command.configFile === null ? null : readConfigurationFile(command.configFile);
-  if (typeof file === "string") return fail([file]);
+  if (typeof file === "string") return fail([file], FAULT_OF_CONFIGURATION);
   const { dataDirectory } = command;
   const { settings, errors } = configure(file, { ...NO_FLAGS, dataDirectory });
-  if (errors.length > 0) return fail(errors);
+  if (errors.length > 0) return fail(errors, FAULT_OF_CONFIGURATION);
   // Loaded only here: it brings LMDB.
   const { runStoreCommand } = await import("./store-commands.ts");
   return runStoreCommand(command, settings.dataDirectory);

@@ -156,40 +156,51 @@ describe("holdfast passwd", () => {
   });
 
   test.each([
-    ["no file", ["FILE", "truck"], "FILE is not there; -c makes it"],
-    ["no password", ["-c", "FILE", "truck"], "there is no password"],
-    ["an empty password", ["-c", "-b", "FILE", "truck", ""], "the password is empty"],
-    ["a colon in the user", ["-c", "-b", "FILE", "a:b", "x"], "cannot hold a colon"],
-    ["a bell in the user", ["-c", "-b", "FILE", "a\u0007", "x"], "cannot hold control characters"],
-    ["a comment as user", ["-c", "-b", "FILE", "#a", "x"], "a user name cannot begin with #"],
-    ["a blank in front of it", ["-c", "-b", "FILE", " a", "x"], "cannot begin or end with a blank"],
-    ["a blank behind it", ["-c", "-b", "FILE", "a ", "x"], "cannot begin or end with a blank"],
-    ["no user name", ["-c", "-b", "FILE", "", "x"], "the user name is empty"],
-    ["a password without -b", ["-c", "FILE", "a", "x"], "goes with -b, and -b with one"],
-    ["-b without password", ["-c", "-b", "FILE", "a"], "goes with -b, and -b with one"],
-    ["-D with -c", ["-D", "-c", "FILE", "a"], "-c, -D and -U do not go together"],
-    ["-U with a user", ["-U", "FILE", "a"], "-U takes a file alone"],
-    ["-U with -b", ["-U", "-b", "FILE"], "-b goes with neither -D nor -U"],
-    ["-U without a password", ["-U", "EMPTY"], "EMPTY:1: truck has no password"],
-    ["no iterations", ["-I", "0", "FILE", "a"], "Expected an integer from 1 to 10000000"],
+    ["no file", ["FILE", "truck"], 1, "FILE is not there; -c makes it"],
+    ["no password", ["-c", "FILE", "truck"], 1, "there is no password"],
+    ["an empty password", ["-c", "-b", "FILE", "truck", ""], 1, "the password is empty"],
+    ["a colon in the user", ["-c", "-b", "FILE", "a:b", "x"], 1, "cannot hold a colon"],
+    [
+      "a bell in the user",
+      ["-c", "-b", "FILE", "a\u0007", "x"],
+      1,
+      "cannot hold control characters",
+    ],
+    ["a comment as user", ["-c", "-b", "FILE", "#a", "x"], 1, "a user name cannot begin with #"],
+    [
+      "a blank in front of it",
+      ["-c", "-b", "FILE", " a", "x"],
+      1,
+      "cannot begin or end with a blank",
+    ],
+    ["a blank behind it", ["-c", "-b", "FILE", "a ", "x"], 1, "cannot begin or end with a blank"],
+    ["no user name", ["-c", "-b", "FILE", "", "x"], 1, "the user name is empty"],
+    ["a password without -b", ["-c", "FILE", "a", "x"], 3, "goes with -b, and -b with one"],
+    ["-b without password", ["-c", "-b", "FILE", "a"], 3, "goes with -b, and -b with one"],
+    ["-D with -c", ["-D", "-c", "FILE", "a"], 3, "-c, -D and -U do not go together"],
+    ["-U with a user", ["-U", "FILE", "a"], 3, "-U takes a file alone"],
+    ["-U with -b", ["-U", "-b", "FILE"], 3, "-b goes with neither -D nor -U"],
+    ["-U without a password", ["-U", "EMPTY"], 1, "EMPTY:1: truck has no password"],
+    ["no iterations", ["-I", "0", "FILE", "a"], 3, "Expected an integer from 1 to 10000000"],
     [
       "-I with argon2id",
       ["-I", "9", "-H", "argon2id", "FILE", "a"],
+      3,
       "-I goes with -H sha512-pbkdf2",
     ],
-    ["a hash that is none", ["-H", "md5", "FILE", "a"], "Allowed choices are sha512-pbkdf2"],
-    ["- to change", ["-b", "-", "a", "b"], "- for standard output goes with -c"],
-    ["no user", ["FILE"], "the user name is missing"],
-    ["a place that is not there", ["-c", "-b", "FILE/x/y", "a", "b"], "cannot write FILE/x/y"],
-    ["a file with a bad line", ["-b", "BAD", "a", "b"], "BAD:2: expected user:hash"],
-  ])("%s: one line, and 1", (_what, args, fault) => {
+    ["a hash that is none", ["-H", "md5", "FILE", "a"], 3, "Allowed choices are sha512-pbkdf2"],
+    ["- to change", ["-b", "-", "a", "b"], 3, "- for standard output goes with -c"],
+    ["no user", ["FILE"], 3, "the user name is missing"],
+    ["a place that is not there", ["-c", "-b", "FILE/x/y", "a", "b"], 1, "cannot write FILE/x/y"],
+    ["a file with a bad line", ["-b", "BAD", "a", "b"], 1, "BAD:2: expected user:hash"],
+  ])("%s: one line, and the exit code", (_what, args, code, fault) => {
     const file = freshFile();
     writeFileSync(`${file}.bad`, "\nbad\n");
     writeFileSync(`${file}.empty`, "truck:\n");
     const named = (text: string): string =>
       text.replace("FILE", file).replace("BAD", `${file}.bad`).replace("EMPTY", `${file}.empty`);
     const { status, stdout, stderr } = withInput("", ...args.map(named));
-    expect([status, stdout]).toEqual([1, ""]);
+    expect([status, stdout]).toEqual([code, ""]);
     expect(stderr.startsWith("holdfast: ")).toBe(true);
     expect(stderr.trimEnd()).not.toContain("\n");
     expect(stderr).toContain(named(fault));

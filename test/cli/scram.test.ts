@@ -111,30 +111,50 @@ describe("holdfast scram", () => {
   });
 
   test.each([
-    ["no file", ["FILE", "truck"], "FILE is not there; -c makes it"],
-    ["-c upon a file", ["-c", "OLD", "truck"], "OLD is there already; leave out -c to add to it"],
-    ["no password", ["-c", "FILE", "truck"], "there is no password"],
-    ["an empty password", ["-c", "-b", "FILE", "truck", ""], "the password is empty"],
-    ["a password that may not be", ["-c", "-b", "FILE", "a", "x\u0007"], "SASLprep forbids it"],
-    ["a user that may not be", ["-c", "-b", "FILE", "a\u0007", "x"], "the user name is not valid"],
-    ["a comment as user", ["-c", "-b", "FILE", "#a", "x"], "a user name cannot begin with #"],
-    ["a blank in front of it", ["-c", "-b", "FILE", " a", "x"], "cannot begin or end with a blank"],
-    ["a blank behind it", ["-c", "-b", "FILE", "a ", "x"], "cannot begin or end with a blank"],
-    ["a password without -b", ["-c", "FILE", "a", "x"], "goes with -b, and -b with one"],
-    ["-b without password", ["-c", "-b", "FILE", "a"], "goes with -b, and -b with one"],
-    ["-D with -c", ["-D", "-c", "FILE", "a"], "-D removes a user"],
-    ["few iterations", ["-i", "4095", "FILE", "a"], "Expected an integer from 4096 to 100000000"],
-    ["no user", ["FILE"], "missing required argument 'user'"],
-    ["a place that is not there", ["-c", "-b", "FILE/x/y", "a", "b"], "cannot write FILE/x/y"],
-    ["a file with a bad line", ["-b", "BAD", "a", "b"], "BAD:2: expected user:SCRAM-SHA-256"],
-  ])("%s: one line, and 1", (_what, args, fault) => {
+    ["no file", ["FILE", "truck"], 1, "FILE is not there; -c makes it"],
+    [
+      "-c upon a file",
+      ["-c", "OLD", "truck"],
+      1,
+      "OLD is there already; leave out -c to add to it",
+    ],
+    ["no password", ["-c", "FILE", "truck"], 1, "there is no password"],
+    ["an empty password", ["-c", "-b", "FILE", "truck", ""], 1, "the password is empty"],
+    ["a password that may not be", ["-c", "-b", "FILE", "a", "x\u0007"], 1, "SASLprep forbids it"],
+    [
+      "a user that may not be",
+      ["-c", "-b", "FILE", "a\u0007", "x"],
+      1,
+      "the user name is not valid",
+    ],
+    ["a comment as user", ["-c", "-b", "FILE", "#a", "x"], 1, "a user name cannot begin with #"],
+    [
+      "a blank in front of it",
+      ["-c", "-b", "FILE", " a", "x"],
+      1,
+      "cannot begin or end with a blank",
+    ],
+    ["a blank behind it", ["-c", "-b", "FILE", "a ", "x"], 1, "cannot begin or end with a blank"],
+    ["a password without -b", ["-c", "FILE", "a", "x"], 3, "goes with -b, and -b with one"],
+    ["-b without password", ["-c", "-b", "FILE", "a"], 3, "goes with -b, and -b with one"],
+    ["-D with -c", ["-D", "-c", "FILE", "a"], 3, "-D removes a user"],
+    [
+      "few iterations",
+      ["-i", "4095", "FILE", "a"],
+      3,
+      "Expected an integer from 4096 to 100000000",
+    ],
+    ["no user", ["FILE"], 3, "missing required argument 'user'"],
+    ["a place that is not there", ["-c", "-b", "FILE/x/y", "a", "b"], 1, "cannot write FILE/x/y"],
+    ["a file with a bad line", ["-b", "BAD", "a", "b"], 1, "BAD:2: expected user:SCRAM-SHA-256"],
+  ])("%s: one line, and the exit code", (_what, args, code, fault) => {
     const file = freshFile();
     writeFileSync(`${file}.old`, "");
     writeFileSync(`${file}.bad`, "\nbad\n");
     const named = (text: string): string =>
       text.replace("FILE", file).replace("OLD", `${file}.old`).replace("BAD", `${file}.bad`);
     const { status, stdout, stderr } = withInput("", ...args.map(named));
-    expect([status, stdout]).toEqual([1, ""]);
+    expect([status, stdout]).toEqual([code, ""]);
     expect(stderr.startsWith("holdfast: ")).toBe(true);
     expect(stderr.trimEnd()).not.toContain("\n");
     expect(stderr).toContain(named(fault));

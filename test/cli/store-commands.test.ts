@@ -77,9 +77,17 @@ test("the directory comes from the configuration file, and --data counts before 
   writeFileSync(file, "persistance true\n");
   const bad = await runToEnd(["check", "-c", file]);
   expect([bad.exitCode, bad.stderr]).toEqual([
-    1,
+    3,
     `holdfast: ${file}:1: unknown option persistance; did you mean persistence?\n`,
   ]);
+});
+
+test("a configuration file that cannot be read is one line, and 3", async () => {
+  const { exitCode, stderr } = await runToEnd(["check", "-c", join(directory, "none.conf")]);
+  expect(exitCode).toBe(3);
+  expect(stderr).toMatch(
+    /^holdfast: cannot read the configuration file [^\n]*none\.conf: ENOENT[^\n]*\n$/,
+  );
 });
 
 test("backup writes a copy that check finds sound", async () => {
@@ -130,16 +138,15 @@ test.each([
 });
 
 test.each([
-  [["backup"], 1, "missing required argument 'dest'"],
-  [["backup", "a", "b"], 1, "too many arguments for 'backup'"],
-  [["check", "--dat", "x"], 1, "unknown flag --dat; did you mean --data?"],
-  [["check", "-p", "1883"], 1, "unknown flag -p"],
-  // What would start a broker ends as mosquitto does.
-  [["chekc"], 3, "unknown command chekc; did you mean check?"],
-  [["--durability", "disk"], 3, "Allowed choices are fsync, process, memory."],
-])("%j is one line, and %i", async (args, code, fault) => {
+  [["backup"], "missing required argument 'dest'"],
+  [["backup", "a", "b"], "too many arguments for 'backup'"],
+  [["check", "--dat", "x"], "unknown flag --dat; did you mean --data?"],
+  [["check", "-p", "1883"], "unknown flag -p"],
+  [["chekc"], "unknown command chekc; did you mean check?"],
+  [["--durability", "disk"], "Allowed choices are fsync, process, memory."],
+])("%j is one line, and 3", async (args, fault) => {
   const { exitCode, stdout, stderr } = await runToEnd(args);
-  expect([exitCode, stdout]).toEqual([code, ""]);
+  expect([exitCode, stdout]).toEqual([3, ""]);
   expect(stderr).toMatch(/^holdfast: [^\n]*\n$/);
   expect(stderr).toContain(fault);
 });

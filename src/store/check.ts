@@ -1,8 +1,10 @@
 /** `holdfast check`: everything that has to hold in a data directory, and what does not. */
+import { StartError } from "../base/errors.ts";
 import { type Counts, checkIndex, readMeta } from "./check-index.ts";
 import { checkJournal, readJournal } from "./check-journal.ts";
 import { demandStore, openForReading } from "./check-open.ts";
 import { lockOwnerOf } from "./lock.ts";
+import { REMEDY, REMEDY_OF_CHECK } from "./marker.ts";
 
 /** Lines of faults that are said; more are only counted. */
 const FAULT_LINES_MAX = 1_000;
@@ -26,6 +28,19 @@ export interface CheckReport {
  * @throws StartError if there is no data directory, or one that cannot be read
  */
 export async function checkStore(
+  directory: string,
+  say: (fault: string) => void,
+  progress: (done: string) => void,
+): Promise<CheckReport> {
+  try {
+    return await readAll(directory, say, progress);
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    throw new StartError(error.message.replace(REMEDY, REMEDY_OF_CHECK));
+  }
+}
+
+async function readAll(
   directory: string,
   say: (fault: string) => void,
   progress: (done: string) => void,

@@ -31,6 +31,8 @@ const FILES = [JOURNAL_DIRECTORY, INDEX_FILE] as const;
 
 /** What to do about a store that cannot be opened. */
 export const REMEDY = "restore a backup, or see what `holdfast check` says";
+/** The same where it is `holdfast check` that says it. */
+export const REMEDY_OF_CHECK = "restore a backup";
 
 export interface Marker {
   readonly format: number;

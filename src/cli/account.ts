@@ -208,10 +208,14 @@ function canWriteIn(directory: string): boolean {
   });
 }
 
+/** What a command of root's leaves where it is killed: it is removed, not written to. */
+const LEFT_BEHIND = /^holdfast(?:\.lock|-.*\.sock)$|\.compact$/;
+
 /** A file of the store that the account could not write: some earlier broker ran as another. */
 function foreignFile(directory: string, { uid }: Account): string | null {
   const isForeign = (path: string): boolean => statSync(path).uid !== uid;
   for (const name of readdirSync(directory)) {
+    if (LEFT_BEHIND.test(name)) continue;
     const path = join(directory, name);
     if (isForeign(path)) return path;
     if (!statSync(path).isDirectory()) continue;

@@ -33,6 +33,7 @@ import { syncFile } from "./compact.ts";
 import { INDEX_FILE, JOURNAL_DIRECTORY, MARKER_FILE } from "./marker.ts";
 import type { JournalPlace } from "./segment-reader.ts";
 import { storeBytesOf } from "./space.ts";
+import { takeAfterIfAllowed } from "./take-after.ts";
 
 export interface BackupReport {
   /** Of all files of the copy. */
@@ -63,7 +64,7 @@ export async function backupStore(
   progress: (done: string) => void,
 ): Promise<BackupReport> {
   const place = demandStore(directory);
-  demandEmpty(destination);
+  const isOurs = demandEmpty(destination);
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
     const pageCount = await copyBoth(directory, destination, place, progress);
     if (pageCount !== null) {
@@ -71,6 +72,7 @@ export async function backupStore(
       await syncFile(join(destination, INDEX_FILE));
       copyFileSync(join(directory, MARKER_FILE), join(destination, MARKER_FILE));
       await syncFile(join(destination, MARKER_FILE));
+      takeAllAfter(directory, destination, isOurs);
       await syncFile(destination);
       return { bytes: storeBytesOf(destination), pageCount };
     }
@@ -82,14 +84,28 @@ export async function backupStore(
   );
 }
 
-function demandEmpty(destination: string): void {
+/** @returns whether it was made */
+function demandEmpty(destination: string): boolean {
   try {
-    mkdirSync(destination, { recursive: true });
-    if (readdirSync(destination).length === 0) return;
+    const isMade = mkdirSync(destination, { recursive: true }) !== undefined;
+    if (readdirSync(destination).length === 0) return isMade;
   } catch (error) {
     throw new StartError(`${destination} cannot be written: ${reasonOf(error)}`);
   }
   throw new StartError(`${destination} is not empty; a backup needs a directory of its own`);
+}
+
+/** A broker can be started on the copy as the user that has the original. */
+function takeAllAfter(directory: string, destination: string, isOurs: boolean): void {
+  const from = join(directory, JOURNAL_DIRECTORY);
+  const to = join(destination, JOURNAL_DIRECTORY);
+  const index = join(directory, INDEX_FILE);
+  for (const name of readdirSync(to)) takeAfterIfAllowed(index, join(to, name));
+  takeAfterIfAllowed(from, to);
+  for (const name of [INDEX_FILE, MARKER_FILE]) {
+    takeAfterIfAllowed(join(directory, name), join(destination, name));
+  }
+  if (isOurs) takeAfterIfAllowed(directory, destination);
 }
 
 function clear(destination: string): void {

@@ -11,6 +11,7 @@ import { currentBoot } from "./lock.ts";
 import { INDEX_FILE, JOURNAL_DIRECTORY, REMEDY, readMarker } from "./marker.ts";
 import type { JournalPlace } from "./segment-reader.ts";
 import { INDEX_TABLES } from "./tables.ts";
+import { takeAfterIfAllowed } from "./take-after.ts";
 
 export interface IndexForReading {
   /** Rows of the index, all of the moment of opening. */
@@ -94,5 +95,10 @@ export function openEnvironment(directory: string, name: string): RootDatabase<B
   const fault = faultOfFile(path);
   if (fault !== null) throw new StartError(`${path} ${fault}; ${REMEDY}`);
   const options = { path, noSubdir: true, readOnly: true, maxDbs: 16, overlappingSync: false };
-  return open<Buffer, Buffer>({ ...BINARY, ...options });
+  const locks = `${path}-lock`;
+  const hasLocks = existsSync(locks);
+  const environment = open<Buffer, Buffer>({ ...BINARY, ...options });
+  // lmdb makes it also for who only reads; the broker has to write it.
+  if (!hasLocks && existsSync(locks)) takeAfterIfAllowed(path, locks);
+  return environment;
 }

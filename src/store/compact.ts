@@ -14,6 +14,7 @@ import { demandStore, openEnvironment } from "./check-open.ts";
 import { lockDirectory } from "./lock.ts";
 import { INDEX_FILE, JOURNAL_DIRECTORY } from "./marker.ts";
 import { Segments } from "./segments.ts";
+import { takeAfter } from "./take-after.ts";
 
 export interface CompactedFile {
   readonly name: string;
@@ -65,6 +66,7 @@ async function compactFile(
   }, WATCH_MILLISECONDS);
   try {
     await environment.backup(copy, true);
+    takeAfter(path, copy);
     await syncFile(copy);
   } catch (error) {
     rmSync(copy, { force: true });

@@ -1,7 +1,16 @@
 /** `backup`: a copy is of one moment, whole, and opens; also beside a process that writes. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -69,6 +78,28 @@ test("the destination may be absent, and is left alone if there is anything in i
   await expect(refused).rejects.toThrow(StartError);
   await expect(refused).rejects.toThrow(`${other} is not empty`);
   expect(readdirSync(other)).toEqual(["b", "notes.txt"]);
+});
+
+test("whose the files are, and who may read them, is as with the original", async () => {
+  await fillStore(store, false);
+  const files = ["holdfast.json", "index.mdb"];
+  const all = ["", "journal", ...files];
+  const isRoot = process.getuid?.() === 0;
+  for (const name of files) chmodSync(join(store.directory, name), 0o640);
+  for (const name of ["", "journal"]) chmodSync(join(store.directory, name), 0o750);
+  for (const name of isRoot ? all : []) chownSync(join(store.directory, name), 65_534, 65_534);
+  const copy = join(destination, "made");
+  await backupStore(store.directory, copy, silent);
+  const ownersOf = (directory: string) =>
+    all.map((name) => {
+      const { uid, gid, mode } = statSync(join(directory, name));
+      return [name, uid, gid, mode];
+    });
+  expect(ownersOf(copy)).toEqual(ownersOf(store.directory));
+  for (const name of readdirSync(join(copy, "journal"))) {
+    const { uid, mode } = statSync(join(copy, "journal", name));
+    expect([uid, mode & 0o777]).toEqual([statSync(copy).uid, 0o640]);
+  }
 });
 
 test("a page missing behind the position is no backup", async () => {

@@ -1,5 +1,13 @@
 /** `compact`: the same rows in smaller files; never beside a broker. */
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { StartError } from "../../src/base/errors.ts";
@@ -56,6 +64,23 @@ test("free space goes, every row stays", async () => {
   expect(await countsOf(store.directory)).toEqual(before);
   const names = readdirSync(store.directory).filter((name) => !name.endsWith("-lock"));
   expect(names.toSorted()).toEqual(["holdfast.json", "index.mdb", "journal"]);
+});
+
+test("whose the index is, and who may read it, stays as it was", async () => {
+  await fillStore(store, false);
+  await store.close();
+  const index = join(store.directory, "index.mdb");
+  rmSync(`${index}-lock`);
+  chmodSync(index, 0o640);
+  // Only root can give it away: whoever runs the tests as another sees its mode.
+  if (process.getuid?.() === 0) chownSync(index, 65_534, 65_534);
+  const before = statSync(index);
+  await compactStore(store.directory, silent);
+  for (const path of [index, `${index}-lock`]) {
+    const { uid, gid, mode } = statSync(path);
+    expect([path, uid, gid, mode]).toEqual([path, before.uid, before.gid, before.mode]);
+  }
+  expect(statSync(index).ino).not.toBe(before.ino);
 });
 
 test("a directory in use is refused, and left as it is", async () => {

@@ -34,6 +34,9 @@ export const REMEDY = "restore a backup, or see what `holdfast check` says";
 /** The same where it is `holdfast check` that says it. */
 export const REMEDY_OF_CHECK = "restore a backup";
 
+/** Stores of mosquitto's, of itself and of its plugin. */
+const STORES_OF_MOSQUITTO = ["mosquitto.db", "mosquitto.sqlite3"] as const;
+
 export interface Marker {
   readonly format: number;
   /** ISO 8601. */
@@ -112,6 +115,11 @@ export function beginMarker(directory: string): Marker {
 export function publishMarker(directory: string): void {
   renameSync(join(directory, NEW_MARKER_FILE), join(directory, MARKER_FILE));
   syncDirectory(directory);
+}
+
+/** What mosquitto has kept in a directory in which a store begins. */
+export function storesOfMosquitto(directory: string): readonly string[] {
+  return STORES_OF_MOSQUITTO.filter((name) => existsSync(join(directory, name)));
 }
 
 function textOf(marker: Marker): string {

@@ -34,6 +34,7 @@ import {
   REMEDY,
   readMarker,
   STORE_FORMAT,
+  storesOfMosquitto,
   syncDirectory,
 } from "./marker.ts";
 import type { IndexTables } from "./operations.ts";
@@ -325,6 +326,12 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       if (found === null) {
         createJournal(join(directory, JOURNAL_DIRECTORY), 1);
         publishMarker(directory);
+        for (const name of storesOfMosquitto(directory)) {
+          log.warn(
+            `${join(directory, name)} is not read: a store of holdfast's own begins beside it, ` +
+              "without the Sessions, retained messages and queues in there",
+          );
+        }
       } else if (isUnsynced(lock)) {
         setAsideUnsynced(directory, index, log);
       }

@@ -8,6 +8,7 @@ import {
   copyOf,
   editTable,
   openTestStore,
+  recordingLog,
   rejectionOf,
   temporaryDirectory,
 } from "../support/store-directory.ts";
@@ -38,8 +39,14 @@ describe("a directory", () => {
   test("with other files becomes a store, and they stay as they are", async () => {
     const directory = temporaryDirectory();
     writeFileSync(join(directory, "mosquitto.db"), "theirs");
-    await (await openTestStore(directory)).close();
+    const lines: string[] = [];
+    await (await openTestStore(directory, { log: recordingLog(lines) })).close();
     expect(readFileSync(join(directory, "mosquitto.db"), "utf8")).toBe("theirs");
+    // Who comes from mosquitto is told, once.
+    const told = expect.stringContaining(`${join(directory, "mosquitto.db")} is not read`);
+    expect(lines).toEqual([told]);
+    await (await openTestStore(directory, { log: recordingLog(lines) })).close();
+    expect(lines).toEqual([told]);
   });
 
   test("that is in use is refused", async () => {

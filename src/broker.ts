@@ -47,6 +47,7 @@ import { sealedPage } from "./store/engine-calls.ts";
 import { openStore, type Store } from "./store/store.ts";
 import type { TransportHandlers, TransportListener } from "./transport/listener.ts";
 import { openListener } from "./transport/open-listener.ts";
+import { Room } from "./transport/room.ts";
 import { probeRawStreams, probeSecureStreams } from "./transport/tcp-probe.ts";
 import type { RawStreams } from "./transport/tcp-raw.ts";
 
@@ -130,6 +131,7 @@ class Broker implements RunningBroker {
   /** What each listener says of its connections, which share it: a reload changes it in place. */
   readonly #rules: ListenerRules[] = [];
   readonly #connectionLimit: ConnectionLimit;
+  readonly #room: Room;
   #sysTopics: SysTopics | null = null;
   #sysDueSeconds = 0;
   #ticker: NodeJS.Timeout | null = null;
@@ -161,6 +163,7 @@ class Broker implements RunningBroker {
     this.#turn.start(this.#dispatch);
     const { tallies } = this.#dispatch;
     this.#connectionLimit = new ConnectionLimit({ ...this.#plane(), tallies });
+    this.#room = new Room({ ...this.#plane(), listeners: this.#listeners });
     this.#useSecurities();
   }
 
@@ -284,6 +287,7 @@ class Broker implements RunningBroker {
       this.#streams.takesSecure = hasTls && (await probeSecureStreams(this.#streams));
       if (hasTls && !this.#streams.takesSecure) this.readPath += "; TLS by public sockets";
     }
+    this.#room.warn();
     try {
       for (const listener of this.#settings.listeners) {
         await this.#store?.idle();
@@ -305,7 +309,9 @@ class Broker implements RunningBroker {
       turn: this.#turn,
       streams: this.#streams,
       log: this.#log,
-      mayOpen: () => this.#connectionLimit.mayOpen(rules, monotonicSeconds()),
+      mayOpen: () =>
+        this.#connectionLimit.mayOpen(rules, monotonicSeconds()) && this.#room.hasFiles(),
+      hasFiles: () => this.#room.hasFiles(),
       handlers: this.#handlersFor(rules),
       frameBytesMax: Math.max(this.#settings.packetBytesMax, WEBSOCKET_FRAME_BYTES),
     });

@@ -106,13 +106,31 @@ function milliseconds(value: number): string {
   return value.toFixed(2);
 }
 
-/** How the process fares. */
-export function processValues(delays: Delays, linesLost: number): Value[] {
+/** Nothing where no file can be opened to read it from: what was said before stays. */
+function residentValue(onFault: (reason: string) => void): Value[] {
+  try {
+    return [["memory/resident", process.memoryUsage.rss()]];
+  } catch (error) {
+    onFault(error instanceof Error ? error.message : `${error}`);
+    return [];
+  }
+}
+
+/**
+ * How the process fares.
+ *
+ * @param onFault  told why it cannot be found out in part
+ */
+export function processValues(
+  delays: Delays,
+  linesLost: number,
+  onFault: (reason: string) => void,
+): Value[] {
   return [
     ["event loop/delay/milliseconds/mean", milliseconds(delays.meanMilliseconds)],
     ["event loop/delay/milliseconds/99 percent", milliseconds(delays.p99Milliseconds)],
     ["event loop/delay/milliseconds/maximum", milliseconds(delays.maxMilliseconds)],
-    ["memory/resident", process.memoryUsage.rss()],
+    ...residentValue(onFault),
     ["log/lines lost", linesLost],
   ];
 }

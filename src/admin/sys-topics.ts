@@ -8,6 +8,7 @@
  */
 import * as abi from "#assembly/abi";
 import type { PasswordHasher } from "../access/password-hasher.ts";
+import { Episode } from "../base/episode.ts";
 import type { OpenLog } from "../base/log.ts";
 import { LoopDelay } from "../base/loop-delay.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -69,6 +70,7 @@ export class SysTopics {
   readonly #loads = LOADS.map((name) => new LoadAverage(`load/${name}`));
   readonly #loopDelay = new LoopDelay();
   readonly #startMs = performance.now();
+  readonly #faults = new Episode();
   #publishedMs = 0;
   #clientsMax = 0;
   #heapMax = 0;
@@ -99,7 +101,7 @@ export class SysTopics {
       ...engineValues(engine),
       ...connectionValues(tallies),
       ...loginValues(tallies, hasher),
-      ...processValues(this.#loopDelay.take(), log.lostLines()),
+      ...processValues(this.#loopDelay.take(), log.lostLines(), (why) => this.#fault(why)),
       ...storeValues(store),
     ];
     return [
@@ -111,6 +113,12 @@ export class SysTopics {
       ...this.#traffic(totals),
       ...own.map(([name, value]): Value => [`holdfast/${name}`, value]),
     ];
+  }
+
+  /** Most likely no file can be opened any more, which concerns everything else as well. */
+  #fault(reason: string): void {
+    if (!this.#faults.begins(performance.now())) return;
+    this.#source.log.error(`the system does not tell how much memory is used: ${reason}`);
   }
 
   #totals(): Totals {

@@ -6,6 +6,8 @@ import type { NetworkConnection } from "../session/network-connection.ts";
 /** A listener that is open. */
 export interface TransportListener {
   readonly port: number;
+  /** Sockets that are no connections yet. */
+  waitingCount(): number;
   /** Takes no more connections. */
   stop(): void;
   /** Closes what is left. */

@@ -20,6 +20,8 @@ export interface ListenerSurroundings {
   readonly log: Log;
   /** Asked before each connection; false refuses it. */
   readonly mayOpen: () => boolean;
+  /** Whether a socket that is no connection yet may be kept. */
+  readonly hasFiles: () => boolean;
   readonly handlers: TransportHandlers;
   /** Longest WebSocket message, bytes. */
   readonly frameBytesMax: number;

@@ -8,6 +8,7 @@
  * tcp-public.ts serves where they do not. No other file knows them.
  */
 import type { Server, Socket } from "node:net";
+import { getSystemErrorName } from "node:util";
 import { LINGER_MILLISECONDS_MAX } from "../base/limits.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { PeerIdentity, Wire } from "../engine/wire.ts";
@@ -382,7 +383,10 @@ export function takeConnections(
   const listening = serverHandle(server);
   if (listening === null) throw new Error("takeConnections: the server does not listen");
   listening.onconnection = (error, handle) => {
-    if (error !== 0 || handle === undefined) return;
+    if (error !== 0 || handle === undefined) {
+      server.emit("error", new Error(getSystemErrorName(error)));
+      return;
+    }
     if (!mayOpen()) {
       handle.close();
       return;

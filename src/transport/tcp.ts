@@ -1,6 +1,7 @@
 /** Listeners for MQTT itself: TCP and Unix sockets, open or behind a gate. */
 import { chmodSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
+import { Episode } from "../base/episode.ts";
 import { StartError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -93,6 +94,7 @@ export function gated(
 ): TransportListener {
   return {
     port: listener.port,
+    waitingCount: () => gate?.count ?? 0,
     stop: () => listener.stop(),
     close: () => {
       listener.close();
@@ -117,23 +119,25 @@ export async function listenForSockets(
   const stop = (): void => {
     for (const server of servers.splice(0)) server.close();
   };
-  const { socketPath } = options;
+  const { socketPath, log } = options;
   let { port } = options;
+  const listen = async (name: string, place: ListenPlace): Promise<Server> => {
+    const server = await listenAt(name, place, isPaused);
+    tellOfFaults(server, name, log);
+    serve(server);
+    return server;
+  };
   try {
     if (socketPath !== null) {
       await clearSocketPath(socketPath);
       const place = { path: socketPath };
-      servers.push(await listenAt(`listener 0 ${socketPath}`, place, isPaused, serve));
+      servers.push(await listen(`listener 0 ${socketPath}`, place));
       // For the broker's group as well, and for nobody else: as mosquitto makes it.
       chmodSync(socketPath, SOCKET_MODE);
     } else {
       for (const place of await placesOf(options)) {
-        const server = await listenAt(
-          placeOf(place.host, port),
-          tcpPlace(place, port),
-          isPaused,
-          serve,
-        );
+        const name = placeOf(place.host, port);
+        const server = await listen(name, tcpPlace(place, port));
         servers.push(server);
         // One that the system has chosen is the same at all places.
         port = portOf(server);
@@ -143,7 +147,7 @@ export async function listenForSockets(
     stop();
     throw error;
   }
-  return { port, stop, close: stop, reload: () => undefined };
+  return { port, waitingCount: () => 0, stop, close: stop, reload: () => undefined };
 }
 
 type ListenPlace = { path: string } | { port: number; host?: string; ipv6Only: boolean };
@@ -157,17 +161,22 @@ function portOf(server: Server): number {
   return typeof bound === "object" && bound !== null ? bound.port : 0;
 }
 
-function listenAt(
-  name: string,
-  place: ListenPlace,
-  isPaused: boolean,
-  serve: (server: Server) => void,
-): Promise<Server> {
+/** One that cannot accept goes on: what is the matter may pass. It is said once. */
+function tellOfFaults(server: Server, name: string, log: Log): void {
+  const faults = new Episode();
+  server.on("error", (error) => {
+    if (!faults.begins(performance.now())) return;
+    log.error(`${name} cannot accept connections: ${error.message}`);
+  });
+}
+
+function listenAt(name: string, place: ListenPlace, isPaused: boolean): Promise<Server> {
   const server = createServer({ pauseOnConnect: isPaused, noDelay: true });
   return new Promise((resolve, reject) => {
-    server.once("error", (error) => reject(new StartError(`${name} ${listenFault(error)}`)));
+    const onError = (error: Error): void => reject(new StartError(`${name} ${listenFault(error)}`));
+    server.once("error", onError);
     server.listen({ ...place, backlog: BACKLOG }, () => {
-      serve(server);
+      server.off("error", onError);
       resolve(server);
     });
   });

@@ -67,20 +67,24 @@ export async function listenNodeWebSocket(
       }
     });
   });
-  const { port, stop, reload } = gated(listener, gate, options.tls);
+  const { port, stop, reload, waitingCount } = gated(listener, gate, options.tls);
   const close = (): void => {
     stop();
     gate?.close();
     http.close();
     for (const socket of sockets) socket.destroy();
   };
-  return { port, stop, close, reload };
+  return { port, stop, close, reload, waitingCount: () => waitingCount() + requests.count };
 }
 
 /** Sockets that have not asked for a WebSocket yet: bounded in number and in time. */
 class Requests {
   /** The oldest first. */
   readonly #timers = new Map<Duplex, NodeJS.Timeout>();
+
+  get count(): number {
+    return this.#timers.size;
+  }
 
   add(socket: Duplex): void {
     if (this.#timers.size >= GATE_WAITING_MAX) {
@@ -135,10 +139,11 @@ function httpServer(
       handshakeOf(request.headers["sec-websocket-protocol"] ?? "", request),
     );
     const arrival = arrivals.get(socket);
-    requests.delete(socket);
+    // One that is refused keeps its limit of time: its peer may leave it half open.
     if (typeof verdict !== "string") refuse(socket, verdict);
     else if (arrival === undefined) socket.destroy();
     else {
+      requests.delete(socket);
       webSockets.handleUpgrade(request, socket, head, (webSocket: WebSocket) => {
         new NodeWebSocketWire(options, webSocket, arrival).open();
       });

@@ -42,6 +42,8 @@ export interface WebSocketListenerOptions extends PlaceOptions, HandshakeRules {
   readonly certificate: CertificateFiles | null;
   readonly handlers: TransportHandlers;
   readonly log: Log;
+  /** Whether a socket that is no connection yet may be kept. */
+  readonly hasFiles: () => boolean;
 }
 
 /** The files that a listener shows to its clients. */
@@ -90,8 +92,9 @@ export async function listenWebSocket(
   const streams = new WebSocketStreams(options.engine, options.turn, options.handlers, options.log);
   options.certificate?.check((sentence) => options.log.warn(sentence));
   const places = await placesOf(options);
+  const requests: Requests = { count: 0 };
   const first = createApp(options.certificate);
-  let current = openApp(first, options, streams, places, options.port);
+  let current = openApp(first, options, streams, requests, places, options.port);
   if (typeof current === "string") throw new StartError(await faultOf(current, places, options));
   const apps = [current.app];
   const { port } = current;
@@ -100,6 +103,7 @@ export async function listenWebSocket(
   };
   return {
     port,
+    waitingCount: () => requests.count,
     stop: () => stop(current as OpenApp),
     close: () => {
       stop(current as OpenApp);
@@ -112,7 +116,7 @@ export async function listenWebSocket(
       options.certificate.check(warn);
       const app = createApp(options.certificate);
       stop(current as OpenApp);
-      const next = openApp(app, options, streams, places, port);
+      const next = openApp(app, options, streams, requests, places, port);
       if (typeof next === "string") {
         throw new StartError(`${next} cannot be listened at again; the listener is closed`);
       }
@@ -127,10 +131,11 @@ function openApp(
   app: TemplatedApp,
   options: WebSocketListenerOptions,
   streams: WebSocketStreams,
+  requests: Requests,
   places: readonly Place[],
   firstPort: number,
 ): OpenApp | string {
-  const requests = boundRequests(app);
+  boundRequests(app, requests, options.hasFiles);
   serveWebSockets(app, options, streams, requests);
   app.any("/*", (response) => refuse(response, UPGRADE_REQUIRED));
   const listenSockets: us_listen_socket[] = [];
@@ -158,7 +163,7 @@ function createApp(certificate: CertificateFiles | null): TemplatedApp {
   }
 }
 
-/** Sockets of an app that are no WebSockets yet. */
+/** Sockets of a listener that are no WebSockets yet. */
 interface Requests {
   count: number;
 }
@@ -167,14 +172,12 @@ interface Requests {
  * Bounds the sockets that have not asked for a WebSocket yet. The library ends each that is silent
  * for ten seconds, but not the oldest: past the limit it is the newcomer that goes.
  */
-function boundRequests(app: TemplatedApp): Requests {
-  const requests = { count: 0 };
+function boundRequests(app: TemplatedApp, requests: Requests, hasFiles: () => boolean): void {
   const onChange = (response: HttpResponse, change: number): void => {
     requests.count += change;
-    if (change > 0 && requests.count > GATE_WAITING_MAX) response.close();
+    if (change > 0 && (requests.count > GATE_WAITING_MAX || !hasFiles())) response.close();
   };
   app.filter(onChange);
-  return requests;
 }
 
 /** The library calls back at once. */

@@ -16,4 +16,5 @@ export const PLAIN_WEBSOCKET = {
   origins: [],
   headerBytesMax: 0,
   certificate: null,
+  hasFiles: () => true,
 } as const;

@@ -32,6 +32,8 @@ export interface BrokerOptions {
   readonly arguments?: readonly string[];
   /** Data directory; a fresh one, removed at the stop, if left out. */
   readonly dataDirectory?: string;
+  /** How many files it may have open; as many as the test if left out. */
+  readonly filesMax?: number;
   /** More of its environment. */
   readonly environment?: Readonly<Record<string, string>>;
 }
@@ -94,7 +96,10 @@ export async function startBroker(options: BrokerOptions = {}): Promise<RunningB
   const [port = 0, webSocketPort = 0] = await freePorts(2);
   const dataDirectory = options.dataDirectory ?? mkdtempSync(join(tmpdir(), "holdfast-test-"));
   const command = commandOf(options, port, webSocketPort, dataDirectory);
-  const child = spawn(command.file, command.args, {
+  const { filesMax } = options;
+  const limit = filesMax === undefined ? [] : ["prlimit", `--nofile=${filesMax}:${filesMax}`];
+  const [file = "", ...args] = [...limit, command.file, ...command.args];
+  const child = spawn(file, args, {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...options.environment },
   });

@@ -19,11 +19,13 @@ export type ListenerLines = Readonly<Record<string, readonly string[]>>;
  *
  * @param dataDirectory  a fresh one if left out
  * @param args  of the command line, beside `-c`
+ * @param filesMax  how many files it may have open
  */
 export async function startListening(
   listeners: ListenerLines,
   dataDirectory?: string,
   args: readonly string[] = [],
+  filesMax?: number,
 ): Promise<ListeningBroker> {
   const { global = [], ...own } = listeners;
   const names = Object.keys(own);
@@ -37,6 +39,7 @@ export async function startListening(
     configuration: [...global, ...lines],
     arguments: args,
     ...(dataDirectory === undefined ? {} : { dataDirectory }),
+    ...(filesMax === undefined ? {} : { filesMax }),
   });
   const logged = (pattern: RegExp): Promise<void> =>
     until(`${pattern} in the log`, () => pattern.test(broker.output())).catch((error) => {

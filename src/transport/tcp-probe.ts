@@ -12,6 +12,9 @@ import { RawStreams, type StreamHandle, serverHandle, streamBinding } from "./tc
 const QUESTION = Buffer.from("holdfast?");
 const PROBE_MILLISECONDS_MAX = 2_000;
 
+/** For a write that is so short that it ends within its call. */
+const NOBODY = { writeEnded: () => undefined };
+
 /** Echoes what the first connection sends, from READ. */
 function echoOnce(server: Server, streams: RawStreams): boolean {
   const listening = serverHandle(server);
@@ -22,8 +25,8 @@ function echoOnce(server: Server, streams: RawStreams): boolean {
     handle.useUserBuffer(streams.engine.readRegion);
     handle.onread = function (this: StreamHandle) {
       const byteCount = streams.bytesRead;
-      if (byteCount > 0) streams.write(this, [streams.engine.readRegion.byteOffset, byteCount]);
-      else this.close();
+      if (byteCount <= 0) this.close();
+      else streams.write(this, [streams.engine.readRegion.byteOffset, byteCount], NOBODY);
     };
     handle.readStart();
   };
@@ -82,9 +85,7 @@ export async function probeSecureStreams(streams: RawStreams): Promise<boolean> 
         return;
       }
       const at = streams.engine.readRegion.byteOffset;
-      const written = streams.write(this, [at, byteCount]);
-      if (typeof written === "number") return;
-      written.oncomplete = (status) => complete(status === 0);
+      streams.write(this, [at, byteCount], { writeEnded: (status) => complete(status === 0) });
     };
   });
   try {

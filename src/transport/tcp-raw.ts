@@ -20,8 +20,31 @@ import { type Arrival, LOCAL, plainAddress, type TransportHandlers } from "./lis
 const READ_BYTES_OR_ERROR = 0;
 const LAST_WRITE_WAS_ASYNC = 3;
 
+/** Who is told of the end of a write that goes on, whose status is 0 or negative. */
+interface Writer {
+  writeEnded(status: number): void;
+}
+
 interface WriteRequest {
-  oncomplete: ((status: number) => void) | null;
+  oncomplete: ((this: WriteRequest, status: number) => void) | null;
+  /** null: the call that begins it has not come back. */
+  writer: Writer | null;
+  /** How it ended within that call; null: it did not. */
+  endedStatus: number | null;
+}
+
+/** A shutdown, whose end is nobody's business: the peer's is what counts. */
+interface ShutdownRequest {
+  oncomplete: () => void;
+}
+
+/** What RawStreams.write answers where the write goes on. */
+const UNDER_WAY = 1;
+
+/** oncomplete of every write: a shared function, since a closure for each would be garbage. */
+function endWrite(this: WriteRequest, status: number): void {
+  if (this.writer === null) this.endedStatus = status;
+  else this.writer.writeEnded(status);
 }
 
 interface PeerName {
@@ -42,7 +65,7 @@ export interface StreamHandle {
   setNoDelay?(on: boolean): number;
   writeBuffer(request: WriteRequest, bytes: Uint8Array): number;
   writev(request: WriteRequest, pieces: Uint8Array[], allBuffers: boolean): number;
-  shutdown(request: WriteRequest): number;
+  shutdown(request: ShutdownRequest): number;
   close(callback?: () => void): void;
   getpeername?(name: PeerName): number;
   /** Bytes that the kernel has not taken. */
@@ -53,7 +76,7 @@ export interface StreamHandle {
 
 interface StreamBinding {
   readonly WriteWrap: new () => WriteRequest;
-  readonly ShutdownWrap: new () => WriteRequest;
+  readonly ShutdownWrap: new () => ShutdownRequest;
   readonly streamBaseState: Int32Array;
 }
 
@@ -91,16 +114,16 @@ export class RawStreams {
   takesSecure = false;
   readonly #buffer: ArrayBuffer;
   /**
-   * A request that no write under way holds: most writes end within their call and leave it free.
+   * A request that no write holds: most writes end within their call and leave it free. null: one
+   * is to be made.
    */
-  #spare: WriteRequest;
+  #spare: WriteRequest | null = null;
 
   constructor(engine: Engine, turn: Turn, binding: StreamBinding) {
     this.engine = engine;
     this.turn = turn;
     this.binding = binding;
     this.#buffer = engine.memory.buffer as ArrayBuffer;
-    this.#spare = new binding.WriteWrap();
   }
 
   view(at: number, byteCount: number): Uint8Array {
@@ -108,11 +131,17 @@ export class RawStreams {
   }
 
   /**
-   * @returns negative: an error of the system; 0: all is written; otherwise the request under way,
-   *   whose oncomplete the caller sets
+   * TLS may say within the call that a write has ended, also one that it says is not done: such a
+   * one is answered as what it is, and its writer not told.
+   *
+   * @returns negative: an error of the system; 0: all is written; UNDER_WAY
    */
-  write(handle: StreamHandle, pieces: readonly number[]): number | WriteRequest {
-    const request = this.#spare;
+  write(handle: StreamHandle, pieces: readonly number[], writer: Writer): number {
+    const request = this.#spare ?? new this.binding.WriteWrap();
+    this.#spare = null;
+    request.oncomplete = endWrite;
+    request.writer = null;
+    request.endedStatus = null;
     let error: number;
     if (pieces.length === 2) {
       error = handle.writeBuffer(request, this.view(pieces[0] as number, pieces[1] as number));
@@ -124,9 +153,14 @@ export class RawStreams {
       error = handle.writev(request, views, true);
     }
     if (error !== 0) return error < 0 ? error : -error;
-    if (this.binding.streamBaseState[LAST_WRITE_WAS_ASYNC] === 0) return 0;
-    this.#spare = new this.binding.WriteWrap();
-    return request;
+    if (this.binding.streamBaseState[LAST_WRITE_WAS_ASYNC] === 0) {
+      this.#spare = request;
+      return 0;
+    }
+    const { endedStatus } = request;
+    if (endedStatus !== null) return Math.min(endedStatus, 0);
+    request.writer = writer;
+    return UNDER_WAY;
   }
 
   get bytesRead(): number {
@@ -139,7 +173,7 @@ export class RawStreams {
  * is free at once; but it takes one write at a time, and says in the next turn that one is done,
  * also where the kernel took all of it.
  */
-class SecureOutput {
+class SecureOutput implements Writer {
   readonly #streams: RawStreams;
   readonly #handle: StreamHandle;
   /** The handle below, which knows whether the kernel took all. */
@@ -150,6 +184,8 @@ class SecureOutput {
   #waiting: readonly number[] | null = null;
   /** Whether the kernel did not take the write under way at once: its maker waits for that. */
   #isAwaited = false;
+  /** To be done once no write is under way; null: nothing. */
+  #onIdle: (() => void) | null = null;
 
   /** @param ended  told of each write's end, and whether that is what the engine waits for */
   constructor(
@@ -172,17 +208,28 @@ class SecureOutput {
   }
 
   #begin(pieces: readonly number[]): boolean | number {
-    const written = this.#streams.write(this.#handle, pieces);
-    if (typeof written === "number") return written === 0 ? true : written;
-    written.oncomplete = this.#onComplete;
+    const written = this.#streams.write(this.#handle, pieces, this);
+    if (written !== UNDER_WAY) return written === 0 ? true : written;
     this.#isBusy = true;
     this.#isAwaited = this.#below.writeQueueSize > 0;
     return !this.#isAwaited;
   }
 
-  /** One closure for all writes. */
-  readonly #onComplete = (status: number): void => {
+  /** Acts once no write is under way, which may be now. */
+  whenIdle(action: () => void): void {
+    if (this.#isBusy) this.#onIdle = action;
+    else action();
+  }
+
+  writeEnded(status: number): void {
     this.#isBusy = false;
+    this.#goOn(status);
+    if (this.#isBusy || this.#onIdle === null) return;
+    this.#onIdle();
+    this.#onIdle = null;
+  }
+
+  #goOn(status: number): void {
     const waiting = this.#waiting;
     const isAwaited = this.#isAwaited || waiting !== null;
     this.#waiting = null;
@@ -193,7 +240,7 @@ class SecureOutput {
     }
     const begun = this.#begin(waiting);
     if (begun !== false) this.#ended(true, begun === true ? 0 : begun);
-  };
+  }
 }
 
 function remoteOf(handle: StreamHandle): string {
@@ -204,7 +251,7 @@ function remoteOf(handle: StreamHandle): string {
 }
 
 /** One connection. */
-class RawWire implements Wire {
+class RawWire implements Wire, Writer {
   readonly streams: RawStreams;
   readonly handlers: TransportHandlers;
   readonly peer: PeerIdentity | null;
@@ -255,16 +302,16 @@ class RawWire implements Wire {
     const handle = this.#handle;
     if (handle === null) return true;
     const written =
-      this.#output === null ? this.streams.write(handle, pieces) : this.#output.write(pieces);
+      this.#output === null ? this.streams.write(handle, pieces, this) : this.#output.write(pieces);
     if (written === 0 || written === true) return true;
-    if (written === false) return false;
-    if (typeof written === "number") {
-      // The read side tells of the broken connection; it must not happen inside the flush.
-      setImmediate(() => this.gone("write error"));
-      return true;
-    }
-    written.oncomplete = (status) => this.#written(true, status);
-    return false;
+    if (written === UNDER_WAY || written === false) return false;
+    // The read side tells of the broken connection; it must not happen inside the flush.
+    setImmediate(() => this.gone("write error"));
+    return true;
+  }
+
+  writeEnded(status: number): void {
+    this.#written(true, status);
   }
 
   #written(hasFreed: boolean, status: number): void {
@@ -298,15 +345,18 @@ class RawWire implements Wire {
     const handle = this.#handle;
     if (handle === null || this.#isEnding) return;
     this.#isEnding = true;
-    const request = new this.streams.binding.ShutdownWrap();
-    request.oncomplete = () => undefined;
-    if (handle.shutdown(request) !== 0) {
-      this.destroy();
-      return;
-    }
     // Closing with unread bytes would reset the connection and lose what was just written.
     this.resumeReading();
     setTimeout(() => this.destroy(), LINGER_MILLISECONDS_MAX).unref();
+    // The FIN would overtake the close_notify of TLS, which waits for a write under way.
+    if (this.#output === null) this.#shutDown();
+    else this.#output.whenIdle(() => this.#shutDown());
+  }
+
+  #shutDown(): void {
+    const request = new this.streams.binding.ShutdownWrap();
+    request.oncomplete = () => undefined;
+    if (this.#handle !== null && this.#handle.shutdown(request) !== 0) this.destroy();
   }
 
   destroy(): void {

@@ -68,6 +68,11 @@ class SocketWire implements Wire {
     this.#isEnding = true;
     this.#socket.end();
     this.#socket.resume();
+    this.endLater();
+  }
+
+  /** What is written may go out yet; then the socket closes in any case. */
+  endLater(): void {
     setTimeout(() => this.#socket.destroy(), LINGER_MILLISECONDS_MAX).unref();
   }
 
@@ -106,6 +111,8 @@ export function serveSocket(
   socket.pause();
   socket.on("data", (chunk) => wire.receive(chunk));
   socket.on("error", () => undefined);
+  // After a reset TLS may wait for the end of a write that never comes.
+  socket.on("end", () => wire.endLater());
   socket.on("close", (isError) => {
     if (!wire.isEnding) handlers.onEnd(connection, isError ? "connection error" : "closed");
   });

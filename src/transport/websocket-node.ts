@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
-import { GATE_SECONDS_MAX, GATE_WAITING_MAX } from "../base/limits.ts";
+import { GATE_SECONDS_MAX, GATE_WAITING_MAX, LINGER_MILLISECONDS_MAX } from "../base/limits.ts";
 import type { Arrival, TransportListener } from "./listener.ts";
 import { LOCAL } from "./listener.ts";
 import { gated, gateOf, listenForSockets, type StreamListenerOptions } from "./tcp.ts";
@@ -51,6 +51,8 @@ export async function listenNodeWebSocket(
       requests.delete(socket);
     });
     socket.on("error", () => undefined);
+    // After a reset TLS may wait for the end of a write that never comes.
+    socket.once("end", () => setTimeout(() => socket.destroy(), LINGER_MILLISECONDS_MAX).unref());
     if (rest !== null) socket.unshift(rest);
     http.emit("connection", socket);
     socket.resume();

@@ -2,7 +2,7 @@
 import { type AddressInfo, connect as connectSocket, createServer } from "node:net";
 import { connect as connectSecure, type TLSSocket } from "node:tls";
 import { generate } from "mqtt-packet";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ANSWER_MS_MAX, elapse, until, withDeadline } from "../support/await.ts";
 import { Certificates } from "../support/certificates.ts";
 import { type ListeningBroker, startListening } from "../support/secure-broker.ts";
@@ -14,9 +14,17 @@ const READERS = 20;
 let certificates: Certificates;
 let running: ListeningBroker;
 
-beforeAll(async () => {
+const readPath = process.env["HOLDFAST_READ_PATH"];
+
+beforeAll(() => {
   certificates = new Certificates();
   certificates.sign("server", { subject: "/CN=localhost" });
+});
+
+afterAll(() => certificates.remove());
+
+async function start(path: string): Promise<void> {
+  if (path === "public") process.env["HOLDFAST_READ_PATH"] = "public";
   running = await startListening({
     // What is kept of its output is to have all answers to SIGUSR2.
     global: ["log_type information"],
@@ -25,12 +33,13 @@ beforeAll(async () => {
       `keyfile ${certificates.path("server.key")}`,
     ],
   });
-});
+}
 
-afterAll(async () => {
+async function stop(): Promise<void> {
+  if (readPath === undefined) delete process.env["HOLDFAST_READ_PATH"];
+  else process.env["HOLDFAST_READ_PATH"] = readPath;
   await running?.broker.stop();
-  certificates?.remove();
-});
+}
 
 function connectPacket(clientId: string, protocolVersion: 4 | 5): Buffer {
   return generate({ cmd: "connect", protocolId: "MQTT", protocolVersion, clientId, keepalive: 60 });
@@ -74,13 +83,6 @@ async function recordsAfter(bytes: Buffer): Promise<number[]> {
   return recordsOf(Buffer.concat(chunks));
 }
 
-test.each([
-  ["a CONNECT that is refused", Buffer.from("100e00044d5154540902003c0000000161", "hex")],
-  ["a malformed packet", Buffer.concat([connectPacket("bad", 5), Buffer.from("f100", "hex")])],
-])("the last packet is followed by a close_notify, after %s", async (_what, bytes) => {
-  for (let i = 0; i < 5; i++) expect((await recordsAfter(bytes)).at(-1)).toBe(ALERT);
-});
-
 /** A handshake. */
 async function openSecure(): Promise<{ socket: TLSSocket; reset: () => void }> {
   const raw = connectSocket(running.port("tls"), "127.0.0.1");
@@ -101,32 +103,44 @@ async function connectionCount(): Promise<number> {
   return Number(said().at(-1)?.split(" ")[1]);
 }
 
-test("who resets while output is under way leaves no connection behind", async () => {
-  const subscribe = generate({
-    cmd: "subscribe",
-    messageId: 1,
-    subscriptions: [{ topic: "all", qos: 0 }],
+describe.each(["raw", "public"])("by the %s path", (path) => {
+  beforeAll(() => start(path));
+  afterAll(stop);
+
+  test.each([
+    ["a CONNECT that is refused", Buffer.from("100e00044d5154540902003c0000000161", "hex")],
+    ["a malformed packet", Buffer.concat([connectPacket("bad", 5), Buffer.from("f100", "hex")])],
+  ])("the last packet is followed by a close_notify, after %s", async (_what, bytes) => {
+    for (let i = 0; i < 5; i++) expect((await recordsAfter(bytes)).at(-1)).toBe(ALERT);
   });
-  const publish = generate({
-    ...{ cmd: "publish", topic: "all", payload: "0123456789", qos: 0, dup: false, retain: false },
-  });
-  const burst = Buffer.concat(Array.from({ length: 3000 }, () => publish));
-  // So that the burst takes several turns.
-  const readers = Array.from({ length: READERS }, (_, i) => {
-    const reader = connectSocket(running.broker.port, "127.0.0.1");
-    reader.write(Buffer.concat([connectPacket(`reader-${i}`, 4), subscribe]));
-    return reader.resume();
-  });
-  await until("the readers are there", async () => (await connectionCount()) === READERS);
-  for (let i = 0; i < 50; i++) {
-    const { socket, reset } = await openSecure();
-    socket.pause();
-    socket.write(Buffer.concat([connectPacket(`reset-${i}`, 4), subscribe, burst]));
-    await elapse(3);
-    reset();
-    await elapse(15);
-  }
-  const isAlone = async () => (await connectionCount()) === READERS;
-  await until("only the readers are left", isAlone, ANSWER_MS_MAX);
-  for (const reader of readers) reader.destroy();
-}, 60_000);
+
+  test("who resets while output is under way leaves no connection behind", async () => {
+    const subscribe = generate({
+      cmd: "subscribe",
+      messageId: 1,
+      subscriptions: [{ topic: "all", qos: 0 }],
+    });
+    const publish = generate({
+      ...{ cmd: "publish", topic: "all", payload: "0123456789", qos: 0, dup: false, retain: false },
+    });
+    const burst = Buffer.concat(Array.from({ length: 3000 }, () => publish));
+    // So that the burst takes several turns.
+    const readers = Array.from({ length: READERS }, (_, i) => {
+      const reader = connectSocket(running.broker.port, "127.0.0.1");
+      reader.write(Buffer.concat([connectPacket(`reader-${i}`, 4), subscribe]));
+      return reader.resume();
+    });
+    await until("the readers are there", async () => (await connectionCount()) === READERS);
+    for (let i = 0; i < 50; i++) {
+      const { socket, reset } = await openSecure();
+      socket.pause();
+      socket.write(Buffer.concat([connectPacket(`reset-${i}`, 4), subscribe, burst]));
+      await elapse(3);
+      reset();
+      await elapse(15);
+    }
+    const isAlone = async () => (await connectionCount()) === READERS;
+    await until("only the readers are left", isAlone, ANSWER_MS_MAX);
+    for (const reader of readers) reader.destroy();
+  }, 60_000);
+});

@@ -17,7 +17,7 @@ import {
   SEAL_MILLISECONDS,
   STOP_FLUSH_MILLISECONDS_MAX,
   STORE_STOP_MILLISECONDS_MAX,
-  WEBSOCKET_FRAME_BYTES,
+  webSocketFrameBytesMax,
 } from "./base/limits.ts";
 import type { OpenLog } from "./base/log.ts";
 import { readVersion } from "./base/version.ts";
@@ -313,7 +313,7 @@ class Broker implements RunningBroker {
         this.#connectionLimit.mayOpen(rules, monotonicSeconds()) && this.#room.hasFiles(),
       hasFiles: () => this.#room.hasFiles(),
       handlers: this.#handlersFor(rules),
-      frameBytesMax: Math.max(this.#settings.packetBytesMax, WEBSOCKET_FRAME_BYTES),
+      frameBytesMax: () => webSocketFrameBytesMax(this.#settings.packetBytesMax),
     });
     this.#listeners.push(opened);
     const { protocol, address, socketPath, tls } = listener;

@@ -150,10 +150,21 @@ export const SOURCES_PER_TURN_MAX = 256;
 export const RENEWED_MILLISECONDS_MAX = 2;
 
 /**
- * What a WebSocket frame may hold at least, bytes: many packets, however small each has to be.
- * Where `max_packet_size` is more, that is its limit.
+ * What a WebSocket message may hold at least, bytes: many packets, however small each has to be.
  */
-export const WEBSOCKET_FRAME_BYTES = 1024 * 1024;
+const WEBSOCKET_FRAME_BYTES = 1024 * 1024;
+
+/**
+ * What it may hold beyond the longest packet at most, bytes: a packet that is too long by less is
+ * answered with DISCONNECT 0x95; a message that is too long ends its WebSocket.
+ */
+const WEBSOCKET_EXCESS_BYTES = 4 * 1024 * 1024;
+
+/** Longest message of a WebSocket, bytes. */
+export function webSocketFrameBytesMax(packetBytesMax: number): number {
+  const frameBytes = Math.max(packetBytesMax, WEBSOCKET_FRAME_BYTES);
+  return packetBytesMax + Math.min(frameBytes, WEBSOCKET_EXCESS_BYTES);
+}
 
 /** Bytes that a WebSocket may have unsent before nothing more is handed to it. */
 export const WEBSOCKET_UNSENT_BYTES_MAX = 1024 * 1024 * 1024;

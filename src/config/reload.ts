@@ -6,7 +6,6 @@
  * with; a listener is known again by its `listener` line. What says who may connect is the whole
  * file's, below whatever listener it stands, unless the broker runs with per_listener_settings.
  */
-import { WEBSOCKET_FRAME_BYTES } from "../base/limits.ts";
 import { type Configuration, configureEntries } from "./configuration.ts";
 import { type Findings, valueIn } from "./entries.ts";
 import { OPTIONS, type OptionName } from "./options.ts";
@@ -61,20 +60,10 @@ export function reconcile(
   const configuration = { ...configured, lineWarnings, included };
   const isSame = placesOf(configuration).join("\n") === placesOf(running).join("\n");
   if (isSame && findings.errors.length === 0) {
-    sentences.push(...sentencesOfFrames(running, configuration));
     return { configuration, changed, sentences };
   }
   const why = isSame ? findings.errors : ["other listeners would open; restart to open them"];
   return { configuration: null, changed: [], sentences: [...sentences, ...why] };
-}
-
-/** A listener that is open keeps the length of its frames: a longer packet comes in several. */
-function sentencesOfFrames(running: Configuration, next: Configuration): readonly string[] {
-  const before = running.settings.packetBytesMax;
-  const after = next.settings.packetBytesMax;
-  const hasWebSocket = next.settings.listeners.some(({ protocol }) => protocol === "websockets");
-  if (!hasWebSocket || after <= Math.max(before, WEBSOCKET_FRAME_BYTES)) return [];
-  return ["max_packet_size counts at once, for the frames of WebSocket listeners after a restart"];
 }
 
 function isPerListener(entries: readonly Entry[]): boolean {

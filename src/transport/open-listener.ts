@@ -1,4 +1,5 @@
 /** From the settings of a listener to the transport that has all they ask for. */
+import { createHash } from "node:crypto";
 import type { Log } from "../base/log.ts";
 import type { ListenerSettings, TlsSettings } from "../config/settings.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -23,8 +24,8 @@ export interface ListenerSurroundings {
   /** Whether a socket that is no connection yet may be kept. */
   readonly hasFiles: () => boolean;
   readonly handlers: TransportHandlers;
-  /** Longest WebSocket message, bytes. */
-  readonly frameBytesMax: number;
+  /** Longest WebSocket message, bytes: a reload may change it. */
+  readonly frameBytesMax: () => number;
 }
 
 /** @throws StartError naming the place, or the file that cannot be used */
@@ -76,5 +77,9 @@ function plainCertificate(tls: TlsSettings): CertificateFiles | null {
   if (asksForMore || certificateFile === null || keyFile === null) return null;
   const hasAuthorities = tls.caFile !== null || tls.caPath !== null;
   if (hasAuthorities && borrowsAuthority(readTlsMaterial(tls, () => undefined))) return null;
-  return { certificateFile, keyFile, check: (warn) => void readTlsMaterial(tls, warn) };
+  const check = (warn: (sentence: string) => void): string => {
+    const { certificate, key } = readTlsMaterial(tls, warn);
+    return createHash("sha256").update(`${certificate}\n${key}`).digest("hex");
+  };
+  return { certificateFile, keyFile, check };
 }

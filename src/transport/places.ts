@@ -2,7 +2,7 @@
  * Where a listener listens: addresses of the machine, or of one interface of it, or a file.
  */
 import { lookup } from "node:dns/promises";
-import { existsSync, lstatSync, unlinkSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
 import { connect, isIPv4, isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
 import { dirname } from "node:path";
@@ -91,6 +91,22 @@ async function resolve({ address, port, socketDomain }: PlaceOptions): Promise<P
     const text = error instanceof Error ? error.message : `${error}`;
     const hint = address.startsWith("[") ? "; write IPv6 without brackets" : "";
     throw new StartError(`listener ${port} ${address} cannot be used: ${text}${hint}`);
+  }
+}
+
+/** Linux: what needs the right to be bound, and the bit of that right. */
+const UNPRIVILEGED_PORT_FILE = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+const LOW_PORTS_RIGHT = 1n << 10n;
+
+/** Whether a port may be bound again; root may have bound it before the rights were given up. */
+export function mayBindAgain(port: number): boolean {
+  try {
+    if (port >= Number(readFileSync(UNPRIVILEGED_PORT_FILE, "utf8"))) return true;
+    const status = readFileSync("/proc/self/status", "utf8");
+    const [, rights = "0"] = /^CapEff:\s+([0-9a-f]+)/m.exec(status) ?? [];
+    return (BigInt(`0x${rights}`) & LOW_PORTS_RIGHT) !== 0n;
+  } catch {
+    return port >= 1024 || process.geteuid?.() === 0;
   }
 }
 

@@ -47,7 +47,7 @@ export class Room {
    */
   hasFiles(): boolean {
     let count = this.#parts.turn.openCount;
-    for (const { waitingCount } of this.#parts.listeners) count += waitingCount();
+    for (const listener of this.#parts.listeners) count += listener.waitingCount();
     if (count < this.#socketsMax) return true;
     if (this.#shortage.begins(performance.now())) {
       this.#parts.log.warn(

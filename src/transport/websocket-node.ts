@@ -23,7 +23,7 @@ import { NodeWebSocketWire } from "./websocket-node-wire.ts";
 
 export interface NodeWebSocketListenerOptions extends StreamListenerOptions, HandshakeRules {
   /** Longest message, bytes; a longer one closes its connection. At least the longest packet. */
-  readonly frameBytesMax: number;
+  readonly frameBytesMax: () => number;
 }
 
 /** Beyond the headers there is the request line, whose path may be any. */
@@ -123,7 +123,6 @@ function httpServer(
     perMessageDeflate: false,
     // Frames must be binary, whose text is nobody's business.
     skipUTF8Validation: true,
-    maxPayload: frameBytesMax,
     handleProtocols: (offered) => {
       const verdict = judgeHandshake(options, handshakeOf([...offered].join(","), null));
       return typeof verdict === "string" ? verdict : false;
@@ -146,6 +145,7 @@ function httpServer(
     else if (arrival === undefined) socket.destroy();
     else {
       requests.delete(socket);
+      webSockets.options.maxPayload = frameBytesMax();
       webSockets.handleUpgrade(request, socket, head, (webSocket: WebSocket) => {
         new NodeWebSocketWire(options, webSocket, arrival).open();
       });

@@ -24,7 +24,14 @@ import type { Log } from "../base/log.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Turn } from "../session/turn.ts";
 import type { TransportHandlers, TransportListener } from "./listener.ts";
-import { listenFault, type Place, type PlaceOptions, placeOf, placesOf } from "./places.ts";
+import {
+  listenFault,
+  mayBindAgain,
+  type Place,
+  type PlaceOptions,
+  placeOf,
+  placesOf,
+} from "./places.ts";
 import {
   type HandshakeRules,
   judgeHandshake,
@@ -37,7 +44,7 @@ export interface WebSocketListenerOptions extends PlaceOptions, HandshakeRules {
   readonly engine: Engine;
   readonly turn: Turn;
   /** Longest message, bytes; a longer one closes its connection. At least the longest packet. */
-  readonly frameBytesMax: number;
+  readonly frameBytesMax: () => number;
   /** null: no TLS. */
   readonly certificate: CertificateFiles | null;
   readonly handlers: TransportHandlers;
@@ -53,9 +60,10 @@ export interface CertificateFiles {
   /**
    * Looks at them before the library does, which does not say what is wrong.
    *
+   * @returns what differs where their contents do
    * @throws StartError
    */
-  readonly check: (warn: (sentence: string) => void) => void;
+  readonly check: (warn: (sentence: string) => void) => string;
 }
 
 /** The library's option for a port that no other process shares; its type is missing there. */
@@ -78,78 +86,132 @@ interface ExclusiveApp {
 
 type OnListening = (listenSocket: us_listen_socket | false) => void;
 
-/** One app and what it listens at; it lives on while its connections do. */
-interface OpenApp {
-  readonly app: TemplatedApp;
-  readonly listenSockets: us_listen_socket[];
-  readonly port: number;
-}
+/** How long a listener that has lost its place waits until it tries to get it back, ms. */
+const RETRY_MILLISECONDS = 1_000;
 
 /** @throws StartError naming address and port */
 export async function listenWebSocket(
   options: WebSocketListenerOptions,
 ): Promise<TransportListener> {
-  const streams = new WebSocketStreams(options.engine, options.turn, options.handlers, options.log);
-  options.certificate?.check((sentence) => options.log.warn(sentence));
   const places = await placesOf(options);
-  const requests: Requests = { count: 0 };
-  const first = createApp(options.certificate);
-  let current = openApp(first, options, streams, requests, places, options.port);
-  if (typeof current === "string") throw new StartError(await faultOf(current, places, options));
-  const apps = [current.app];
-  const { port } = current;
-  const stop = (open: OpenApp): void => {
-    for (const listenSocket of open.listenSockets.splice(0)) closeListenSocket(listenSocket);
-  };
-  return {
-    port,
-    waitingCount: () => requests.count,
-    stop: () => stop(current as OpenApp),
-    close: () => {
-      stop(current as OpenApp);
-      for (const app of apps) app.close();
-    },
-    // The library keeps the certificate it began with, so that another app takes the port over; the
-    // connections of the first one go on.
-    reload: (warn) => {
-      if (options.certificate === null) return;
-      options.certificate.check(warn);
-      const app = createApp(options.certificate);
-      stop(current as OpenApp);
-      const next = openApp(app, options, streams, requests, places, port);
-      if (typeof next === "string") {
-        throw new StartError(`${next} cannot be listened at again; the listener is closed`);
-      }
-      current = next;
-      apps.push(next.app);
-    },
-  };
+  const listener = new LibraryListener(options, places);
+  const fault = listener.open((sentence) => options.log.warn(sentence));
+  if (fault !== null) throw new StartError(await faultOf(fault, places, options));
+  return listener;
 }
 
-/** @returns the app, or the place at which it cannot listen */
-function openApp(
-  app: TemplatedApp,
-  options: WebSocketListenerOptions,
-  streams: WebSocketStreams,
-  requests: Requests,
-  places: readonly Place[],
-  firstPort: number,
-): OpenApp | string {
-  boundRequests(app, requests, options.hasFiles);
-  serveWebSockets(app, options, streams, requests);
-  app.any("/*", (response) => refuse(response, UPGRADE_REQUIRED));
-  const listenSockets: us_listen_socket[] = [];
-  let port = firstPort;
-  for (const { host } of places) {
-    const listenSocket = listenAt(app, host, port);
-    if (listenSocket === false) {
-      app.close();
-      return placeOf(host, port);
-    }
-    listenSockets.push(listenSocket);
-    port = localPort(listenSocket as unknown as us_socket);
+/**
+ * The library keeps the certificate and the limit that an app began with: where these change
+ * another app takes the port over, and the connections of the first one go on.
+ */
+class LibraryListener implements TransportListener {
+  readonly #options: WebSocketListenerOptions;
+  readonly #places: readonly Place[];
+  readonly #streams: WebSocketStreams;
+  readonly #requests: Requests = { count: 0 };
+  readonly #apps: TemplatedApp[] = [];
+  readonly #listenSockets: us_listen_socket[] = [];
+  #port: number;
+  /** What the newest app has. */
+  #fingerprint = "";
+  #frameBytesMax = 0;
+  #retry: NodeJS.Timeout | null = null;
+
+  constructor(options: WebSocketListenerOptions, places: readonly Place[]) {
+    const { engine, turn, handlers, log, port } = options;
+    this.#options = options;
+    this.#places = places;
+    this.#port = port;
+    this.#streams = new WebSocketStreams(engine, turn, handlers, log);
   }
-  return { app, listenSockets, port };
+
+  get port(): number {
+    return this.#port;
+  }
+
+  waitingCount(): number {
+    return this.#requests.count;
+  }
+
+  /**
+   * Opens it, or opens it anew where what it shows or takes has changed.
+   *
+   * @returns null, or the place at which it cannot listen: it is closed
+   * @throws StartError for a certificate that is not to be used: all stays as it was
+   */
+  open(warn: (sentence: string) => void): string | null {
+    const { certificate } = this.#options;
+    const fingerprint = certificate?.check(warn) ?? "";
+    const frameBytesMax = this.#options.frameBytesMax();
+    const isSame = fingerprint === this.#fingerprint && frameBytesMax === this.#frameBytesMax;
+    if (isSame && this.#listenSockets.length > 0) return null;
+    if (this.#listenSockets.length > 0 && !mayBindAgain(this.#port)) {
+      throw new StartError(
+        `port ${this.#port} is root's, whose rights are given up: its certificate and ` +
+          "max_packet_size of its messages count after a restart",
+      );
+    }
+    const app = createApp(certificate);
+    this.stop();
+    boundRequests(app, this.#requests, this.#options.hasFiles);
+    serveWebSockets(app, this.#options, frameBytesMax, this.#streams, this.#requests);
+    app.any("/*", (response) => refuse(response, UPGRADE_REQUIRED));
+    const fault = this.#listen(app);
+    if (fault !== null) return fault;
+    this.#fingerprint = fingerprint;
+    this.#frameBytesMax = frameBytesMax;
+    return null;
+  }
+
+  /** @returns null, or the place that fails */
+  #listen(app: TemplatedApp): string | null {
+    for (const { host } of this.#places) {
+      const listenSocket = listenAt(app, host, this.#port);
+      if (listenSocket === false) {
+        this.stop();
+        app.close();
+        return placeOf(host, this.#port);
+      }
+      this.#listenSockets.push(listenSocket);
+      // One that the system has chosen is the same at all places.
+      this.#port = localPort(listenSocket as unknown as us_socket);
+    }
+    this.#apps.push(app);
+    return null;
+  }
+
+  stop(): void {
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    this.#retry = null;
+    for (const listenSocket of this.#listenSockets.splice(0)) closeListenSocket(listenSocket);
+  }
+
+  close(): void {
+    this.stop();
+    for (const app of this.#apps) app.close();
+  }
+
+  reload(warn: (sentence: string) => void): void {
+    const fault = this.open(warn);
+    if (fault === null) return;
+    const { log } = this.#options;
+    log.error(`${fault} cannot be listened at again: nobody gets in; it is tried every second`);
+    this.#retryLater(warn);
+  }
+
+  /** The place is free for whoever is quick while one app hands it to the next. */
+  #retryLater(warn: (sentence: string) => void): void {
+    this.#retry = setTimeout(() => {
+      const { log } = this.#options;
+      try {
+        if (this.open(warn) !== null) this.#retryLater(warn);
+        else log.notice(`The listener on port ${this.#port} is open again`);
+      } catch (error) {
+        if (!(error instanceof StartError)) throw error;
+        this.#retryLater(warn);
+      }
+    }, RETRY_MILLISECONDS);
+  }
 }
 
 /** @throws StartError where the library does not take the certificate */
@@ -195,6 +257,7 @@ function listenAt(app: TemplatedApp, host: string, port: number): us_listen_sock
 function serveWebSockets(
   app: TemplatedApp,
   options: WebSocketListenerOptions,
+  frameBytesMax: number,
   streams: WebSocketStreams,
   requests: Requests,
 ): void {
@@ -203,7 +266,7 @@ function serveWebSockets(
     // Keep Alive is MQTT's own.
     idleTimeout: 0,
     sendPingsAutomatically: false,
-    maxPayloadLength: options.frameBytesMax,
+    maxPayloadLength: frameBytesMax,
     // The engine bounds what it hands out; past this limit the library would drop output.
     maxBackpressure: WEBSOCKET_UNSENT_BYTES_MAX,
     upgrade: (response, request, context) => upgrade(response, request, context, options),

@@ -46,16 +46,6 @@ test("another is named with its place and stays as it was", () => {
   expect(configuration?.settings.dataDirectory).toBe("/a");
 });
 
-test("a longer packet has to come in several frames of a WebSocket that is open", () => {
-  const web = `${LISTENER}protocol websockets\n`;
-  const [less, more] = ["max_packet_size 1048576\n", "max_packet_size 1048577\n"];
-  const sentence =
-    "max_packet_size counts at once, for the frames of WebSocket listeners after a restart";
-  expect(reloaded(`${less}${web}`, `${more}${web}`).sentences).toEqual([sentence]);
-  expect(reloaded(`${less}${LISTENER}`, `${more}${LISTENER}`).sentences).toEqual([]);
-  expect(reloaded(`${more}${web}`, `${less}${web}`).sentences).toEqual([]);
-});
-
 test("a second reload is compared with what runs, not with the file before", () => {
   const running = read(`${LISTENER}memory_limit 1\n`);
   const first = reconcile(running, read(`${LISTENER}memory_limit 2\n`), NO_FLAGS);

@@ -108,7 +108,7 @@ function listen(port = 0, address = "127.0.0.1"): Promise<TransportListener> {
     address,
     port,
     mayOpen: () => mayOpen,
-    frameBytesMax: PACKET_BYTES_MAX,
+    frameBytesMax: () => PACKET_BYTES_MAX,
     handlers,
     log,
   });

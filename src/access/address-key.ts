@@ -8,14 +8,19 @@ import { isIPv6 } from "node:net";
 const NETWORK_GROUPS = 4;
 
 /**
- * @param remote  `address:port`, IPv6 with or without brackets, or what stands for none, as `local`
- *   does
+ * The address of a Wire's `remote`, without its port and without brackets: behind an IPv6 address
+ * without brackets there is always a port.
  */
-export function addressKey(remote: string): string {
+export function addressOf(remote: string): string {
+  const bracket = remote.lastIndexOf("]");
+  if (remote.startsWith("[") && bracket !== -1) return remote.slice(1, bracket);
   const colon = remote.lastIndexOf(":");
-  if (colon === -1) return remote;
-  // A WebSocket's has no port. With one it may read as an address as well: of the same network.
-  const address = isIPv6(remote) ? remote : remote.slice(0, colon).replace(/^\[|\]$/g, "");
+  return colon === -1 ? remote : remote.slice(0, colon);
+}
+
+/** @param remote  of a Wire */
+export function addressKey(remote: string): string {
+  const address = addressOf(remote);
   if (!isIPv6(address)) return address;
   const [, mapped = ""] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
   if (mapped !== "") return mapped;

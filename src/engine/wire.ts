@@ -4,7 +4,10 @@
  * One of the interfaces by which a lower floor calls a higher one.
  */
 export interface Wire {
-  /** Who is at the other end, `address:port`, for the log; `local`: of a Unix socket. */
+  /**
+   * Who is at the other end, for the log: `address:port`, `address` or, of IPv6, `[address]` where
+   * the port is not known; `local`: of a Unix socket.
+   */
   readonly remote: string;
   /** Who its TLS handshake, or its proxy's, proved it to be; null: nobody. */
   readonly peer: PeerIdentity | null;

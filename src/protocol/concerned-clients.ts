@@ -4,6 +4,7 @@
  * any more go with the Session, or are judged when it comes back.
  */
 
+import { addressOf } from "../access/address-key.ts";
 import type { Requester } from "../access/control-request.ts";
 import type { ConcernedConnections } from "../access/dynamic-security.ts";
 import type { Concerned } from "../access/dynamic-security-change.ts";
@@ -50,7 +51,7 @@ export class ConcernedClients implements ConcernedConnections {
     const addresses = new Map<string, string[]>();
     for (const { phase, rules, userName, wire } of this.#parts.turn.all()) {
       if (phase !== "open" || !this.#parts.isMeant(rules)) continue;
-      const address = wire.remote.replace(/:\d+$/, "");
+      const address = addressOf(wire.remote);
       const known = addresses.get(userName);
       if (known === undefined) addresses.set(userName, [address]);
       else known.push(address);

@@ -240,10 +240,10 @@ function closeReason(code: number, text: string): string {
   return text === "" || text === CUT_OFF ? "connection lost" : `WebSocket error: ${text}`;
 }
 
-/** An address as text; an IPv4 address in IPv6's clothes as IPv4. */
+/** An address as text, IPv6 in brackets; an IPv4 address in IPv6's clothes as IPv4. */
 function addressOf(webSocket: HeldWebSocket): string {
   const long = Buffer.from(webSocket.getRemoteAddressAsText()).toString();
   if (!long.includes(":")) return long;
   const { address } = new SocketAddress({ address: long, family: "ipv6" });
-  return address.startsWith("::ffff:") ? address.slice("::ffff:".length) : address;
+  return address.startsWith("::ffff:") ? address.slice("::ffff:".length) : `[${address}]`;
 }

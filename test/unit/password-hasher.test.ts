@@ -1,7 +1,7 @@
 /** Stored passwords, and the hasher that checks them: kinds, bounds, turns, what is remembered. */
 import { pbkdf2Sync } from "node:crypto";
 import { afterAll, describe, expect, test } from "vitest";
-import { addressKey } from "../../src/access/address-key.ts";
+import { addressKey, addressOf } from "../../src/access/address-key.ts";
 import { FairQueue } from "../../src/access/fair-queue.ts";
 import {
   HASH_WORKERS_MAX,
@@ -206,13 +206,27 @@ describe("turns of addresses", () => {
     ["2001:db8::1:99", "2001:db8:0:0::/64"],
     ["::ffff:192.0.2.1:99", "192.0.2.1"],
     ["::1:99", "0:0:0:0::/64"],
+    // With a port that may be a group of an address, the network is the same.
+    ["1::2:3:4:5:80", "1:0:0:0::/64"],
+    ["1::2:3:4:5:40000", "1:0:0:0::/64"],
     ["fe80::1%eth0:99", "fe80:0:0:0::/64"],
     // Of a WebSocket there is no port.
-    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
-    ["2001:db8:1:2::7", "2001:db8:1:2::/64"],
+    ["[2001:db8:1:2:3:4:5:6]", "2001:db8:1:2::/64"],
+    ["[2001:db8:1:2::7]", "2001:db8:1:2::/64"],
+    ["[1::2:3:4:5]", "1:0:0:0::/64"],
     ["192.0.2.1", "192.0.2.1"],
     ["local", "local"],
   ])("%s is of %s", (remote, key) => {
     expect(addressKey(remote)).toBe(key);
+  });
+
+  test.each([
+    ["192.0.2.1:80", "192.0.2.1"],
+    ["::1:80", "::1"],
+    ["[::1]", "::1"],
+    ["[::1]:80", "::1"],
+    ["local", "local"],
+  ])("%s has the address %s", (remote, address) => {
+    expect(addressOf(remote)).toBe(address);
   });
 });

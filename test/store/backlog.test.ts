@@ -135,7 +135,7 @@ test("queue_overflow reject acknowledges with success what it keeps", async () =
   await device.expectNothing();
 });
 
-test("acknowledgements of an earlier run's messages count before those are read again", async () => {
+test("acknowledgements of an earlier run's messages count before those are loaded", async () => {
   const broker = await start();
   const device = { ...LASTING, clientId: "device" };
   const before = await TestClient.connect(broker.current(), device);

@@ -166,6 +166,24 @@ export function webSocketFrameBytesMax(packetBytesMax: number): number {
   return packetBytesMax + Math.min(frameBytes, WEBSOCKET_EXCESS_BYTES);
 }
 
+/**
+ * What a WebSocket may send of a message before its CONNECT is there, bytes, on Node's server: a
+ * CONNECT has at most 512 KiB (assembly/receive.ts), and what else came with its end counts.
+ */
+export const WEBSOCKET_CONNECT_BYTES_MAX = 640 * 1024;
+
+/**
+ * Bytes of messages that are not whole, of all WebSockets of a listener that have sent no CONNECT.
+ * uWebSockets.js does not tell how many there are: it is the most that each may have.
+ */
+export const UNPROVEN_BYTES_MAX = 64 * 1024 * 1024;
+
+/**
+ * How long a WebSocket of uWebSockets.js may in any case be without a CONNECT, milliseconds: of a
+ * fleet that comes back at once all may be for a moment.
+ */
+export const UNPROVEN_MILLISECONDS_MIN = 5_000;
+
 /** Bytes that a WebSocket may have unsent before nothing more is handed to it. */
 export const WEBSOCKET_UNSENT_BYTES_MAX = 1024 * 1024 * 1024;
 

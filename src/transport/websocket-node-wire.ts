@@ -3,12 +3,13 @@
  * part of the byte stream from the client. MQTT 5.0 §6
  */
 import type { WebSocket } from "ws";
-import { LINGER_MILLISECONDS_MAX } from "../base/limits.ts";
+import { LINGER_MILLISECONDS_MAX, WEBSOCKET_CONNECT_BYTES_MAX } from "../base/limits.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { PeerIdentity, Wire } from "../engine/wire.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { Turn } from "../session/turn.ts";
 import type { Arrival, TransportHandlers } from "./listener.ts";
+import type { UnprovenPeer, UnprovenPeers } from "./unproven.ts";
 import { PONG_BYTES_MAX } from "./websocket-wire.ts";
 
 /** Status codes of RFC 6455 §7.4.1. */
@@ -23,11 +24,12 @@ export interface NodeWebSocketStreams {
   readonly engine: Engine;
   readonly turn: Turn;
   readonly handlers: TransportHandlers;
+  readonly unproven: UnprovenPeers;
 }
 
 const FRAME = { binary: true, compress: false, fin: true } as const;
 
-export class NodeWebSocketWire implements Wire {
+export class NodeWebSocketWire implements Wire, UnprovenPeer {
   readonly remote: string;
   readonly peer: PeerIdentity | null;
   readonly #streams: NodeWebSocketStreams;
@@ -38,6 +40,10 @@ export class NodeWebSocketWire implements Wire {
   #isEnding = false;
   /** `written` is owed. */
   #isWriting = false;
+  /** Whether a message was whole since the last look. */
+  #hasMessage = false;
+  /** What has come of the next, bytes, at most: a chunk may begin with the end of another. */
+  #partBytes = 0;
   /** Why this side closes it, where that is no wish of the broker. */
   #fault = "";
 
@@ -63,6 +69,8 @@ export class NodeWebSocketWire implements Wire {
     this.#connection = connection;
     webSocket.on("message", (message, isBinary) => this.#onMessage(message as Buffer, isBinary));
     webSocket.on("ping", () => this.#onPing());
+    // The library has looked at it before: its listener is older.
+    this.#arrival.socket.on("data", (chunk: Buffer) => this.#onData(chunk.length, connection));
     webSocket.on("close", (code) => this.#onClose(code));
     webSocket.pause();
     this.#streams.turn.admit(connection);
@@ -123,6 +131,7 @@ export class NodeWebSocketWire implements Wire {
       this.#end();
       return;
     }
+    this.#hasMessage = true;
     const { engine, turn } = this.#streams;
     const { readRegion } = engine;
     // A packet may span messages, a message may hold many packets [MQTT-6.0.0-2].
@@ -133,6 +142,25 @@ export class NodeWebSocketWire implements Wire {
     }
   }
 
+  /** Bytes came, of which the library may have made a message. */
+  #onData(byteCount: number, connection: NetworkConnection): void {
+    const { engine, unproven } = this.#streams;
+    this.#partBytes = this.#hasMessage ? byteCount : this.#partBytes + byteCount;
+    this.#hasMessage = false;
+    if (this.#isEnding || connection.phase === "closed") return;
+    // As on TCP, a packet that takes long to come keeps its connection alive.
+    engine.heard(connection.number, Math.floor(Date.now() / 1000));
+    // Its version is that of a CONNECT which is whole.
+    if (connection.version !== 0) unproven.delete(this);
+    else if (this.#partBytes > WEBSOCKET_CONNECT_BYTES_MAX) this.pushOut();
+    else unproven.set(this, this.#partBytes);
+  }
+
+  pushOut(): void {
+    this.#fault ||= "too much before its CONNECT";
+    this.#webSocket.terminate();
+  }
+
   /** A ping came and is answered: its sender must read that, too. */
   #onPing(): void {
     if (this.#isWriting || this.#webSocket.bufferedAmount <= PONG_BYTES_MAX) return;
@@ -141,6 +169,7 @@ export class NodeWebSocketWire implements Wire {
   }
 
   #onClose(code: number): void {
+    this.#streams.unproven.delete(this);
     this.#finishWrite();
     this.#fault ||= closeReason(code);
     this.#end();

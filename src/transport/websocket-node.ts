@@ -7,11 +7,17 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
-import { GATE_SECONDS_MAX, GATE_WAITING_MAX, LINGER_MILLISECONDS_MAX } from "../base/limits.ts";
+import {
+  GATE_SECONDS_MAX,
+  GATE_WAITING_MAX,
+  LINGER_MILLISECONDS_MAX,
+  UNPROVEN_BYTES_MAX,
+} from "../base/limits.ts";
 import type { Arrival, TransportListener } from "./listener.ts";
 import { LOCAL } from "./listener.ts";
 import { gated, gateOf, listenForSockets, type StreamListenerOptions } from "./tcp.ts";
 import { remoteOf } from "./tcp-public.ts";
+import { UnprovenPeers } from "./unproven.ts";
 import { LIBRARY_HEADER_BYTES_MAX } from "./websocket.ts";
 import {
   type HandshakeRules,
@@ -113,6 +119,7 @@ function httpServer(
   requests: Requests,
 ): Server {
   const { headerBytesMax, frameBytesMax } = options;
+  const streams = { ...options, unproven: new UnprovenPeers(UNPROVEN_BYTES_MAX, 0) };
   const server = createServer({
     maxHeaderSize: REQUEST_LINE_BYTES_MAX + Math.max(headerBytesMax, LIBRARY_HEADER_BYTES_MAX),
     keepAlive: false,
@@ -147,7 +154,7 @@ function httpServer(
       requests.delete(socket);
       webSockets.options.maxPayload = frameBytesMax();
       webSockets.handleUpgrade(request, socket, head, (webSocket: WebSocket) => {
-        new NodeWebSocketWire(options, webSocket, arrival).open();
+        new NodeWebSocketWire(streams, webSocket, arrival).open();
       });
     }
   });

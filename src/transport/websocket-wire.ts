@@ -15,6 +15,7 @@ import type { PeerIdentity, Wire } from "../engine/wire.ts";
 import type { NetworkConnection } from "../session/network-connection.ts";
 import type { Turn } from "../session/turn.ts";
 import type { TransportHandlers } from "./listener.ts";
+import type { UnprovenPeer, UnprovenPeers } from "./unproven.ts";
 
 /** What the library keeps for each WebSocket. */
 export interface WireHolder {
@@ -97,7 +98,7 @@ export class WebSocketStreams {
   }
 }
 
-export class WebSocketWire implements Wire {
+export class WebSocketWire implements Wire, UnprovenPeer {
   readonly remote: string;
   /** Who asks for certificates is served by websocket-node.ts. */
   readonly peer: PeerIdentity | null = null;
@@ -111,6 +112,8 @@ export class WebSocketWire implements Wire {
   #isWriting = false;
   /** Unsent bytes of the pending write, at most; pongs come on top. */
   #unsentBytes = 0;
+  /** Where it is listed until its CONNECT is there; null: it is not. */
+  #unproven: UnprovenPeers | null = null;
   /** Why this side closes it, where that is no wish of the broker. */
   #fault = "";
 
@@ -120,11 +123,29 @@ export class WebSocketWire implements Wire {
     this.remote = addressOf(webSocket);
   }
 
-  /** Asks for a connection, or closes the WebSocket. */
-  open(): void {
+  /**
+   * Asks for a connection, or closes the WebSocket.
+   *
+   * @param frameBytesMax  what the library may gather before it hands a message over
+   */
+  open(unproven: UnprovenPeers, frameBytesMax: number): void {
     const connection = this.#streams.handlers.onOpen(this);
     this.#connection = connection;
-    if (connection === null) this.#webSocket?.end(TRY_AGAIN_LATER);
+    if (connection === null) {
+      this.#webSocket?.end(TRY_AGAIN_LATER);
+      return;
+    }
+    this.#unproven = unproven;
+    unproven.set(this, frameBytesMax);
+  }
+
+  pushOut(): void {
+    this.#fail("no CONNECT in time, others need the room", 0);
+  }
+
+  #prove(): void {
+    this.#unproven?.delete(this);
+    this.#unproven = null;
   }
 
   write(pieces: readonly number[]): boolean {
@@ -175,6 +196,8 @@ export class WebSocketWire implements Wire {
       const byteCount = Math.min(byteLength - from, readRegion.length);
       readRegion.set(new Uint8Array(message, from, byteCount));
       turn.received(connection, byteCount);
+      // Its version is that of a CONNECT which is whole.
+      if (this.#unproven !== null && connection.version !== 0) this.#prove();
     }
   }
 
@@ -201,6 +224,7 @@ export class WebSocketWire implements Wire {
   onClose(code: number, text: string): void {
     this.#webSocket = null;
     const connection = this.#connection;
+    this.#prove();
     this.#finishWrite();
     if (connection === null || this.#isEnding) return;
     this.#streams.handlers.onEnd(connection, this.#fault || closeReason(code, text));

@@ -19,7 +19,12 @@ import {
 } from "uWebSockets.js";
 import { createServer } from "node:net";
 import { StartError } from "../base/errors.ts";
-import { GATE_WAITING_MAX, WEBSOCKET_UNSENT_BYTES_MAX } from "../base/limits.ts";
+import {
+  GATE_WAITING_MAX,
+  UNPROVEN_BYTES_MAX,
+  UNPROVEN_MILLISECONDS_MIN,
+  WEBSOCKET_UNSENT_BYTES_MAX,
+} from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Turn } from "../session/turn.ts";
@@ -32,6 +37,7 @@ import {
   placeOf,
   placesOf,
 } from "./places.ts";
+import { UnprovenPeers } from "./unproven.ts";
 import {
   type HandshakeRules,
   judgeHandshake,
@@ -108,6 +114,7 @@ class LibraryListener implements TransportListener {
   readonly #options: WebSocketListenerOptions;
   readonly #places: readonly Place[];
   readonly #streams: WebSocketStreams;
+  readonly #unproven: UnprovenPeers;
   readonly #requests: Requests = { count: 0 };
   readonly #apps: TemplatedApp[] = [];
   readonly #listenSockets: us_listen_socket[] = [];
@@ -123,6 +130,7 @@ class LibraryListener implements TransportListener {
     this.#places = places;
     this.#port = port;
     this.#streams = new WebSocketStreams(engine, turn, handlers, log);
+    this.#unproven = new UnprovenPeers(UNPROVEN_BYTES_MAX, UNPROVEN_MILLISECONDS_MIN);
   }
 
   get port(): number {
@@ -154,13 +162,41 @@ class LibraryListener implements TransportListener {
     const app = createApp(certificate);
     this.stop();
     boundRequests(app, this.#requests, this.#options.hasFiles);
-    serveWebSockets(app, this.#options, frameBytesMax, this.#streams, this.#requests);
+    this.#serveWebSockets(app, frameBytesMax);
     app.any("/*", (response) => refuse(response, UPGRADE_REQUIRED));
     const fault = this.#listen(app);
     if (fault !== null) return fault;
     this.#fingerprint = fingerprint;
     this.#frameBytesMax = frameBytesMax;
     return null;
+  }
+
+  #serveWebSockets(app: TemplatedApp, frameBytesMax: number): void {
+    app.ws<WireHolder>("/*", {
+      compression: COMPRESSION_OFF,
+      // Keep Alive is MQTT's own.
+      idleTimeout: 0,
+      sendPingsAutomatically: false,
+      maxPayloadLength: frameBytesMax,
+      // The engine bounds what it hands out; past this limit the library would drop output.
+      maxBackpressure: WEBSOCKET_UNSENT_BYTES_MAX,
+      upgrade: (response, request, context) => upgrade(response, request, context, this.#options),
+      open: (webSocket) => {
+        // The filter is told of its connection's beginning, and not of a WebSocket's end.
+        this.#requests.count--;
+        const wire = new WebSocketWire(this.#streams, webSocket);
+        webSocket.getUserData().wire = wire;
+        wire.open(this.#unproven, frameBytesMax);
+      },
+      message: (webSocket, message, isBinary) => {
+        webSocket.getUserData().wire?.onMessage(message, isBinary);
+      },
+      ping: (webSocket) => webSocket.getUserData().wire?.onPing(),
+      drain: (webSocket) => webSocket.getUserData().wire?.onDrain(),
+      close: (webSocket, code, text) => {
+        webSocket.getUserData().wire?.onClose(code, Buffer.from(text).toString());
+      },
+    });
   }
 
   /** @returns null, or the place that fails */
@@ -252,40 +288,6 @@ function listenAt(app: TemplatedApp, host: string, port: number): us_listen_sock
   if (host === "") exclusive.listen(port, EXCLUSIVE_PORT, onListening);
   else exclusive.listen(host, port, EXCLUSIVE_PORT, onListening);
   return found;
-}
-
-function serveWebSockets(
-  app: TemplatedApp,
-  options: WebSocketListenerOptions,
-  frameBytesMax: number,
-  streams: WebSocketStreams,
-  requests: Requests,
-): void {
-  app.ws<WireHolder>("/*", {
-    compression: COMPRESSION_OFF,
-    // Keep Alive is MQTT's own.
-    idleTimeout: 0,
-    sendPingsAutomatically: false,
-    maxPayloadLength: frameBytesMax,
-    // The engine bounds what it hands out; past this limit the library would drop output.
-    maxBackpressure: WEBSOCKET_UNSENT_BYTES_MAX,
-    upgrade: (response, request, context) => upgrade(response, request, context, options),
-    open: (webSocket) => {
-      // The filter is told of its connection's beginning, and not of a WebSocket's end.
-      requests.count--;
-      const wire = new WebSocketWire(streams, webSocket);
-      webSocket.getUserData().wire = wire;
-      wire.open();
-    },
-    message: (webSocket, message, isBinary) => {
-      webSocket.getUserData().wire?.onMessage(message, isBinary);
-    },
-    ping: (webSocket) => webSocket.getUserData().wire?.onPing(),
-    drain: (webSocket) => webSocket.getUserData().wire?.onDrain(),
-    close: (webSocket, code, text) => {
-      webSocket.getUserData().wire?.onClose(code, Buffer.from(text).toString());
-    },
-  });
 }
 
 function upgrade(

@@ -39,6 +39,14 @@ function frame(first: number, payload: Buffer): Buffer {
   return Buffer.concat([head, Buffer.alloc(4), payload]);
 }
 
+/** The beginning of a frame of a client of 64 KiB and more, masked with zeros. */
+function longHead(length: number): Buffer {
+  const head = Buffer.alloc(14);
+  head.writeUInt16BE(0x82ff, 0);
+  head.writeUInt32BE(length, 6);
+  return head;
+}
+
 const BINARY = 0x82;
 const BINARY_BEGIN = 0x02;
 const CONTINUATION = 0x00;
@@ -154,6 +162,51 @@ describe("WebSocket", () => {
       { residentMiBMax: 150 },
     );
   }, 60_000);
+});
+
+describe("messages that do not end, before any CONNECT", () => {
+  let siege: Siege;
+  let nodePort: number;
+
+  beforeAll(async () => {
+    [nodePort = 0] = await freePorts(1);
+    siege = await Siege.begin({
+      configuration: [
+        "memory_limit 268435456",
+        `listener ${nodePort} 127.0.0.1`,
+        "protocol websockets",
+        // Which uWebSockets.js does not know.
+        "enable_proxy_protocol 1",
+      ],
+    });
+  });
+  afterAll(() => siege.end());
+
+  const LENGTH = 1_900_000;
+  const endless = Buffer.concat([longHead(LENGTH), Buffer.alloc(LENGTH - 10)]);
+
+  test.each([
+    // At most five seconds of what comes in: the library does not tell how much it has gathered.
+    ["uWebSockets.js", () => siege.broker.webSocketPort, "", 400],
+    ["Node's server", () => nodePort, "PROXY UNKNOWN\r\n", 150],
+  ])(
+    "%s lets them go",
+    async (_server, port, before, residentMiBMax) => {
+      await siege.endure(
+        async (cut) => {
+          const foes = await openFoes(port(), 150, (foe) => {
+            cut(foe);
+            foe.socket.write(before + upgrade());
+            foe.socket.once("data", () => foe.socket.write(endless));
+          });
+          const count = () => foes.filter((foe) => !foe.isClosed()).length;
+          await until("their end", () => count() <= 20, 10_000);
+        },
+        { residentMiBMax },
+      );
+    },
+    60_000,
+  );
 });
 
 describe("TLS", () => {

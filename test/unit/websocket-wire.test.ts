@@ -6,6 +6,7 @@ import { createLog } from "../../src/base/log.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { NetworkConnection } from "../../src/session/network-connection.ts";
 import type { Turn } from "../../src/session/turn.ts";
+import { UnprovenPeers } from "../../src/transport/unproven.ts";
 import {
   type HeldWebSocket,
   WebSocketStreams,
@@ -50,7 +51,7 @@ function play(address: string, status: number) {
     log,
   );
   const wire: WebSocketWire = new WebSocketWire(streams, webSocket as unknown as HeldWebSocket);
-  wire.open();
+  wire.open(new UnprovenPeers(0, 1), 0);
   return { wire, events };
 }
 

@@ -125,6 +125,12 @@ export const LOG_UNWRITTEN_CHARACTERS_MAX = 4 * 1024 * 1024;
 export const LOG_LINE_CHARACTERS_MAX = 4_096;
 
 /**
+ * Longest line that is given to `logger`, bytes: what is past 1024, of which it may need some for
+ * itself, becomes a message of its own, which a client could have worded.
+ */
+export const SYSLOG_LINE_BYTES_MAX = 900;
+
+/**
  * Log lines that wait to be published with `log_dest topic`, and those of one turn: each is a
  * message to all who have subscribed to it.
  */

@@ -8,14 +8,18 @@ import {
   LOG_TOPIC_LINES_MAX,
   LOG_TOPIC_LINES_PER_TURN_MAX,
   LOG_UNWRITTEN_CHARACTERS_MAX,
+  SYSLOG_LINE_BYTES_MAX,
 } from "./limits.ts";
 
 /** Pause before a destination that was busy is tried again, in milliseconds. */
 const BUSY_MILLISECONDS = 100;
 /** Longest wait for the last lines, in milliseconds. */
 const CLOSE_MILLISECONDS_MAX = 1_000;
+/** A destination that fails is told of once in so long, in milliseconds. */
+const TOLD_MILLISECONDS_MIN = 60_000;
 /** A line waits so long for others to leave with it. */
 const GATHER_MILLISECONDS = 20;
+const LINE_FEED = 0x0a;
 /** Access to a log file: its owner writes, its group reads. */
 const LOG_FILE_MODE = 0o640;
 
@@ -36,11 +40,14 @@ export interface Sink<Type extends string> {
 
 /**
  * A file or a stream: writes what waits as one chunk, one chunk at a time, outside the event loop.
- * A fault of the destination (a full disk, a closed pipe) costs lines and nothing else.
+ * A fault of the destination (a full disk, a closed pipe) costs lines and nothing else; they are
+ * counted, and it is told where else it can be.
  */
 export class DescriptorSink<Type extends string> implements Sink<Type> {
   lostLines = 0;
   readonly #fd: number;
+  readonly #onFault: (why: string) => void;
+  #toldMs = Number.NEGATIVE_INFINITY;
   #waiting: string[] = [];
   #waitingCharacters = 0;
   #isWriting = false;
@@ -48,9 +55,13 @@ export class DescriptorSink<Type extends string> implements Sink<Type> {
   #isClosed = false;
   #onIdle: (() => void) | null = null;
 
-  /** @param fd  closed with the sink, unless it is one of the process's own */
-  constructor(fd: number) {
+  /**
+   * @param fd  closed with the sink, unless it is one of the process's own
+   * @param onFault  told now and then why lines are lost
+   */
+  constructor(fd: number, onFault: (why: string) => void) {
     this.#fd = fd;
+    this.#onFault = onFault;
   }
 
   write({ text }: Line<Type>): void {
@@ -99,9 +110,14 @@ export class DescriptorSink<Type extends string> implements Sink<Type> {
     writeTo(this.#fd, chunk, (error, writtenBytes) => {
       if (error?.code === "EAGAIN") {
         setTimeout(() => this.#writeChunk(chunk), BUSY_MILLISECONDS);
-      } else if (error === null && writtenBytes < chunk.length) {
+        return;
+      }
+      if (error === null && writtenBytes < chunk.length) {
         this.#writeChunk(chunk.subarray(writtenBytes));
-      } else if (this.#waiting.length > 0 && this.#isClosed) {
+        return;
+      }
+      if (error !== null) this.#lose(chunk, error);
+      if (this.#waiting.length > 0 && this.#isClosed) {
         this.#writeWaiting();
       } else {
         this.#isWriting = false;
@@ -110,6 +126,15 @@ export class DescriptorSink<Type extends string> implements Sink<Type> {
       }
     });
   }
+
+  /** The lines that have not been written to their ends. */
+  #lose(chunk: Buffer, error: Error): void {
+    for (const byte of chunk) if (byte === LINE_FEED) this.lostLines++;
+    const nowMs = performance.now();
+    if (nowMs - this.#toldMs < TOLD_MILLISECONDS_MIN) return;
+    this.#toldMs = nowMs;
+    this.#onFault(error.message.split(", ")[0] ?? "");
+  }
 }
 
 /**
@@ -117,8 +142,22 @@ export class DescriptorSink<Type extends string> implements Sink<Type> {
  *
  * @throws the system's error
  */
-export function openFileSink<Type extends string>(path: string): DescriptorSink<Type> {
-  return new DescriptorSink(openSync(path, "a", LOG_FILE_MODE));
+export function openFileSink<Type extends string>(
+  path: string,
+  onFault: (why: string) => void,
+): DescriptorSink<Type> {
+  return new DescriptorSink(openSync(path, "a", LOG_FILE_MODE), onFault);
+}
+
+const CUT = "…";
+
+/** The text, or so much of it as fits with a mark behind it; a character is there whole or not. */
+function cutToBytes(text: string, bytesMax: number): string {
+  if (text.length * 3 <= bytesMax || Buffer.byteLength(text) <= bytesMax) return text;
+  const bytes = Buffer.from(text);
+  let end = bytesMax - Buffer.byteLength(CUT);
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  return `${bytes.toString("utf8", 0, end)}${CUT}`;
 }
 
 /** How long `logger` is left alone when it could not be started, or failed, milliseconds. */
@@ -154,7 +193,7 @@ export class SyslogSink<Type extends string> implements Sink<Type> {
       this.lostLines++;
       return;
     }
-    input.write(`${text}\n`);
+    input.write(`${cutToBytes(text, SYSLOG_LINE_BYTES_MAX)}\n`);
   }
 
   #loggerFor(priority: string): ChildProcess | null {
@@ -174,7 +213,7 @@ export class SyslogSink<Type extends string> implements Sink<Type> {
     const failed = (why: string): void => {
       if (!ended()) return;
       if (performance.now() >= this.#pausedUntilMs) {
-        this.#onFault(`log_dest syslog: logger ${why}: lines are lost`);
+        this.#onFault(`logger ${why}`);
       }
       this.#pausedUntilMs = performance.now() + LOGGER_PAUSE_MILLISECONDS;
     };

@@ -5,7 +5,8 @@
  *   {"level":"notice","time":"2023-11-14T22:13:19.000Z","msg":"New client connected …"}
  *
  * Never the payload of an Application Message, never a password. Control characters in a line
- * (a Client Identifier may hold them) are escaped, so that no client can forge a line.
+ * (a Client Identifier may hold them) are escaped, so that no client can forge a line; and so are
+ * those that nobody sees or that turn round what stands beside them.
  *
  * Lines are written outside the event loop: a reader that stalls costs lines, never time.
  */
@@ -94,9 +95,13 @@ export interface OpenLog extends Log {
 type WriteLine = (type: LogType, text: string, fields: LogFields | undefined) => void;
 type LogSink = Sink<LogType>;
 
-/** Control characters, and the two separators that some viewers take for a line's end. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what the log must not hold.
-const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
+/**
+ * Control characters, the two separators that some viewers take for a line's end, and what is
+ * invisible: of no width, or telling in which direction to read.
+ */
+const CONTROL_CHARACTERS =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what the log must not hold.
+  /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/g;
 
 /** A log as it is set. */
 interface Opened {
@@ -196,9 +201,10 @@ function open(
     for (const destination of settings.destinations) {
       const { kind } = destination;
       if (kind === "file") {
-        const file = openFileSink<LogType>(destination.path);
+        const { path } = destination;
+        const file = openFileSink<LogType>(path, (why) => tell(`log_dest file ${path}: ${why}`));
         files.push(file);
-        sinks.set(`file ${destination.path}`, file);
+        sinks.set(`file ${path}`, file);
       } else {
         const key = kind === "syslog" ? `syslog ${facility}` : kind;
         sinks.set(key, before.get(key) ?? openSink(kind, facility, topics));
@@ -219,22 +225,30 @@ function openSink(
   topics: TopicSink<LogType>,
 ): LogSink {
   if (kind === "topic") return topics;
-  if (kind !== "syslog") return new DescriptorSink(kind === "stdout" ? 1 : 2);
+  if (kind === "stdout") return new DescriptorSink(1, (why) => tell(`log_dest stdout: ${why}`));
+  // Where it is stderr itself that fails nobody can be told.
+  if (kind === "stderr") return new DescriptorSink(2, () => undefined);
   const priorityOf = (type: LogType): string => `${facility}.${SEVERITIES[type]}`;
-  // The log cannot tell of itself where its destination fails.
-  return new SyslogSink(SYSLOG_TAG, priorityOf, (sentence) => {
-    process.stderr.write(`holdfast: ${sentence}\n`);
-  });
+  return new SyslogSink(SYSLOG_TAG, priorityOf, (why) => tell(`log_dest syslog: ${why}`));
+}
+
+/** The log cannot tell of itself where its destination fails. */
+function tell(why: string): void {
+  // Without a listener a stderr that is closed would end the process.
+  if (process.stderr.listenerCount("error") === 0) process.stderr.on("error", () => undefined);
+  process.stderr.write(`holdfast: ${why}: lines are lost\n`);
 }
 
 /** `text` with every control character written as `\xNN` or `\uNNNN`. */
 export function escapeControls(text: string): string {
   return text.replace(CONTROL_CHARACTERS, (character) => {
     const code = character.charCodeAt(0);
-    return code < 0x100
-      ? `\\x${code.toString(16).padStart(2, "0")}`
-      : `\\u${code.toString(16).padStart(4, "0")}`;
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : codeOf(character);
   });
+}
+
+function codeOf(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 function textWriter(settings: LogSettings, sinks: readonly LogSink[]): WriteLine {
@@ -252,7 +266,9 @@ function jsonWriter(settings: LogSettings, sinks: readonly LogSink[]): WriteLine
   let typeAtHand: LogType = "information";
   const everySink = {
     write: (line: string) => {
-      for (const sink of sinks) sink.write({ type: typeAtHand, text: line.trimEnd() });
+      // They stand in strings only: what JSON leaves as it is is escaped in its own way.
+      const text = line.trimEnd().replace(CONTROL_CHARACTERS, codeOf);
+      for (const sink of sinks) sink.write({ type: typeAtHand, text });
     },
   };
   const formatted = settings.timestampFormat !== "";

@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import {
   createLog,
   escapeControls,
@@ -13,6 +13,8 @@ import {
 import { formatTime } from "../../src/base/log-time.ts";
 import { editDistance, nearest } from "../../src/base/nearest.ts";
 import { formatBytes, parseDurationSeconds, parseInteger } from "../../src/base/quantity.ts";
+
+import { until } from "../support/await.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "holdfast-log-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -77,6 +79,19 @@ test("a control character in a line is escaped, so that no line can be forged", 
   expect(escapeControls("Grüße, 世界")).toBe("Grüße, 世界");
 });
 
+test("what is invisible, or turns round what is beside it, is escaped in every form", async () => {
+  const hidden = "\u200b\u200f\u202a\u202e\u2066\u2069\u0085\u2029";
+  const escaped = "\\u200b\\u200f\\u202a\\u202e\\u2066\\u2069\\x85\\u2029";
+  expect(await linesOf({ timestamp: false }, (log) => log.info(`a${hidden}b`))).toEqual([
+    `a${escaped}b`,
+  ]);
+  const [line = ""] = await linesOf({ timestamp: false, format: "json" }, (log) =>
+    log.info(`a${hidden}b`),
+  );
+  expect(line).toContain(`"a${escaped.replace("x85", "u0085")}b"`);
+  expect(JSON.parse(line).msg).toBe(`a${hidden}b`);
+});
+
 test("without a destination nothing is written, and has() tells so", async () => {
   const settings = { types: new Set(LOG_TYPES_DEFAULT), timestamp: true, timestampFormat: "" };
   const log = createLog({ ...settings, destinations: [], format: "text" });
@@ -92,13 +107,21 @@ test("all lines are written before close() settles", async () => {
   expect(lines).toEqual(Array.from({ length: 10_000 }, (_, line) => `${line}`));
 });
 
-test("a full disk costs lines and nothing else, a closed log takes none", async () => {
+test("a full disk costs lines and nothing else; they are counted, and it is told", async () => {
+  const told = vi.spyOn(process.stderr, "write").mockReturnValue(true);
   const settings = { types: new Set(LOG_TYPES_DEFAULT), timestamp: true, timestampFormat: "" };
   const destinations = [{ kind: "file" as const, path: "/dev/full" }];
   const log = createLog({ ...settings, destinations, format: "text" });
   for (let line = 0; line < 100; line++) log.info("lost");
+  await until("they are lost", () => log.lostLines() === 100);
+  log.info("lost as well");
   await log.close();
   log.error("dropped");
+  expect(log.lostLines()).toBe(102);
+  expect(told.mock.calls).toEqual([
+    ["holdfast: log_dest file /dev/full: ENOSPC: no space left on device: lines are lost\n"],
+  ]);
+  told.mockRestore();
 });
 
 test("a log file that cannot be opened is the system's error", () => {

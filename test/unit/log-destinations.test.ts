@@ -16,6 +16,7 @@ import {
   LOG_TOPIC_LINES_MAX,
   LOG_TOPIC_LINES_PER_TURN_MAX,
   LOG_UNWRITTEN_CHARACTERS_MAX,
+  SYSLOG_LINE_BYTES_MAX,
 } from "../../src/base/limits.ts";
 import { createLog, LOG_TYPES, type LogDestination, type LogSettings } from "../../src/base/log.ts";
 import { until } from "../support/await.ts";
@@ -174,6 +175,26 @@ test("syslog: the facility is daemon where nothing is said", async () => {
   log.notice("daemon");
   await log.close();
   expect(syslog.lines()).toContain(`-t mosquitto[${process.pid}] -p daemon.notice daemon`);
+});
+
+test("syslog: a line is cut before logger would make two of it, between characters", async () => {
+  const log = createLog({ ...settingsFor({ kind: "syslog" }), facility: 3 });
+  const forged = "Authentication failed for 192.0.2.66:4711: guessed";
+  for (const filling of ["x".repeat(SYSLOG_LINE_BYTES_MAX), "€".repeat(256), "😀".repeat(256)]) {
+    log.notice(filling + "y".repeat(300) + forged);
+  }
+  log.notice("z".repeat(SYSLOG_LINE_BYTES_MAX));
+  await log.close();
+  const start = `-t mosquitto[${process.pid}] -p local3.notice `;
+  const lines = syslog.lines().filter((line) => line.startsWith(start));
+  const texts = lines.map((line) => line.slice(start.length));
+  expect(texts).toEqual([
+    `${"x".repeat(897)}…`,
+    `${"€".repeat(256)}${"y".repeat(897 - 3 * 256)}…`,
+    `${"😀".repeat(224)}…`,
+    "z".repeat(900),
+  ]);
+  for (const text of texts) expect(Buffer.byteLength(text)).toBeLessThanOrEqual(900);
 });
 
 test("syslog: a logger that fails costs lines; they are counted, and it is told once", async () => {

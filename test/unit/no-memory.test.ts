@@ -122,7 +122,8 @@ describe("nothing is left", () => {
     free(harness.engine, blocks);
     await harness.settle();
     expect(harness.engine.counter(abi.S_DROPPED_MEMORY)).toBe(dropped + (qos === 0 ? 1 : 0));
-    const closed = "Client publisher [memory] disconnected: quota exceeded.";
+    const closed =
+      "Client publisher [memory] disconnected: quota exceeded: memory_limit is reached.";
     expect(harness.notices).toEqual(qos === 0 ? [] : [closed]);
     expect(publisher.isClosed).toBe(qos !== 0);
     // What is lost is that one message.
@@ -152,8 +153,8 @@ describe("nothing is left", () => {
     free(harness.engine, blocks);
     await harness.settle();
     expect(harness.notices).toEqual([
-      "Client sender [memory] disconnected: quota exceeded.",
-      "Client receiver [memory] disconnected: quota exceeded.",
+      "Client sender [memory] disconnected: quota exceeded: memory_limit is reached.",
+      "Client receiver [memory] disconnected: quota exceeded: memory_limit is reached.",
     ]);
     await harness.clear();
     expect(harness.heap()).toEqual({ blocks: 0, bytes: 0 });

@@ -80,8 +80,8 @@ async function start(configuration: Configuration, version: string, flags: Flags
   return fault === null ? 0 : fail([fault]);
 }
 
-function reportTest({ entries, warnings }: Configuration, flags: Flags): number {
-  for (const warning of [...warnings, ...unreadableFiles(entries)]) {
+function reportTest({ settings, entries, warnings }: Configuration, flags: Flags): number {
+  for (const warning of [...warnings, ...unreadableFiles(settings, entries)]) {
     process.stderr.write(`holdfast: warning: ${warning}\n`);
   }
   process.stdout.write(`holdfast: ${flags.configFile} is accepted\n`);

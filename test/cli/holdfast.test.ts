@@ -155,6 +155,33 @@ test("--test-config warns of files that are not there", async () => {
   );
 });
 
+test("--test-config knows the files of plugins and tokens, and those that are made", async () => {
+  const path = file(
+    "per_listener_settings true\nlistener 1883\nauth_plugin /x/go-auth.so\n" +
+      "auth_opt_backends files\nauth_opt_files_password_path /nowhere/users\n" +
+      "auth_opt_files_acl_path /nowhere/rules\n" +
+      "listener 1884\njwt_jwks /nowhere/keys.json\n" +
+      "listener 1885\njwt_jwks https://127.0.0.1:1/keys.json\n" +
+      "listener 1886\nplugin mosquitto_dynamic_security.so\n" +
+      "plugin_opt_config_file /nowhere/dynsec.json\n" +
+      "plugin_opt_password_init_file /nowhere/first\n",
+  );
+  const { exitCode, stderr } = await runToEnd(["--test-config", "-c", path]);
+  expect(exitCode).toBe(0);
+  const missing = [
+    "5: plugin_opt_files_password_path /nowhere/users",
+    "6: plugin_opt_files_acl_path /nowhere/rules",
+    "8: jwt_jwks /nowhere/keys.json",
+    "14: plugin_opt_password_init_file /nowhere/first",
+  ];
+  expect(stderr.split("\n").filter((line) => line.includes("is not there"))).toEqual(
+    missing.map(
+      (what) =>
+        `holdfast: warning: ${path}:${what} is not there: with that the broker does not start`,
+    ),
+  );
+});
+
 test("--test-config refuses a bad file", async () => {
   const path = file("acl_fil /etc/acl\n");
   const { exitCode, stdout, stderr } = await runToEnd(["--test-config", "-c", path]);

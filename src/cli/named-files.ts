@@ -24,7 +24,7 @@ function neededBy({ access, tls }: ListenerSettings): readonly (string | null)[]
   const isMade = dynamicSecurityFile !== null && !existsSync(dynamicSecurityFile);
   const ofSecurity = isMade ? access.dynamicSecurityInitialPasswordFile : dynamicSecurityFile;
   const jwks = jwt?.jwks ?? null;
-  const keySet = jwks === null || /^https?:/i.test(jwks) ? null : jwks;
+  const keySet = jwks === null || /^https?:\/\//.test(jwks) ? null : jwks;
   const files = [passwordFile, aclFile, scramFile, ofSecurity, jwt?.keyFile ?? null, keySet];
   if (tls === null) return files;
   const { certificateFile, keyFile, caFile, caPath, crlFile, dhParamFile, pskFile } = tls;

@@ -55,6 +55,15 @@ describe("README.md", () => {
     expect(table).toBe(optionsAsMarkdown());
   });
 
+  test("the command that its examples call is named, with the step that makes it", () => {
+    const { bin, engines } = JSON.parse(sourceFile("package.json").text);
+    expect(bin).toEqual({ holdfast: "dist/cli/main.js" });
+    expect(sourceFile("src/cli/main.ts").text).toMatch(/^#!\/usr\/bin\/env node\n/);
+    const install = between(readme.text, "## Install and run", "## Test");
+    expect(install).toContain("npm install -g .");
+    expect(install).toContain(`Node.js ${engines.node.replace(">=", "")} or newer`);
+  });
+
   test("its table of differences from mosquitto is that of the tests", () => {
     const table = between(readme.text, "<!-- differences:begin -->\n", "<!-- differences:end -->");
     expect(table).toBe(differencesAsMarkdown());

@@ -131,7 +131,9 @@ async function record(place: Place, durability: Durability, random: Random): Pro
   const beside = `${path}.beside`;
   mkdirSync(beside);
   for (const name of readdirSync(path)) {
-    if (name !== JOURNAL && name !== INDEX_FILE) copyFileSync(join(path, name), join(beside, name));
+    // Nothing of a socket but its name is on the disk, and nobody answers there after a cut.
+    if (name === JOURNAL || name === INDEX_FILE || name.endsWith(".sock")) continue;
+    copyFileSync(join(path, name), join(beside, name));
   }
   await fleet.stop();
   expect(fleet.allViolations()).toEqual([]);

@@ -1,5 +1,5 @@
 /** A turn of the event loop: long work is cut into slices, and nobody waits for somebody else's. */
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { ADMITTED_PER_TURN_MAX, GONE_MILLISECONDS_MAX } from "../../src/base/limits.ts";
 import { EngineHarness } from "../support/engine-harness.ts";
 import {
@@ -198,6 +198,7 @@ describe("one write for each connection", () => {
 
 test("who closes while the store is not done is gone after a while", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
   const harness = new EngineHarness();
   // A disk that never answers: the CONNACK waits, and what stands behind the CONNECT.
   const never = new Promise<void>(() => undefined);
@@ -210,5 +211,4 @@ test("who closes while the store is not done is gone after a while", async () =>
   expect(harness.turn.openCount).toBe(1);
   vi.advanceTimersByTime(1);
   expect(harness.turn.openCount).toBe(0);
-  vi.useRealTimers();
 });

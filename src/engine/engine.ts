@@ -324,14 +324,10 @@ export class Engine {
     return (this.words[at] as number) + (this.words[at + 1] as number) * 2 ** 32;
   }
 
-  /**
-   * Bytes of a connection came that are not handed in yet: its Keep Alive counts from now.
-   *
-   * @param nowSeconds  Unix time
-   */
-  heard(connection: number, nowSeconds: number): void {
+  /** Bytes of a connection came that are not handed in yet: its Keep Alive counts from now. */
+  heard(connection: number): void {
     const record = abi.CONNECTIONS + connection * abi.CONNECTION_BYTES;
-    this.words[(record + abi.C_ACTIVE_SECONDS) >>> 2] = nowSeconds;
+    this.words[(record + abi.C_ACTIVE_SECONDS) >>> 2] = monotonicSeconds();
   }
 
   /** A u32 field of a record at an address that is a multiple of 4. */

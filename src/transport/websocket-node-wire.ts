@@ -149,7 +149,7 @@ export class NodeWebSocketWire implements Wire, UnprovenPeer {
     this.#hasMessage = false;
     if (this.#isEnding || connection.phase === "closed") return;
     // As on TCP, a packet that takes long to come keeps its connection alive.
-    engine.heard(connection.number, Math.floor(Date.now() / 1000));
+    engine.heard(connection.number);
     // Its version is that of a CONNECT which is whole.
     if (connection.version !== 0) unproven.delete(this);
     else if (this.#partBytes > WEBSOCKET_CONNECT_BYTES_MAX) this.pushOut();

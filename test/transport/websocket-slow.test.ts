@@ -41,27 +41,46 @@ function upgrade(socket: Socket): void {
   );
 }
 
-test("one that takes longer than its Keep Alive ends no connection", async () => {
+/** A WebSocket whose CONNECT has a Keep Alive of a second, and what it has received. */
+async function connected(clientId: string) {
   const socket = connect(running.port("web"), "127.0.0.1");
-  let received = Buffer.alloc(0);
+  let all = Buffer.alloc(0);
   socket.on("data", (bytes: Buffer) => {
-    received = Buffer.concat([received, bytes]);
+    all = Buffer.concat([all, bytes]);
   });
   upgrade(socket);
-  await until("the upgrade", () => received.includes("\r\n\r\n"));
-  const hello = { cmd: "connect", protocolId: "MQTT", clientId: "slow", keepalive: 1 } as const;
+  await until("the upgrade", () => all.includes("\r\n\r\n"));
+  const hello = { cmd: "connect", protocolId: "MQTT", clientId, keepalive: 1 } as const;
   socket.write(frame(generate({ ...hello, protocolVersion: 5 })));
+  return { socket, received: () => all };
+}
+
+/** The frame of a long PUBLISH, in pieces. */
+function pieces(): Buffer[] {
   const rest = { qos: 1, messageId: 7, dup: false, retain: false } as const;
   const packet = { cmd: "publish", topic: "t", payload: Buffer.alloc(100_000), ...rest } as const;
   const bytes = frame(generate(packet, { protocolVersion: 5 }));
   const size = Math.ceil(bytes.length / PIECES);
-  for (let at = 0; at < bytes.length; at += size) {
-    socket.write(bytes.subarray(at, at + size));
+  return Array.from({ length: PIECES }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
+}
+
+test("one that takes longer than its Keep Alive ends no connection", async () => {
+  const { socket, received } = await connected("slow");
+  for (const piece of pieces()) {
+    socket.write(piece);
     await elapse(100);
   }
   // In a frame of five bytes; nobody has subscribed, which is 0x10.
   const puback = Buffer.from("82054003000710", "hex");
-  await until("PUBACK", () => received.includes(puback));
+  await until("PUBACK", () => received().includes(puback));
   expect(socket.closed).toBe(false);
+  socket.destroy();
+});
+
+test("one that stops in its middle ends its connection with its Keep Alive", async () => {
+  const { socket, received } = await connected("stuck");
+  for (const piece of pieces().slice(0, 3)) socket.write(piece);
+  // DISCONNECT 0x8D, whatever its Reason String.
+  await until("DISCONNECT", () => /\xe0.\x8d/s.test(received().toString("latin1")));
   socket.destroy();
 });
